@@ -1,0 +1,1 @@
+"""Speech to text with Whisper: the pure core. It imports neither a server nor, outside `engines/`, torch."""

@@ -1,0 +1,178 @@
+"""The values that cross stages: Audio → SpeechSpan → Window → Hypothesis → Segment/Word → Transcript.
+
+Positions are integer samples at 16 kHz inside the core; seconds exist only in options and in rendered
+output. Every type is frozen, lists are tuples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.constants import HOP_LENGTH, SAMPLE_RATE, STFT_CONTEXT, WINDOW_FRAMES
+
+Samples = NDArray[np.int16]  # mono PCM, 16 kHz; value / 32768 is Whisper's float sample
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSource:
+    """What the upload was before it became 16 kHz mono; for the log."""
+
+    container: str  # FFmpeg's format name, "pcm" for raw samples
+    codec: str
+    sample_rate: int  # Hz, as found
+    channels: int
+    bad_packets: int = 0  # packets that did not decode; each shortens the audio
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A whole utterance, mono at 16 kHz."""
+
+    samples: Samples
+    source: MediaSource
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSpan:
+    """A stretch of speech, [start, end) in samples."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingOptions:
+    """How one window is decoded; the fields mean what upstream's `DecodingOptions` say they mean."""
+
+    task: str = "transcribe"  # "transcribe" | "translate" | "detect_language" (no text is decoded)
+    language: str | None = None  # ISO 639-1 code; None: detect it from this window first
+    languages: tuple[str, ...] = ()  # candidates for detection; empty: all of the model's
+    prompt: tuple[int, ...] = ()  # previous text, token ids, put behind <|startofprev|>
+    temperature: float = 0.0
+    max_tokens: int | None = None  # cap on decoded tokens; None: n_text_ctx // 2
+    beam_size: int | None = None  # used at temperature 0 only
+    best_of: int | None = None  # used at temperatures above 0 only
+    patience: float | None = None
+    length_penalty: float | None = None
+    suppress_tokens: tuple[int, ...] = (-1,)  # -1: the tokenizer's non-speech tokens
+    suppress_blank: bool = True
+    without_timestamps: bool = False
+    max_initial_timestamp_s: float | None = 1.0
+    word_timestamps: bool = False  # also align the tokens to the audio
+    token_logprobs: bool = False  # also return each token's log-probability
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most 30 s of one utterance and all that is needed to decode it, anywhere, any number of times.
+
+    `samples` holds `left_context` samples before the window's position, the window itself and up to 200
+    samples after it: the STFT looks 200 samples past each edge. Without left context the STFT reflects at
+    the start (as upstream does at the start of an utterance); whatever is missing on the right is silence.
+    `num_frames` mel frames are computed; frames up to 3 000 are zeros in the mel domain, as upstream pads.
+    """
+
+    samples: Samples
+    num_frames: int
+    options: DecodingOptions
+    left_context: int = 0  # samples, 0 or 200
+    log_mel_max: float | None = None  # log10 maximum over the whole utterance; None: this window's own
+
+    def __post_init__(self) -> None:
+        if not 0 < self.num_frames <= WINDOW_FRAMES:
+            raise ValueError(f"num_frames is {self.num_frames}, must be 1..{WINDOW_FRAMES}")
+        limit = self.num_frames * HOP_LENGTH + 2 * STFT_CONTEXT
+        if len(self.samples) > limit:
+            raise ValueError(f"window holds {len(self.samples)} samples, at most {limit} fit its frames")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAlignment:
+    """Where each text token of a hypothesis lies in its window (whisper/timing.py, find_alignment)."""
+
+    tokens: tuple[int, ...]  # text tokens, in order
+    starts: tuple[int, ...]  # position of each token's first frame, in 20 ms ticks; one more than tokens
+    probs: tuple[float, ...]  # probability of each token given those before it
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSeconds:
+    """One window's share of the seconds its batch took."""
+
+    features: float = 0.0
+    encode: float = 0.0
+    decode: float = 0.0
+    words: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What the engine decoded from one window."""
+
+    tokens: tuple[int, ...]  # without prompt, without end-of-text
+    avg_logprob: float
+    no_speech_prob: float
+    temperature: float
+    language: str  # the option's, or the detected one
+    language_probs: tuple[tuple[str, float], ...] = ()  # detected only: best first, at most five
+    truncated: bool = False  # stopped by the token cap, not by end-of-text
+    looped: bool = False  # stopped by the loop guard: the same n-gram again and again
+    token_logprobs: tuple[float, ...] = ()
+    alignment: TokenAlignment | None = None
+    seconds: EngineSeconds = field(default_factory=EngineSeconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word with its place in the utterance."""
+
+    text: str  # with its leading space, as decoded
+    start: int  # samples
+    end: int  # samples
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A timed piece of text in the utterance."""
+
+    start: int  # samples
+    end: int  # samples
+    text: str  # as decoded, with its leading space
+    tokens: tuple[int, ...]  # timestamps included
+    seek: int  # where its window began, in mel frames
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: tuple[Word, ...] = ()
+    token_logprobs: tuple[float, ...] = ()  # of `tokens`; empty unless asked for
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeStats:
+    """What a session cost and how it went; for the log and the metrics."""
+
+    windows: int = 0  # decoded, every temperature counted
+    fallbacks: tuple[tuple[str, int], ...] = ()  # reason → windows rejected for it
+    silent_windows: int = 0  # dropped by the no-speech guard
+    seconds: EngineSeconds = field(default_factory=EngineSeconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The finished text of one utterance."""
+
+    text: str
+    segments: tuple[Segment, ...]
+    language: str  # ISO 639-1 code
+    task: str
+    duration: int  # samples
+    stats: DecodeStats

@@ -1,0 +1,71 @@
+"""What every session is: it offers windows, accepts outcomes, and is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from asr.errors import AsrError
+from asr.schema import DecodeStats, EngineSeconds, Hypothesis, Segment, Transcript, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A window that a session wants decoded; `key` tells the session which one it was."""
+
+    key: int
+    window: Window
+
+
+class Session(Protocol):
+    """One request's life. Plain state: whoever drives it decides when and where windows are decoded."""
+
+    error: AsrError | None  # set once; a session with an error is done
+
+    @property
+    def done(self) -> bool: ...
+
+    def offers(self) -> list[Offer]:
+        """The windows that can be decoded now; each is offered once."""
+        ...
+
+    def accept(self, offer: Offer, outcome: Hypothesis | AsrError) -> None:
+        """Takes the outcome of an offered window."""
+        ...
+
+
+class FileSession(Session, Protocol):
+    """A session over a whole utterance."""
+
+    def take_segments(self) -> tuple[Segment, ...]:
+        """The segments finished since the last call, in the order of the utterance."""
+        ...
+
+    def transcript(self) -> Transcript:
+        """The finished transcript; only when done without error."""
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts what a session's windows cost."""
+
+    windows: int = 0
+    silent_windows: int = 0
+    fallbacks: Counter[str] = field(default_factory=Counter)
+    features: float = 0.0
+    encode: float = 0.0
+    decode: float = 0.0
+    words: float = 0.0
+
+    def add(self, hypothesis: Hypothesis) -> None:
+        self.windows += 1
+        self.features += hypothesis.seconds.features
+        self.encode += hypothesis.seconds.encode
+        self.decode += hypothesis.seconds.decode
+        self.words += hypothesis.seconds.words
+
+    def stats(self) -> DecodeStats:
+        seconds = EngineSeconds(self.features, self.encode, self.decode, self.words)
+        return DecodeStats(self.windows, tuple(sorted(self.fallbacks.items())), self.silent_windows, seconds)

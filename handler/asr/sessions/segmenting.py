@@ -1,0 +1,47 @@
+"""Pieces of a window → segments on the utterance's clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from asr.constants import HOP_LENGTH, SAMPLE_RATE
+from asr.schema import Segment
+from asr.sessions.ladder import Judged
+from asr.stitch import Piece
+from asr.tokens import Tokenizer
+from asr.words import TimedPiece
+
+
+def make_segment(
+    piece: Piece, placed: TimedPiece | None, judged: Judged, offset: int, tokenizer: Tokenizer
+) -> Segment:
+    """The segment of a piece whose window starts `offset` samples into the utterance.
+
+    placed: the same piece with its words, whose edges then count; None without word times.
+    """
+    hypothesis = judged.hypothesis
+    if placed is None:
+        start, end = offset + piece.start * HOP_LENGTH, offset + piece.end * HOP_LENGTH
+    else:
+        start, end = round(placed.start * SAMPLE_RATE), round(placed.end * SAMPLE_RATE)
+    logprobs = hypothesis.token_logprobs[piece.first : piece.first + len(piece.tokens)]
+    return Segment(
+        start=start,
+        end=end,
+        text=tokenizer.decode([token for token in piece.tokens if token < tokenizer.eot]),
+        tokens=piece.tokens,
+        seek=offset // HOP_LENGTH,
+        temperature=hypothesis.temperature,
+        avg_logprob=hypothesis.avg_logprob,
+        compression_ratio=judged.ratio,
+        no_speech_prob=hypothesis.no_speech_prob,
+        words=placed.to_words() if placed is not None else (),
+        token_logprobs=logprobs,
+    )
+
+
+def cleared(segment: Segment) -> Segment:
+    """The segment, emptied if it takes no time or says nothing."""
+    if segment.start != segment.end and segment.text.strip():
+        return segment
+    return replace(segment, text="", tokens=(), words=(), token_logprobs=())

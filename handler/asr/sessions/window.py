@@ -1,0 +1,30 @@
+"""A session of one window: what the gateway sends, and the simplest session there is."""
+
+from __future__ import annotations
+
+from asr.errors import AsrError
+from asr.schema import Hypothesis, Window
+from asr.sessions.base import Offer
+
+
+class WindowSession:
+    """Decodes one window once; guards and fallbacks are its sender's business."""
+
+    def __init__(self, window: Window) -> None:
+        self.hypothesis: Hypothesis | None = None
+        self.error: AsrError | None = None
+        self._window: Window | None = window
+
+    @property
+    def done(self) -> bool:
+        return self.hypothesis is not None or self.error is not None
+
+    def offers(self) -> list[Offer]:
+        window, self._window = self._window, None
+        return [] if window is None else [Offer(0, window)]
+
+    def accept(self, offer: Offer, outcome: Hypothesis | AsrError) -> None:
+        if isinstance(outcome, AsrError):
+            self.error = outcome
+        else:
+            self.hypothesis = outcome

@@ -1,0 +1,79 @@
+"""Runs sessions to their end on one engine: the windows of all of them share its batches.
+
+Fair: each batch takes one window of every session in turn, so a short request is done after its own few
+windows, however long its neighbours are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from asr.engine import Engine
+from asr.errors import AsrError, EngineFailure
+from asr.schema import Hypothesis
+from asr.sessions.base import Offer, Session
+
+log = logging.getLogger(__name__)
+
+
+def drive(
+    engine: Engine,
+    sessions: Sequence[Session],
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    expired: Callable[[int], AsrError | None] | None = None,
+) -> None:
+    """Decodes until every session is done; what fails is in its session's `error`.
+
+    on_progress(i): session i has taken an outcome. expired(i): an error that ends session i now, or None.
+    """
+    waiting: list[deque[Offer]] = [deque() for _ in sessions]
+    turn = 0
+    while True:
+        for i, session in enumerate(sessions):
+            if expired is not None and not session.done and (error := expired(i)) is not None:
+                session.error = error
+            if session.error is not None:
+                waiting[i].clear()
+            elif not session.done:
+                _guarded(session, lambda i=i, session=session: waiting[i].extend(session.offers()))
+        batch = _take(waiting, engine.max_batch_size, turn)
+        if not batch:
+            return
+        turn += 1
+        for (i, offer), outcome in zip(batch, _decode(engine, batch), strict=True):
+            session = sessions[i]
+            if session.error is None:
+                _guarded(session, lambda s=session, o=offer, r=outcome: s.accept(o, r))
+                if on_progress is not None:
+                    on_progress(i)
+
+
+def _take(waiting: list[deque[Offer]], size: int, turn: int) -> list[tuple[int, Offer]]:
+    """At most `size` offers, one of each session in turn, beginning with another session every time."""
+    batch: list[tuple[int, Offer]] = []
+    order = [(turn + i) % len(waiting) for i in range(len(waiting))]
+    while len(batch) < size and any(waiting):
+        for i in order:
+            if waiting[i] and len(batch) < size:
+                batch.append((i, waiting[i].popleft()))
+    return batch
+
+
+def _decode(engine: Engine, batch: list[tuple[int, Offer]]) -> Sequence[Hypothesis | AsrError]:
+    try:
+        return engine.decode([offer.window for _, offer in batch])
+    except Exception:
+        log.exception("the engine failed on a batch of %d windows", len(batch))
+        return [EngineFailure("the engine failed on this request; the server log has the cause")] * len(batch)
+
+
+def _guarded(session: Session, step: Callable[[], object]) -> None:
+    """A session that breaks fails alone."""
+    try:
+        step()
+    except Exception:
+        log.exception("a session broke")
+        session.error = EngineFailure("this request could not be processed; the server log has the cause")

@@ -6,6 +6,7 @@ words it returns are in samples.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -106,7 +107,7 @@ def _word_timings(alignment: TokenAlignment, rules: WordRules) -> list[_Timing]:
 
 
 def _shorten_at_sentence_ends(timings: list[_Timing], max_duration: float) -> None:
-    for previous, timing in zip(timings, timings[1:], strict=False):
+    for previous, timing in itertools.pairwise(timings):
         if timing.end - timing.start > max_duration:
             if timing.text in _SENTENCE_ENDS:
                 timing.end = timing.start + max_duration

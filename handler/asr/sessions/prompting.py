@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from asr.errors import InvalidOption
 from asr.options import RequestOptions
 from asr.tokens import Tokenizer
 
 
 def initial_tokens(options: RequestOptions, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Token ids of the hotwords and the caller's prompt; empty if there are neither."""
+    """Token ids of the hotwords and the caller's prompt; empty if there are neither. Raises InvalidOption."""
     parts = [", ".join(options.hotwords), options.prompt or ""]
     text = " ".join(part.strip() for part in parts if part.strip())
-    return tuple(tokenizer.encode(" " + text)) if text else ()
+    try:
+        return tuple(tokenizer.encode(" " + text)) if text else ()
+    except ValueError as error:
+        name = "prompt" if options.prompt else "hotwords"
+        message = f"{name} spells one of the model's special tokens, such as <|endoftext|>: take it out"
+        raise InvalidOption(message, param=name) from error
 
 
 class RollingPrompt:

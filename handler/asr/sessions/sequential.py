@@ -198,7 +198,7 @@ class SequentialSession:
 
 
 def _clips(clip_timestamps: tuple[float, ...], content_frames: int) -> list[tuple[int, int]]:
-    """Mel-frame ranges to decode: pairs of the given seconds, the last one open-ended if its end is missing."""
+    """Mel-frame ranges to decode, of pairs of seconds; a last end that is missing is the end of the audio."""
     points = [round(seconds * FRAMES_PER_SECOND) for seconds in clip_timestamps] or [0]
     if len(points) % 2:
         points.append(content_frames)

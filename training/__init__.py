@@ -1,0 +1,1 @@
+"""Trains the bundled demo checkpoint on synthesised speech."""

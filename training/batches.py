@@ -1,0 +1,128 @@
+"""Batches of equal length, made in a worker process."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+from whisper.audio import HOP_LENGTH, N_FFT, mel_filters
+
+from training.corpus import Corpus
+from training.schedule import Schedule
+from training.targets import IGNORED, Target, target
+from training.text import vocabulary
+from training.vocabulary_rows import LANGUAGES, compact_ids, tokenizer
+from training.windows import STEP_S, WINDOW_S, Window, compose, silent_window
+
+NUM_POSITIONS = 1500
+CHARACTERS = ["", " ", *sorted({c for language in LANGUAGES for w in vocabulary(language) for c in w})]
+CHARACTER_ROWS = {character: row for row, character in enumerate(CHARACTERS)}
+
+
+@dataclass(slots=True)
+class Batch:
+    """Model inputs. Frames are encoder positions of 20 ms, counted from the window's start."""
+
+    log_mel: Tensor  # float32 [batch, 80, frames]
+    offset: int  # encoder position of the first frame
+    inputs: Tensor  # int64 [batch, tokens]
+    labels: Tensor  # int64 [batch, tokens], IGNORED where nothing is learnt
+    heard: Tensor  # int64 [batch, tokens, 2], first and one past the last position; 0, 0 is nowhere
+    characters: Tensor  # int64 [all characters]
+    character_counts: Tensor  # int64 [batch]
+    audio_s: float
+
+    def to(self, device: str) -> Batch:
+        values = [getattr(self, field.name) for field in fields(self)]
+        return Batch(*(v.to(device) if isinstance(v, Tensor) else v for v in values))
+
+
+def log_mel(samples: Tensor, content_frames: list[int], mel_padded: list[bool], louder: list[float]) -> Tensor:
+    """Whisper's log-Mel spectrogram [batch, 80, samples // 160], with what upstream pads it by.
+
+    `louder`: how much the file's maximum, which sets the floor, lies over the window's (log10).
+    `mel_padded`: beyond the content are zeros of the scaled spectrogram, not of the waveform.
+    """
+    spectrum = torch.stft(samples, N_FFT, HOP_LENGTH, window=torch.hann_window(N_FFT), return_complex=True)
+    power = spectrum[..., :-1].abs().square()
+    log = (mel_filters("cpu", 80) @ power).clamp(min=1e-10).log10()
+    peak = log.amax(dim=(1, 2), keepdim=True) + torch.tensor(louder)[:, None, None]
+    scaled = (torch.maximum(log, peak - 8.0) + 4.0) / 4.0
+    for row, (frames, is_padded) in enumerate(zip(content_frames, mel_padded, strict=True)):
+        if is_padded:
+            scaled[row, :, frames:] = 0.0
+    return scaled
+
+
+def collate(rng: random.Random, windows: list[Window], targets: list[Target], offset: int) -> Batch:
+    """One batch from windows of one length."""
+    samples = torch.from_numpy(np.stack([window.samples for window in windows]))
+    content = [round(window.content_s * 100) for window in windows]
+    louder = [
+        rng.uniform(0, 1.5) if rng.random() < 0.3 else 0.0 if window.placed else rng.choice((0.0, rng.uniform(0, 9)))
+        for window in windows
+    ]
+    mel = log_mel(samples, content, [rng.random() < 0.5 for _ in windows], louder)
+    longest = max(len(one.inputs) for one in targets)
+    shape = (len(targets), longest)
+    end_of_text = compact_ids()[tokenizer().eot]
+    inputs, labels = torch.full(shape, end_of_text), torch.full(shape, IGNORED)
+    heard = torch.zeros((*shape, 2), dtype=torch.int64)
+    num_frames = mel.shape[-1] // 2
+    for row, one in enumerate(targets):
+        size = len(one.inputs)
+        inputs[row, :size], labels[row, :size] = torch.tensor(one.inputs), torch.tensor(one.labels)
+        spans = torch.tensor(one.heard)
+        first = (spans[:, 0] / STEP_S).round().long().clamp(0, num_frames - 1)
+        past = torch.maximum((spans[:, 1] / STEP_S).round().long(), first + 1).clamp(max=num_frames)
+        heard[row, :size] = torch.stack([first, past], dim=1) * (spans[:, 1:] > 0)
+    texts = [" ".join(w for placed in window.placed for w, _, _ in placed.words) for window in windows]
+    characters = [CHARACTER_ROWS[c] for text in texts for c in text]
+    counts = torch.tensor([len(text) for text in texts])
+    seconds = samples.numel() / 16_000
+    return Batch(mel, offset, inputs, labels, heard, torch.tensor(characters), counts, seconds)
+
+
+class Batches(IterableDataset):
+    """Endless batches whose difficulty follows the schedule."""
+
+    def __init__(self, folder: Path, schedule: Schedule, seed: int) -> None:
+        self.folder, self.schedule, self.seed = folder, schedule, seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        torch.set_num_threads(1)
+        rng = random.Random(self.seed)
+        corpus, count = Corpus(self.folder), 0
+        while True:
+            yield self._batch(rng, corpus)
+            count += 1
+            if count % 50 == 0:
+                corpus.refresh()
+
+    def _batch(self, rng: random.Random, corpus: Corpus) -> Batch:
+        stage = self.schedule.stage()
+        seconds = rng.choice(stage.short_lengths_s) if rng.random() >= stage.full else WINDOW_S
+        count = max(2, round(stage.batch_s / seconds))
+        windows = [
+            silent_window(rng, seconds)
+            if rng.random() < stage.silent
+            else compose(rng, corpus, seconds, stage.augment)
+            for _ in range(count)
+        ]
+        offset = 0
+        if seconds < WINDOW_S and rng.random() < stage.shifted:
+            offset = rng.randrange(NUM_POSITIONS - round(seconds / STEP_S))
+        timestamps = 0.0 if offset else stage.timestamps
+        targets = [target(rng, corpus, window, timestamps, stage.prompts) for window in windows]
+        return collate(rng, windows, targets, offset)
+
+
+def loader(folder: Path, schedule: Schedule, seed: int) -> DataLoader:
+    """Batches from one worker process, a few ahead of the training step."""
+    return DataLoader(Batches(folder, schedule, seed), batch_size=None, num_workers=1, prefetch_factor=6)

@@ -1,0 +1,57 @@
+"""What the wall clock decides: the curriculum's stage and the learning rate."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+WARMUP_STEPS = 200
+DECAY_FROM = 0.68  # share of the whole time
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Shares are probabilities; lengths and batch sizes are seconds of audio."""
+
+    until: float  # share of the whole time
+    short_lengths_s: tuple[float, ...]
+    full: float  # batches of 30 s windows
+    batch_s: float
+    timestamps: float
+    prompts: float
+    silent: float
+    shifted: float  # short batches at a random place of the encoder's positions
+    augment: float
+
+
+STAGES = (
+    Stage(0.10, (3.0, 4.0, 5.0), 0.0, 80, 0.1, 0.0, 0.02, 0.4, 0.0),
+    Stage(0.22, (3.0, 4.0, 6.0, 10.0), 0.1, 100, 0.4, 0.15, 0.05, 0.3, 0.1),
+    Stage(0.45, (4.0, 6.0, 10.0, 15.0), 0.35, 120, 0.5, 0.35, 0.06, 0.15, 0.35),
+    Stage(1.00, (4.0, 8.0, 15.0), 0.65, 150, 0.5, 0.4, 0.08, 0.0, 0.45),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """`spent_s` of training happened before `started_at`; it ends at `ends_at` (Unix times)."""
+
+    spent_s: float
+    started_at: float
+    ends_at: float
+
+    def progress(self) -> float:
+        """Share of the whole training time that is over, 0 to 1."""
+        whole = self.spent_s + self.ends_at - self.started_at
+        return min(1.0, (self.spent_s + time.time() - self.started_at) / whole)
+
+    def stage(self) -> Stage:
+        progress = self.progress()
+        return next(stage for stage in STAGES if progress <= stage.until)
+
+    def learning_rate(self, step: int, peak: float) -> float:
+        """Warm-up by steps, then constant, then a square-root decay to 1 % at the end."""
+        rate = peak * min(1.0, (step + 1) / WARMUP_STEPS)
+        if (progress := self.progress()) > DECAY_FROM:
+            rate *= max(0.01, 1 - ((progress - DECAY_FROM) / (1 - DECAY_FROM)) ** 0.5)
+        return rate

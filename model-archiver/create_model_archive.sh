@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Builds whisper.mar: the handler's code and one model-config.yaml, never weights.
+# Usage: create_model_archive.sh [CONFIG [DIRECTORY [HANDLER]]]
+#   CONFIG     the model-config.yaml to pack (default: config/model-config.yaml)
+#   DIRECTORY  where whisper.mar goes (default: model-store)
+#   HANDLER    the code to pack (default: handler)
+# PYTHON names an interpreter that has model-archiver/requirements.txt installed (default: python3).
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+config=${1:-$root/config/model-config.yaml}
+store=${2:-$root/model-store}
+handler=${3:-$root/handler}
+python=${PYTHON:-python3}
+
+fail() { echo "create_model_archive.sh: $*" >&2; exit 1; }
+[[ -f $config ]] || fail "no model configuration at $config"
+[[ -f $handler/whisper_handler.py ]] || fail "no whisper_handler.py in $handler"
+"$python" -c 'import model_archiver' 2>/dev/null ||
+    fail "$python has no torch-model-archiver: run '$python -m pip install -r $root/model-archiver/requirements.txt'"
+mkdir -p "$store"
+
+# The archiver deletes $TMPDIR/<model name> without asking and unpacks there: a directory of our own.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/tmp" "$work/code" "$work/out"
+
+# A clean copy: no caches, and the configuration under the name that TorchServe looks for.
+(cd "$handler" && find . -type f -not -path '*/__pycache__/*' -not -path '*/.*' -print0) |
+    while IFS= read -r -d '' file; do
+        mkdir -p "$work/code/$(dirname "$file")"
+        cp "$handler/$file" "$work/code/$file"
+    done
+cp "$config" "$work/model-config.yaml"
+
+TMPDIR=$work/tmp "$python" -m model_archiver.model_packaging \
+    --model-name whisper --version 1.0 \
+    --handler "$work/code/whisper_handler.py" \
+    --extra-files "$work/code" \
+    --config-file "$work/model-config.yaml" \
+    --export-path "$work/out" >&2
+
+"$python" - "$work/out/whisper.mar" <<'PYTHON' || fail "the archive was not put in place"
+import sys, zipfile
+names = zipfile.ZipFile(sys.argv[1]).namelist()
+needed = {"whisper_handler.py", "asr/__init__.py", "model-config.yaml", "MAR-INF/MANIFEST.json"}
+weights = [name for name in names if name.endswith((".pt", ".pth", ".bin", ".safetensors", ".partial"))]
+if missing := needed - set(names):
+    sys.exit(f"create_model_archive.sh: the archive lacks {sorted(missing)}")
+if weights:
+    sys.exit(f"create_model_archive.sh: weights do not belong in the archive: {weights}")
+PYTHON
+
+# Moved in one step: a server that starts now sees the old archive or the new one.
+mv "$work/out/whisper.mar" "$store/.whisper.mar.$$"
+mv "$store/.whisper.mar.$$" "$store/whisper.mar"
+echo "$store/whisper.mar"

@@ -1,0 +1,1 @@
+"""Development and start-up programs; `scripts.serve` is what serve.sh runs."""

@@ -1,0 +1,154 @@
+"""An environment with requirements files installed: `python -m scripts.environment FILE…` prints its Python.
+
+Plain standard library: it runs before anything is installed. A stamp per file, named after its content, makes
+the second run a no-op.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STAMPS = "whisper-requirements"
+WITHOUT_TRITON = "openai-whisper"  # declares triton (1 GB), which only CUDA kernels use
+NEEDED_BYTES = {
+    True: 12_000_000_000,
+    False: 4_000_000_000,
+}  # with a GPU, without: wheels and what they unpack to
+
+
+class EnvironmentFailure(Exception):
+    """The environment cannot be made; the message is one line that says what to do."""
+
+
+def ensure_environment(files: Sequence[Path], gpu: bool) -> Path:
+    """The Python of an environment in which `files` are installed; made in .venv when none is active."""
+    python = active_python() or make_venv(ROOT / ".venv")
+    stamps = _stamps_dir(python)
+    for file in files:
+        stamp = stamps / fingerprint(file, gpu)
+        if stamp.exists():
+            continue
+        _check_room(stamps, gpu)
+        print(f"installing {file.relative_to(ROOT)} into {stamps.parents[1]}", file=sys.stderr, flush=True)
+        install(python, file, gpu, os.environ)
+        stamps.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+    return python
+
+
+def not_installed(files: Sequence[Path]) -> list[str]:
+    """Those of `files` that `ensure_environment` would install, by name; nothing is done."""
+    python = active_python() or ROOT / ".venv" / "bin" / "python"
+    stamps = _stamps_dir(python)
+    return [
+        str(file.relative_to(ROOT)) for file in files if not (stamps / fingerprint(file, has_gpu())).exists()
+    ]
+
+
+def active_python() -> Path | None:
+    """The running interpreter if it belongs to an environment, else None."""
+    in_environment = sys.prefix != sys.base_prefix or os.environ.get("CONDA_PREFIX") == sys.prefix
+    return Path(sys.executable) if in_environment else None
+
+
+def make_venv(directory: Path) -> Path:
+    """Python of the virtual environment `directory`, made if it is not there."""
+    python = directory / "bin" / "python"
+    if not python.exists():
+        print(f"making {directory} with Python {sys.version.split()[0]}", file=sys.stderr, flush=True)
+        try:
+            venv.create(directory, with_pip=True, symlinks=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise EnvironmentFailure(
+                f"making {directory} failed ({error}): Debian and Ubuntu need 'apt install python3-venv'"
+            ) from error
+    return python
+
+
+def has_gpu() -> bool:
+    """Whether this machine shows an NVIDIA device."""
+    return bool(glob.glob("/dev/nvidia[0-9]*")) or shutil.which("nvidia-smi") is not None
+
+
+def fingerprint(file: Path, gpu: bool) -> str:
+    """Name of a stamp: changes whenever `file` asks for something else on this kind of machine."""
+    kind = b"gpu" if gpu else b"cpu"
+    digest = hashlib.sha256(file.read_bytes() + kind).hexdigest()[:16]
+    return f"{file.parent.name if file.parent != ROOT else 'root'}-{file.name}-{digest}"
+
+
+def install(python: Path, file: Path, gpu: bool, environ: Mapping[str, str]) -> None:
+    """Installs `file`; without a GPU, openai-whisper without its dependencies: `file` names them itself.
+
+    TORCH_INDEX_URL in the environment is where torch comes from, for instance PyTorch's index of CPU builds.
+    """
+    lines = [
+        line for line in file.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")
+    ]
+    if index := environ.get("TORCH_INDEX_URL"):
+        _pip(python, ["--index-url", index, *(line for line in lines if line.startswith("torch=="))])
+    apart = [] if gpu else [line for line in lines if line.startswith(WITHOUT_TRITON)]
+    with tempfile.TemporaryDirectory() as work:
+        rest = Path(work) / file.name
+        rest.write_text("\n".join(line for line in lines if line not in apart) + "\n", encoding="utf-8")
+        _pip(python, ["-r", str(rest)])
+    if apart:
+        _pip(python, ["--no-deps", *apart])
+
+
+def _pip(python: Path, arguments: list[str]) -> None:
+    # pip's own output goes to stderr: stdout carries the answer of this program.
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    result = subprocess.run(command, stdout=sys.stderr, check=False)
+    if result.returncode != 0:
+        raise EnvironmentFailure(f"pip failed with status {result.returncode}; its reason is above: "
+                                 f"is the network there, and room on the disk?")  # fmt: skip
+
+
+def _stamps_dir(python: Path) -> Path:
+    """Inside the environment, so that removing it removes the stamps."""
+    return python.parent.parent / "share" / STAMPS
+
+
+def _check_room(stamps: Path, gpu: bool) -> None:
+    free = shutil.disk_usage(stamps.parents[1]).free
+    if free < NEEDED_BYTES[gpu]:
+        raise EnvironmentFailure(
+            f"{stamps.parents[1]} has {free / 1e9:.1f} GB free, the requirements need "
+            f"{NEEDED_BYTES[gpu] / 1e9:.0f}: free some space"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 with the interpreter's path on stdout, 1 with one line on stderr."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("files", nargs="+", type=Path)
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--gpu", action="store_true", default=None, help="install for a GPU that is not here now"
+    )
+    kind.add_argument("--cpu", dest="gpu", action="store_false", help="install for CPUs only")
+    args = parser.parse_args(argv)
+    try:
+        gpu = has_gpu() if args.gpu is None else args.gpu
+        print(ensure_environment([file.resolve() for file in args.files], gpu))
+    except (EnvironmentFailure, OSError) as error:
+        print(f"environment: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""What serve.sh runs: options, signals and exit status around `supervise.serve`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from scripts import environment
+from scripts.serve.errors import ServeError, Stop
+from scripts.serve.options import parse_options
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "model-archiver" / "requirements.txt")
+
+
+def main() -> int:
+    """Exit status: 0 stopped by a signal, 1 it cannot serve (one line on stderr says why), 2 a bad option."""
+    called_from = Path(os.environ.get("SERVE_CALLED_FROM") or Path.cwd())
+    # Help and bad options need nothing installed.
+    options = parse_options(sys.argv[1:], os.environ, ROOT, called_from)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _stop)
+    try:
+        if options.dry_run and (missing := environment.not_installed(REQUIREMENTS)):
+            print(f"would install {', '.join(missing)} and go on from there; nothing was done (--dry-run)")
+            return 0
+        python = environment.ensure_environment(REQUIREMENTS, environment.has_gpu())
+        if python != Path(sys.executable):  # a .venv that was not active
+            os.execv(python, [str(python), "-m", "scripts.serve", *sys.argv[1:]])
+        # Imported late, because it needs the requirements.
+        from scripts.serve.supervise import serve
+
+        serve(options, ROOT, called_from)
+    except (ServeError, environment.EnvironmentFailure) as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error.strerror or error}: {error.filename or 'a file of the server'}")
+    except Stop:
+        print("serve.sh: stopped", file=sys.stderr)
+    return 0
+
+
+def _fail(reason: str) -> int:
+    print(f"serve.sh: {reason}", file=sys.stderr)
+    return 1
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # Once: a second Ctrl-C must not leave half of the server running.
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise Stop(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

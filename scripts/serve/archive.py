@@ -1,0 +1,58 @@
+"""whisper.mar, built when the handler or its configuration changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.serve.errors import ServeError
+from scripts.serve.settings import Paths
+
+ARCHIVE = "whisper.mar"
+STAMP = ".whisper.mar.inputs"
+
+
+def ensure_archive(paths: Paths) -> bool:
+    """Builds the archive from the handler and the effective model-config.yaml; False if it is up to date."""
+    inputs = fingerprint(paths)
+    stamp = paths.model_store / STAMP
+    archive = paths.model_store / ARCHIVE
+    if archive.is_file() and stamp.is_file() and stamp.read_text() == _stamp_text(inputs, archive):
+        return False
+    script = paths.root / "model-archiver" / "create_model_archive.sh"
+    result = subprocess.run(
+        [str(script), str(paths.model_config_file), str(paths.model_store), str(paths.handler_dir)],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if result.returncode != 0:
+        lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
+        raise ServeError(f"building {ARCHIVE} failed: {lines[-1]}")
+    stamp.write_text(_stamp_text(inputs, archive))
+    return True
+
+
+def fingerprint(paths: Paths) -> str:
+    """SHA-256 over everything that goes into the archive: names and bytes."""
+    digest = hashlib.sha256()
+    files = [
+        file
+        for file in sorted(paths.handler_dir.rglob("*"))
+        if file.is_file() and not any(part == "__pycache__" or part.startswith(".")
+                                      for part in file.relative_to(paths.handler_dir).parts)
+    ]  # fmt: skip
+    script = paths.root / "model-archiver" / "create_model_archive.sh"
+    for file in [*files, paths.model_config_file, script]:
+        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _stamp_text(inputs: str, archive: Path) -> str:
+    """The inputs and what they became: another server's archive in the same store is not taken for ours."""
+    return f"{inputs} {hashlib.sha256(archive.read_bytes()).hexdigest()}"

@@ -1,0 +1,141 @@
+"""The command line of serve.sh, with an environment variable behind every option for containers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EPILOG = """\
+examples:
+  ./serve.sh                          the bundled demo checkpoint: a small vocabulary, to see it work
+  ./serve.sh base.en                  an OpenAI model, downloaded once into whisper-models/
+  ./serve.sh ~/models/mine.pt         a checkpoint in OpenAI's format
+  ./serve.sh large-v3 --device cuda:0 --workers 2
+  ./serve.sh small --port 9080 --management-port 9081 --metrics-port 9082
+  ./serve.sh base --host 0.0.0.0 --token-auth      reachable from other machines, with keys
+
+Every option may come from the environment instead, as WHISPER_<OPTION>: WHISPER_MODEL=base.en,
+WHISPER_PORT=9080, WHISPER_TOKEN_AUTH=true. The command line wins.
+Python: the active environment's, else .venv, which is made on first use. PYTHON=/path/to/python chooses.
+Ctrl-C stops the server and its workers.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What the caller asked for; None leaves the value of config/ as it is."""
+
+    model: str
+    host: str | None
+    port: int | None
+    management_host: str | None
+    management_port: int | None
+    metrics_host: str | None
+    metrics_port: int | None
+    token_auth: bool
+    workers: int | None
+    device: str | None
+    precision: str | None
+    model_store: Path
+    run_dir: Path | None  # None: tmp/server-<port>
+    log_dir: Path
+    startup_timeout_s: int
+    dry_run: bool
+    print_config: bool
+
+
+def parse_options(
+    argv: Sequence[str], environ: Mapping[str, str], root: Path, called_from: Path
+) -> ServeOptions:
+    """The options in `argv` over those in `environ`; exits 2 with one line on a bad one, 0 on --help."""
+    values = vars(_parser(environ, root, called_from).parse_args(argv))
+    return ServeOptions(**values)
+
+
+def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="serve.sh",
+        description="Set up everything and serve a Whisper checkpoint with TorchServe, in the foreground.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+    def path(text: str) -> Path:
+        return (called_from / Path(text).expanduser()).absolute()
+
+    def option(
+        name: str, help_text: str, kind: Callable[[str], Any] = str, default: Any = None, **more: Any
+    ) -> None:
+        variable = "WHISPER_" + name.upper().replace("-", "_")
+        given = environ.get(variable) or None
+        # argparse converts a string default with `type`, so a bad variable is refused like a bad option
+        parser.add_argument(
+            f"--{name}", type=kind, default=default if given is None else given,
+            help=f"{help_text} [{variable}]", **more,
+        )  # fmt: skip
+
+    def switch(name: str, help_text: str) -> None:
+        variable = "WHISPER_" + name.upper().replace("-", "_")
+        given = environ.get(variable, "").strip().lower()
+        if given not in ("", "0", "1", "true", "false"):
+            parser.error(f"{variable} is {given!r}, must be true or false")
+        parser.add_argument(f"--{name}", action="store_true", default=given in ("1", "true"),
+                            help=f"{help_text} [{variable}]")  # fmt: skip
+
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        default=environ.get("WHISPER_MODEL") or "demo",
+        help="demo (default), an OpenAI name (tiny.en … large-v3-turbo), or a path [WHISPER_MODEL]",
+    )
+    option("host", "address of the inference API (default: config.properties, 127.0.0.1)", metavar="HOST")
+    option("port", "port of the inference API (8080)", port_number, metavar="PORT")
+    option("management-host", "address of the management API (127.0.0.1)", metavar="HOST")
+    option("management-port", "port of the management API (8081)", port_number, metavar="PORT")
+    option("metrics-host", "address of the metrics (127.0.0.1); they never ask for a key", metavar="HOST")
+    option("metrics-port", "port of the metrics (8082)", port_number, metavar="PORT")
+    switch("token-auth", "ask clients for the keys that TorchServe writes at start")
+    option("workers", "worker processes, each with its own copy of the model (model-config.yaml: 1)",
+           positive, metavar="N")  # fmt: skip
+    option("device", "auto, cpu, cuda or cuda:N", device_name)
+    option("precision", "auto, float32, bfloat16 or float16", metavar="P",
+           choices=("auto", "float32", "bfloat16", "float16"))  # fmt: skip
+    option(
+        "model-store", "where whisper.mar is built (model-store/)", path, root / "model-store", metavar="DIR"
+    )
+    option("run-dir", "effective configuration and keys (tmp/server-PORT/)", path, metavar="DIR")
+    option("log-dir", "log files (logs/)", path, root / "logs", metavar="DIR")
+    option("startup-timeout", "seconds to wait for the first transcription (900)", positive, 900,
+           metavar="S", dest="startup_timeout_s")  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything, say what would be done, start nothing"
+    )
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the effective configuration, start nothing"
+    )
+    return parser
+
+
+def port_number(text: str) -> int:
+    """A TCP port; raises argparse's error."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, must be 1 to 65535")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number above 0; raises argparse's error."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number above 0")
+    return int(text)
+
+
+def device_name(text: str) -> str:
+    """A device as the engine names it; raises argparse's error."""
+    if text in ("auto", "cpu", "cuda") or (text.startswith("cuda:") and text[5:].isdigit()):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} must be auto, cpu, cuda or cuda:N")

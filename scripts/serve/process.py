@@ -1,0 +1,185 @@
+"""One TorchServe: its Java process, started without the Python launcher, and everything below it.
+
+`torchserve --foreground` leaves Java behind when it is stopped, and ignores SIGTERM as a container's first
+process. Java started directly obeys SIGTERM; it gets its own process group, so that what it leaves is found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from scripts.serve.errors import ServeError
+from scripts.serve.settings import Paths
+
+STOP_SECONDS = 20.0  # TorchServe ends its workers in about three
+SOCKET_PATH_BYTES = 107  # longest path of a Unix socket; workers listen at TEMP/.ts.sock.9000
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Everything that a start of TorchServe is made of."""
+
+    java: Path
+    properties: Mapping[str, str]
+    paths: Paths
+
+    def command(self, temp_dir: Path) -> list[str]:
+        """The command line of Java; `vmargs` is applied here because only the Python launcher would."""
+        home = torchserve_home()
+        return [
+            str(self.java),
+            f"-Dmodel_server_home={home}",
+            f"-Djava.io.tmpdir={temp_dir}",
+            f"-Dlog4j.configurationFile=file://{self.paths.config_dir / 'log4j2.xml'}",
+            *self.properties.get("vmargs", "").split(),
+            "-cp", f"{home / 'ts' / 'frontend'}/*",
+            "org.pytorch.serve.ModelServer",
+            "--python", sys.executable,
+            "-f", str(self.paths.properties_file),
+            "-s", str(self.paths.model_store),
+            "-ncs",
+        ]  # fmt: skip
+
+
+class TorchServe:
+    """A running server. `stop` is safe to call at any time and more than once."""
+
+    def __init__(self, launch: Launch, output: int | IO[bytes] | None = None) -> None:
+        """Starts Java; its output goes to ours, or to `output`. Raises ServeError."""
+        self.paths = launch.paths
+        self.temp_dir = _private_temp_dir()
+        self.log_offsets = {name: _size(self.paths.log_dir / name) for name in ("model.log", "server.log")}
+        try:
+            self._java = subprocess.Popen(
+                launch.command(self.temp_dir),
+                cwd=self.paths.run_dir,  # where the key file goes
+                env=_environment(self.temp_dir, self.paths.log_dir),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C reaches us alone, and the group is Java and its workers
+                preexec_fn=_end_with_parent() if sys.platform == "linux" else None,
+            )
+        except OSError as error:
+            shutil.rmtree(self.temp_dir, ignore_errors=True)
+            raise ServeError(f"{launch.java} did not start: {error}") from error
+
+    @property
+    def pid(self) -> int:
+        return self._java.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Java's exit status, None while it runs."""
+        return self._java.poll()
+
+    def wait(self) -> int:
+        return self._java.wait()
+
+    def log_text(self, name: str) -> str:
+        """What this run wrote to a file of the log directory so far."""
+        file = self.paths.log_dir / name
+        offset = self.log_offsets.get(name, 0)
+        try:
+            with file.open("rb") as stream:
+                stream.seek(offset if _size(file) >= offset else 0)  # rolled over: from its start
+                return stream.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def stop(self) -> None:
+        """Ends Java and its workers, removes the temporary directory; returns when nothing is left."""
+        if self._java.poll() is None:
+            self._java.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._java.wait(STOP_SECONDS)
+        # Workers notice a dead frontend only when they read; whatever of the group is left goes now.
+        deadline = time.monotonic() + STOP_SECONDS
+        while group_members(self._java.pid) and time.monotonic() < deadline:
+            try:
+                os.killpg(self._java.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                break
+            self._java.poll()
+            time.sleep(0.05)
+        self._java.wait(STOP_SECONDS)
+        shutil.rmtree(self.temp_dir, ignore_errors=True)
+
+
+def torchserve_home() -> Path:
+    """The directory that holds TorchServe's package; raises ServeError."""
+    spec = importlib.util.find_spec("ts")
+    if spec is None or not spec.submodule_search_locations:
+        raise ServeError("torchserve is not installed: run 'pip install -r requirements.txt'")
+    return Path(spec.submodule_search_locations[0]).resolve().parent
+
+
+def group_members(group: int) -> list[int]:
+    """Process ids of a process group, zombies left out."""
+    members = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            # "pid (command) state ppid pgrp …"; the command may hold spaces and brackets
+            state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        if int(pgrp) == group and state != "Z":
+            members.append(int(entry.name))
+    return members
+
+
+def _environment(temp_dir: Path, log_dir: Path) -> dict[str, str]:
+    """Ours, without what would change TorchServe behind the configuration's back."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("TS_")}
+    kept.pop("PYTHONPATH", None)
+    temp = str(temp_dir)
+    kept.update(TEMP=temp, TMP=temp, TMPDIR=temp, LOG_LOCATION=str(log_dir), METRICS_LOCATION=str(log_dir))
+    kept["PYTHONUNBUFFERED"] = "1"  # log lines of a worker appear when they are written
+    return kept
+
+
+def _private_temp_dir() -> Path:
+    """A new directory for the unpacked archive and the workers' sockets, its path short enough for them."""
+    for base in (tempfile.gettempdir(), "/tmp"):
+        if len(os.fsencode(base)) + len("/whisper-12345678/.ts.sock.65535") <= SOCKET_PATH_BYTES:
+            try:
+                return Path(tempfile.mkdtemp(prefix="whisper-", dir=base))
+            except OSError as error:
+                raise ServeError(
+                    f"cannot write to {base} ({error.strerror}): set TMPDIR to a writable one"
+                ) from error
+    raise ServeError("TMPDIR is too long for the workers' sockets: set it to a short path")
+
+
+def _end_with_parent() -> Callable[[], None]:
+    """Asks the kernel to send SIGTERM to the child when we die, even by SIGKILL."""
+    libc = ctypes.CDLL(None)
+    parent = os.getpid()
+
+    def ask() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # died in between
+            os._exit(1)
+
+    return ask
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,149 @@
+"""Ready means that a sample was transcribed; /ping says 200 over dead workers."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.serve.errors import ServeError
+from scripts.serve.process import TorchServe
+
+POLL_S = 0.25
+PROGRESS_S = 5.0
+FAILED_LOADS = ("Backend worker process died.", "Backend worker did not receive connection")
+DEATHS = re.compile(r"Worker disconnected|Backend worker error|Backend worker thread exception")
+MAX_DEATHS = 3  # a worker killed from outside says nothing itself, so its frontend is counted
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The request that decides, and how to judge its answer."""
+
+    url: str  # …/predictions/whisper
+    management_url: str  # …/models/whisper
+    sample: Path | None  # None: the canary …/1.0/healthz, for models that cannot know the sample
+    reference: str | None = None  # text that the demo model has learnt
+    key_file: Path | None = None  # where token authorization is on
+
+
+def wait_until_ready(
+    server: TorchServe, probe: Probe, timeout_s: float, say: Callable[[str], None] = lambda line: None
+) -> str:
+    """The text of the sample, once the server transcribed it; raises ServeError with the reason otherwise."""
+    started = time.monotonic()
+    shown = started
+    last = "no answer yet"
+    while (elapsed := time.monotonic() - started) < timeout_s:
+        check_alive(server)
+        try:
+            # A request posted during the load would wait in the queue; the load's failure would not be seen.
+            _expect_worker(probe)
+            return _judge(_ask(probe, timeout_s - elapsed), probe)
+        except _NotYet as error:
+            last = str(error)
+        if time.monotonic() - shown >= PROGRESS_S:
+            shown = time.monotonic()
+            say(f"waiting for the first transcription, {elapsed:.0f} s: {last}")
+        time.sleep(POLL_S)
+    raise ServeError(
+        f"not ready after {timeout_s:.0f} s ({last}): see {server.paths.log_dir}/model.log, "
+        f"or raise --startup-timeout"
+    )
+
+
+def check_alive(server: TorchServe) -> None:
+    """Raises ServeError, with the reason from the logs, if Java ended or the worker cannot load its model."""
+    model_log = server.log_text("model.log")
+    if any(sign in model_log for sign in FAILED_LOADS):
+        raise ServeError(f"the worker could not load the model: {load_error(model_log)}")
+    server_log = server.log_text("server.log")
+    if server.returncode is not None:
+        raise ServeError(f"TorchServe ended with status {server.returncode}: {_last_line(server_log)}")
+    if "Failed to load model" in server_log:
+        raise ServeError(f"TorchServe refused whisper.mar: {_line_with(server_log, 'Failed to load model')}")
+    if len(DEATHS.findall(server_log)) >= MAX_DEATHS:
+        raise ServeError(f"the worker died {MAX_DEATHS} times while loading: {_last_line(model_log)}")
+
+
+def load_error(model_log: str) -> str:
+    """The exception that ended a worker: the last line of its last traceback."""
+    found = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit|Interrupt)\b.*$", model_log, re.MULTILINE)
+    return found[-1].strip() if found else _last_line(model_log)
+
+
+class _NotYet(Exception):
+    """Ask again: the reason is for the progress line."""
+
+
+def read_key(key_file: Path, api: str) -> str:
+    """The key that TorchServe wrote for "inference" or "management"; OSError or ValueError until it has."""
+    return str(json.loads(key_file.read_text())[api]["key"])
+
+
+def _expect_worker(probe: Probe) -> None:
+    """Raises _NotYet until the management API knows a loaded worker."""
+    answer = json.loads(_request(probe, "management", probe.management_url, None, timeout_s=10))
+    states = [worker.get("status") for worker in answer[0].get("workers", [])]
+    if "READY" not in states:
+        raise _NotYet("the model is loading")
+
+
+def _ask(probe: Probe, timeout_s: float) -> str:
+    """Body of the answer to the probe; raises _NotYet, or ServeError when asking again cannot help."""
+    if probe.sample is None:
+        return _request(probe, "inference", f"{probe.url}/1.0/healthz", None, timeout_s)
+    return _request(probe, "inference", probe.url, probe.sample.read_bytes(), timeout_s)
+
+
+def _request(probe: Probe, api: str, url: str, body: bytes | None, timeout_s: float) -> str:
+    headers = {"Content-Type": "audio/wav"} if body else {}
+    try:
+        if probe.key_file is not None:
+            headers["Authorization"] = f"Bearer {read_key(probe.key_file, api)}"
+        with urllib.request.urlopen(
+            urllib.request.Request(url, body, headers), timeout=timeout_s
+        ) as response:
+            return bytes(response.read()).decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        text = " ".join(error.read().decode("utf-8", "replace").split())[:300]
+        if error.code in (404, 500, 503, 507):  # not registered yet, worker starting or starting again
+            raise _NotYet(f"HTTP {error.code} {text}") from error
+        raise ServeError(f"{url} was answered with HTTP {error.code}: {text}") from error
+    except (OSError, ValueError) as error:  # nothing listens yet, or the keys are not written yet
+        raise _NotYet("TorchServe is starting") from error
+
+
+def _judge(body: str, probe: Probe) -> str:
+    """The text in the answer; raises ServeError if it is none, or not the demo sample's."""
+    if probe.sample is None:
+        return body
+    try:
+        text = str(json.loads(body)["text"]).strip()
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServeError(f"the sample's answer is not a transcript: {body[:200]!r}") from error
+    if not text:
+        raise ServeError(f"the model heard nothing in {probe.sample}: it is not usable for speech")
+    if probe.reference is not None and not _resembles(text, probe.reference):
+        raise ServeError(f"the model heard {text!r} in {probe.sample.name}, expected {probe.reference!r}")
+    return text
+
+
+def _resembles(text: str, reference: str) -> bool:
+    """Whether half of the reference's words are in the text: a check of the set-up, not of quality."""
+    words, heard = (set(re.findall(r"\w+", one.casefold())) for one in (reference, text))
+    return len(words & heard) * 2 >= len(words)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "nothing in its log"
+
+
+def _line_with(text: str, sign: str) -> str:
+    return next((line.strip()[:300] for line in text.splitlines() if sign in line), sign)

@@ -1,0 +1,147 @@
+"""The effective configuration: the files in config/ with the command line's choices put in."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scripts.serve.addresses import Address
+from scripts.serve.errors import ServeError
+from scripts.serve.options import ServeOptions
+
+# keys that serve.sh decides; the rest of config.properties is taken as written
+ADDRESS_OPTIONS = {
+    "inference_address": ("host", "port"),
+    "management_address": ("management_host", "management_port"),
+    "metrics_address": ("metrics_host", "metrics_port"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where the parts of one server live; all absolute."""
+
+    root: Path  # the repository
+    config_dir: Path
+    handler_dir: Path
+    model_store: Path
+    run_dir: Path  # effective configuration, keys; the server's working directory
+    log_dir: Path
+
+    @property
+    def properties_file(self) -> Path:
+        return self.run_dir / "config.properties"
+
+    @property
+    def model_config_file(self) -> Path:
+        return self.run_dir / "model-config.yaml"
+
+    @property
+    def key_file(self) -> Path:
+        """Where TorchServe writes its keys: the working directory of Java, not configurable."""
+        return self.run_dir / "key_file.json"
+
+
+def read_properties(file: Path) -> dict[str, str]:
+    """Keys and values of a Java properties file of the plain kind: key=value lines and # comments."""
+    properties = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        key, equals, value = line.partition("=")
+        if not equals:
+            raise ServeError(f"{file.name} line {number}: {line!r} is not key=value")
+        properties[key.strip()] = value.strip()
+    return properties
+
+
+def effective_properties(base: Mapping[str, str], options: ServeOptions, paths: Paths) -> dict[str, str]:
+    """config.properties as TorchServe is to read it."""
+    properties = dict(base)
+    for key, (host_option, port_option) in ADDRESS_OPTIONS.items():
+        if key not in base:
+            raise ServeError(f"config.properties has no {key}")
+        address = Address.parse(key, base[key])
+        host = getattr(options, host_option) or address.host
+        port = getattr(options, port_option) or address.port
+        properties[key] = f"{address.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    if options.token_auth:
+        properties["disable_token_authorization"] = "false"
+    if options.device == "cpu":
+        properties["number_of_gpu"] = "0"  # else each worker is told to take a GPU
+    properties["model_store"] = str(paths.model_store)
+    properties["allowed_urls"] = f"file://{paths.model_store}/.*"
+    properties["metrics_config"] = str(paths.config_dir / "metrics.yaml")
+    # Workers of TorchServe's default count would be started for a model that names none of its own.
+    properties.setdefault("default_workers_per_model", "1")
+    return properties
+
+
+def effective_model_config(
+    base: Mapping[str, Any], options: ServeOptions, checkpoint: Path
+) -> dict[str, Any]:
+    """model-config.yaml with the checkpoint's path and the caller's workers, device and precision."""
+    config = json.loads(json.dumps(base))  # a deep copy of plain data
+    engine = config.setdefault("handler", {}).setdefault("engine", {})
+    engine["model"] = str(checkpoint)
+    if options.workers is not None:
+        config["minWorkers"] = config["maxWorkers"] = options.workers
+    engine["workers"] = config.get("minWorkers", 1)
+    if options.device is not None:
+        # TorchServe's gpu_id decides among several GPUs; "auto" follows it
+        engine["device"] = "auto" if options.device == "cuda" else options.device
+    if options.precision is not None:
+        engine["precision"] = options.precision
+    return config
+
+
+def read_model_config(file: Path) -> dict[str, Any]:
+    """The mapping in a model-config.yaml; raises ServeError."""
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ServeError(f"{file.name} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise ServeError(f"{file.name} must be a table of keys and values")
+    return config
+
+
+def check_handler_section(config: Mapping[str, Any], handler_dir: Path) -> None:
+    """Raises ServeError for what would stop the worker at load: an unknown key, a wrong type, a bad value."""
+    if str(handler_dir) not in sys.path:
+        sys.path.append(str(handler_dir))
+    from asr.config import ConfigError, HandlerConfig
+
+    try:
+        HandlerConfig.from_mapping(config.get("handler", {}))
+    except ConfigError as error:
+        raise ServeError(f"model-config.yaml: {error}") from error
+
+
+def prepare(paths: Paths, properties: Mapping[str, str], model_config: Mapping[str, Any]) -> None:
+    """Makes the run directory with the effective configuration in it, and the log directory."""
+    paths.run_dir.mkdir(parents=True, exist_ok=True)
+    paths.log_dir.mkdir(parents=True, exist_ok=True)
+    paths.key_file.unlink(
+        missing_ok=True
+    )  # keys of a server that is gone must not be taken for the new one's
+    write_properties(paths.properties_file, properties)
+    write_model_config(paths.model_config_file, model_config)
+
+
+def write_properties(file: Path, properties: Mapping[str, str]) -> None:
+    """Writes a properties file; backslashes doubled as Java reads them."""
+    lines = [f"{key}={value.replace(chr(92), chr(92) * 2)}" for key, value in properties.items()]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_model_config(file: Path, config: Mapping[str, Any]) -> None:
+    """Writes model-config.yaml."""
+    file.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -1,0 +1,171 @@
+"""From the options to the end of the server, one step after the other."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from scripts.serve import addresses, archive, models, settings
+from scripts.serve.addresses import Address
+from scripts.serve.errors import ServeError, Stop
+from scripts.serve.java import find_java
+from scripts.serve.options import ServeOptions
+from scripts.serve.process import Launch, TorchServe
+from scripts.serve.readiness import Probe, wait_until_ready
+from scripts.serve.settings import Paths
+
+LOW_DISK_BYTES = 500_000_000  # for logs, the archive and its unpacked copy
+
+
+def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
+    """Returns after --dry-run and --print-config; otherwise ends by ServeError or Stop."""
+    checkpoint = models.checkpoint_path(options.model, root / "whisper-models", called_from)
+    paths, properties, model_config = _configuration(options, root, checkpoint)
+    if options.print_config:
+        _print_config(properties, model_config)
+        return
+    addresses.check_free(properties)
+    java = find_java(os.environ)
+    if options.dry_run:
+        _print_plan(options, checkpoint, java, properties)
+        return
+    _check_disk(paths)
+    _announce(options.model, checkpoint)
+    models.ensure_checkpoint(options.model, checkpoint, os.environ)
+    settings.prepare(paths, properties, model_config)
+    if archive.ensure_archive(paths):
+        say(f"built {paths.model_store / archive.ARCHIVE}")
+    say(f"starting TorchServe with {java}")
+    _run(TorchServe(Launch(java, properties, paths)), options, properties)
+
+
+def say(line: str) -> None:
+    """A line for the operator, among the server's own."""
+    print(f"serve.sh: {line}", file=sys.stderr, flush=True)
+
+
+def _run(server: TorchServe, options: ServeOptions, properties: Mapping[str, str]) -> None:
+    """Waits for the first transcription, then for the end."""
+    try:
+        probe = _probe(options, server.paths, properties)
+        text = wait_until_ready(server, probe, options.startup_timeout_s, say)
+        _print_ready(options, server.paths, probe, text)
+        status = server.wait()
+        raise ServeError(
+            f"TorchServe ended by itself with status {status}: see {server.paths.log_dir}/server.log"
+        )
+    except Stop:
+        say("stopping TorchServe and its workers")
+        raise
+    finally:
+        server.stop()
+
+
+def _configuration(
+    options: ServeOptions, root: Path, checkpoint: Path
+) -> tuple[Paths, dict[str, str], dict[str, object]]:
+    """Paths, config.properties and model-config.yaml as they will be used, checked; nothing is written."""
+    config_dir = root / "config"
+    base = settings.read_properties(config_dir / "config.properties")
+    port = options.port or Address.parse("inference_address", base.get("inference_address", "")).port
+    paths = Paths(
+        root=root,
+        config_dir=config_dir,
+        handler_dir=root / "handler",
+        model_store=options.model_store,
+        run_dir=options.run_dir or root / "tmp" / f"server-{port}",
+        log_dir=options.log_dir,
+    )
+    properties = settings.effective_properties(base, options, paths)
+    addresses.check_exposure(properties)
+    properties = addresses.with_free_grpc_ports(properties)
+    model_config = settings.effective_model_config(
+        settings.read_model_config(config_dir / "model-config.yaml"), options, checkpoint
+    )
+    settings.check_handler_section(model_config, paths.handler_dir)
+    return paths, properties, model_config
+
+
+def _probe(options: ServeOptions, paths: Paths, properties: Mapping[str, str]) -> Probe:
+    samples = paths.root / "samples"
+    return Probe(
+        url=_url(properties, "inference_address") + "/predictions/whisper",
+        management_url=_url(properties, "management_address") + "/models/whisper",
+        sample=samples / "harvard.wav",
+        reference=(samples / "harvard.txt").read_text(encoding="utf-8")
+        if options.model == models.DEMO
+        else None,
+        key_file=paths.key_file if has_keys(properties) else None,
+    )
+
+
+def has_keys(properties: Mapping[str, str]) -> bool:
+    """Whether token authorization is on, which is TorchServe's default."""
+    return properties.get("disable_token_authorization", "false").strip().lower() != "true"
+
+
+def _announce(model: str, checkpoint: Path) -> None:
+    if model == models.DEMO:
+        say("MODEL demo: a bundled demo with a small vocabulary, to see everything work. For real speech:")
+        say("  ./serve.sh base.en        (English, 145 MB)   or   ./serve.sh large-v3-turbo   (1.6 GB)")
+    else:
+        say(f"MODEL {model}: {checkpoint}")
+
+
+def _print_ready(options: ServeOptions, paths: Paths, probe: Probe, text: str) -> None:
+    lines = [f"READY: {options.model} transcribed {probe.sample}: {text[:100]!r}",
+             f"  transcriptions  {probe.url}",
+             f"  management      {probe.management_url}",
+             f"  log files       {paths.log_dir}"]  # fmt: skip
+    key = ""
+    if probe.key_file is not None:
+        lines.append(f"  keys            {probe.key_file} (new at every start)")
+        read = f"import json; print(json.load(open({str(probe.key_file)!r}))['inference']['key'])"
+        key = f' -H "Authorization: Bearer $({shlex.quote(sys.executable)} -c {shlex.quote(read)})"'
+    upload = f"-F file=@{shlex.quote(str(probe.sample))} -F response_format=text"
+    lines += [
+        "Try it from another terminal:",
+        f"  curl -sS{key} {upload} {probe.url}",
+        "Ctrl-C stops the server.",
+    ]
+    for line in lines:
+        say(line)
+
+
+def _print_config(properties: Mapping[str, str], model_config: Mapping[str, object]) -> None:
+    print("# config.properties", *(f"{key}={value}" for key, value in properties.items()), sep="\n")
+    print("\n# model-config.yaml")
+    print(yaml.safe_dump(dict(model_config), sort_keys=False), end="")
+
+
+def _print_plan(options: ServeOptions, checkpoint: Path, java: Path, properties: Mapping[str, str]) -> None:
+    there = (
+        "there" if checkpoint.is_file() else "to be downloaded" if options.model != models.DEMO else "missing"
+    )
+    print(f"model       {options.model}: {checkpoint} ({there})")
+    print(f"java        {java}")
+    print(f"python      {sys.executable}")
+    for key in addresses.HTTP_ADDRESSES:
+        print(f"{key.partition('_')[0]:<11} {properties[key]}")
+    print(f"keys        {'on' if has_keys(properties) else 'off (loopback only)'}")
+    print("nothing was started (--dry-run)")
+
+
+def _check_disk(paths: Paths) -> None:
+    for directory in (paths.run_dir, paths.model_store, paths.log_dir):
+        directory.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(directory).free
+        if free < LOW_DISK_BYTES:
+            raise ServeError(
+                f"{directory} has {free / 1e6:.0f} MB free, needs {LOW_DISK_BYTES / 1e6:.0f}: free some space"
+            )
+
+
+def _url(properties: Mapping[str, str], key: str) -> str:
+    return Address.parse(key, properties[key]).url

@@ -82,7 +82,8 @@ def _check_size(body: Body, limits: Limits) -> None:
         raise InvalidAudio("the upload is empty; send the bytes of an audio file", param="file")
     if len(body) > limits.max_upload_bytes:
         raise TooLarge(
-            f"the upload has {len(body)} bytes, this server takes at most {limits.max_upload_bytes}", param="file"
+            f"the upload has {len(body)} bytes, this server takes at most {limits.max_upload_bytes}",
+            param="file",
         )
 
 

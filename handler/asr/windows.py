@@ -1,0 +1,172 @@
+"""Speech spans or a seek position → the stretches of an utterance that become Windows.
+
+A stretch is contiguous audio, pauses included, so that a time inside it plus its start is a time on the
+utterance's clock: nothing is glued together and nothing has to be mapped back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from asr.constants import HOP_LENGTH, SAMPLE_RATE, STFT_CONTEXT, WINDOW_FRAMES, WINDOW_SAMPLES, WINDOW_SECONDS
+from asr.schema import DecodingOptions, Samples, SpeechSpan, Window
+from asr.vad import FRAME_SAMPLES, Probs
+
+CUT_SEARCH_SECONDS = 5  # a forced cut lies within this much of the limit
+QUIET_SAMPLES = 512  # 32 ms: long enough to tell a pause from a zero crossing
+MIN_REST_SECONDS = 1  # a cut leaves at least this much for the next stretch, where it can
+
+# A window's text must fit the 224 tokens Whisper decodes, and Whisper's vocabulary spells many scripts almost
+# byte by byte. Tokens per character of one sentence (article 1 of the UN declaration), at 14 characters spoken
+# per second: English 0.2 (a window fills in 78 s) · Hindi, Marathi, Nepali 1.0 (15 s) · Sanskrit, Armenian 1.2
+# (14 s) · Tamil 0.8, Thai 1.0 (19 and 16 s) · Kannada, Sinhala 1.7 (9 s) · Bengali, Punjabi, Telugu 2.0 (8 s) ·
+# Malayalam, Georgian 2.3 (7 s) · Gujarati, Burmese, Lao, Tibetan 2.6 to 3 (5 to 6 s: sought again at the cap).
+# Chinese and Japanese take 1 token a character too, but speak only 4 to 7 characters a second.
+DENSE_SECONDS = 15.0
+DENSE_LANGUAGES = frozenset({"hi", "mr", "ne", "sa", "ta", "th", "hy"})
+DENSEST_SECONDS = 8.0
+DENSEST_LANGUAGES = frozenset(
+    {"am", "as", "bn", "bo", "gu", "ka", "km", "kn", "lo", "ml", "my", "pa", "si", "te"}
+)
+
+
+def window_seconds(language: str | None) -> float:
+    """Longest stretch, in seconds, whose text fits Whisper's token cap in that language (ISO 639-1)."""
+    if language in DENSEST_LANGUAGES:
+        return DENSEST_SECONDS
+    if language in DENSE_LANGUAGES:
+        return DENSE_SECONDS
+    return float(WINDOW_SECONDS)
+
+
+def plan_windows(
+    spans: Sequence[SpeechSpan],
+    num_samples: int,
+    max_window_samples: int,
+    max_gap_samples: int,
+    probs: Probs | None = None,
+) -> tuple[SpeechSpan, ...]:
+    """Stretches of at most `max_window_samples` that hold every speech sample exactly once.
+
+    Consecutive spans share a stretch while they fit and the pause between them is at most `max_gap_samples`.
+    Only a span that alone exceeds the limit is cut: at its least speech-like frame by `probs` (of the whole
+    utterance) near the limit, else at the limit. `spans` are sorted and disjoint; so are the stretches.
+    """
+    _check_limit(max_window_samples)
+    stretches: list[SpeechSpan] = []
+    for span in spans:
+        if not 0 <= span.start < span.end <= num_samples:
+            raise ValueError(f"{span} is empty or outside the utterance's {num_samples} samples")
+        for piece in _pieces(span, max_window_samples, probs):
+            last = stretches[-1] if stretches else None
+            if (
+                last is not None
+                and piece.start - last.end <= max_gap_samples
+                and piece.end - last.start <= max_window_samples
+            ):
+                stretches[-1] = SpeechSpan(last.start, piece.end)
+            else:
+                stretches.append(piece)
+    return tuple(stretches)
+
+
+def fixed_spans(samples: Samples, max_window_samples: int) -> tuple[SpeechSpan, ...]:
+    """All of `samples` in stretches of at most the limit, each cut at the quietest 32 ms near it."""
+    _check_limit(max_window_samples)
+    stretches: list[SpeechSpan] = []
+    start = 0
+    while len(samples) - start > max_window_samples:
+        first, last = _cut_range(start, len(samples), max_window_samples)
+        cut = _quietest(samples, first, last)
+        stretches.append(SpeechSpan(start, cut))
+        start = cut
+    if start < len(samples):
+        stretches.append(SpeechSpan(start, len(samples)))
+    return tuple(stretches)
+
+
+def window_of(samples: Samples, span: SpeechSpan, options: DecodingOptions) -> Window:
+    """The stretch as a window on its own: no left context, its own maximum.
+
+    `samples` is the whole utterance; the samples behind the stretch that its last STFT frame sees come too.
+    """
+    if not 0 <= span.start < span.end <= len(samples):
+        raise ValueError(f"{span} is empty or outside the utterance's {len(samples)} samples")
+    if span.end - span.start > WINDOW_SAMPLES:
+        raise ValueError(f"{span} is longer than a window's {WINDOW_SAMPLES} samples")
+    num_frames = -(-(span.end - span.start) // HOP_LENGTH)
+    return Window(samples[span.start : _context_end(span.start, num_frames)], num_frames, options)
+
+
+def window_at(
+    samples: Samples, seek_frames: int, num_frames: int, options: DecodingOptions, log_mel_max: float
+) -> Window:
+    """The window of `num_frames` mel frames at `seek_frames` of the utterance, as upstream's STFT sees it.
+
+    `samples` is the whole utterance, `log_mel_max` the log10 maximum of its spectrogram.
+    """
+    if not 0 <= seek_frames * HOP_LENGTH < max(len(samples), 1) or not 0 < num_frames <= WINDOW_FRAMES:
+        raise ValueError(f"no window of {num_frames} frames at frame {seek_frames} of {len(samples)} samples")
+    start = seek_frames * HOP_LENGTH
+    end = _context_end(start, num_frames)
+    if start == 0:
+        return Window(samples[:end], num_frames, options, 0, log_mel_max)
+    stretch = samples[max(0, start - STFT_CONTEXT) : end]
+    missing = STFT_CONTEXT - start
+    if missing > 0:  # only at frame 1, whose first STFT frame still meets the reflection at the start
+        stretch = np.concatenate((samples[missing:0:-1], stretch))
+    return Window(stretch, num_frames, options, STFT_CONTEXT, log_mel_max)
+
+
+def _context_end(start: int, num_frames: int) -> int:
+    """One past the last sample that the STFT of `num_frames` frames from `start` reads, reflection included."""
+    return start + max((num_frames - 1) * HOP_LENGTH + STFT_CONTEXT, STFT_CONTEXT + 1)
+
+
+def _check_limit(max_window_samples: int) -> None:
+    if not SAMPLE_RATE <= max_window_samples <= WINDOW_SAMPLES:
+        raise ValueError(
+            f"max_window_samples is {max_window_samples}, must be {SAMPLE_RATE}..{WINDOW_SAMPLES}"
+        )
+
+
+def _pieces(span: SpeechSpan, max_samples: int, probs: Probs | None) -> list[SpeechSpan]:
+    """The span, cut as often as it exceeds the limit."""
+    pieces: list[SpeechSpan] = []
+    start = span.start
+    while span.end - start > max_samples:
+        first, last = _cut_range(start, span.end, max_samples)
+        cut = last if probs is None else _least_speech(probs, first, last)
+        pieces.append(SpeechSpan(start, cut))
+        start = cut
+    return [*pieces, SpeechSpan(start, span.end)]
+
+
+def _cut_range(start: int, end: int, max_samples: int) -> tuple[int, int]:
+    """Where the stretch from `start` may be cut, both bounds included; the rest up to `end` is not tiny."""
+    last = start + max_samples
+    first = last - min(CUT_SEARCH_SECONDS * SAMPLE_RATE, max_samples // 2)
+    return first, max(first, min(last, end - min(MIN_REST_SECONDS * SAMPLE_RATE, max_samples // 2)))
+
+
+def _least_speech(probs: Probs, first: int, last: int) -> int:
+    """Middle of the frame with the lowest speech probability, the latest of equals, in first..last."""
+    candidates = probs[first // FRAME_SAMPLES : last // FRAME_SAMPLES + 1]
+    if not len(candidates):
+        return last
+    lowest = len(candidates) - 1 - int(np.argmin(candidates[::-1]))
+    middle = (first // FRAME_SAMPLES + lowest) * FRAME_SAMPLES + FRAME_SAMPLES // 2
+    return min(max(middle, first), last)
+
+
+def _quietest(samples: Samples, first: int, last: int) -> int:
+    """Middle of the 32 ms with the least energy, the latest of equals, within first..last."""
+    region = samples[first:last].astype(np.float64)
+    if len(region) <= QUIET_SAMPLES:
+        return last
+    total = np.concatenate(([0.0], np.cumsum(region * region)))
+    energy = total[QUIET_SAMPLES:] - total[:-QUIET_SAMPLES]
+    lowest = len(energy) - 1 - int(np.argmin(energy[::-1]))
+    return first + lowest + QUIET_SAMPLES // 2

@@ -1,0 +1,217 @@
+"""A TorchServe row and its headers → a frozen `Request`.
+
+What arrives for which kind of upload is TorchServe's doing (ts/protocol/otf_message_handler.py,
+ts/service.py): a raw body is `{"body": bytearray}`, or `str` where the client called it text, or the parsed
+value where it called it JSON; a form is one key per field, a repeated field keeps its last value; the query
+string and the method never arrive.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from asr.errors import AsrError, InvalidAudio, InvalidOption, UnsupportedMedia
+
+AUDIO_FIELDS = ("file", "audio", "data", "body")  # OpenAI's name first; the first one present is the upload
+OPTIONS_HEADER = "x-whisper-options"
+OPTIONS_HEADER_MAX_CHARS = 8_000  # netty refuses longer header lines anyway
+
+PATHS = {  # tail of /predictions/<model>/<version>/ → kind of request
+    "": "file",
+    "v1/audio/transcriptions": "file",
+    "v1/audio/translations": "file",
+    "windows": "windows",
+    "healthz": "healthz",
+    "model": "model",
+}
+TRANSLATIONS_PATH = "v1/audio/translations"
+
+HOW_TO_SEND = (
+    "send the audio as the raw body (curl --data-binary @speech.wav -H 'Content-Type: audio/wav'), "
+    'as a form field (curl -F file=@speech.wav) or as base64 in JSON ({"audio": "..."})'
+)
+
+
+class UnknownPath(AsrError):
+    """The path behind /predictions/<model>/<version>/ leads nowhere."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One row, understood but not yet judged: the options are still the caller's words."""
+
+    kind: str  # "file" | "windows" | "healthz" | "model"
+    body: bytes | bytearray = b""  # the upload: a media file, or a window in its wire format
+    fields: Mapping[str, Any] = field(default_factory=dict)  # option name → text, or a JSON value
+
+
+def read_row(row: Any, headers: Mapping[str, Any]) -> Request:
+    """The request in one row; raises UnknownPath, InvalidAudio, InvalidOption or UnsupportedMedia."""
+    if text_header(headers, "describe").lower() == "true":  # GET /models/<model>?customized=true
+        return Request("model")
+    path = text_header(headers, "url_path").strip("/")
+    kind = PATHS.get(path)
+    if kind is None:
+        known = ", ".join(repr(name) for name in PATHS)
+        raise UnknownPath(f"there is nothing at {path[:200]!r}; behind the version may stand one of {known}")
+    if kind in ("healthz", "model"):
+        return Request(kind)
+    if not isinstance(row, Mapping):
+        raise InvalidAudio(f"the request holds no upload; {HOW_TO_SEND}")
+    if kind == "windows":
+        return Request(kind, _window_body(row))
+    fields = {**_header_options(headers), **_upload_fields(row, headers)}
+    body = _take_audio(fields, headers)
+    if path == TRANSLATIONS_PATH:
+        _demand_translation(fields)
+    return Request(kind, body, fields)
+
+
+def text_header(headers: Mapping[str, Any], name: str) -> str:
+    """The header's value, whatever its case; "" where absent.
+
+    A form puts one `{"content-type": …}` dict per field among the headers, so only `str` values count.
+    """
+    exact = headers.get(name)  # TorchServe's own `url_path` and `describe` win over a client's `Url_Path`
+    if isinstance(exact, str):
+        return exact
+    for key, value in headers.items():
+        if isinstance(key, str) and key.lower() == name and isinstance(value, str):
+            return value
+    return ""
+
+
+def _window_body(row: Mapping[str, Any]) -> bytes | bytearray:
+    value = row.get("body", row.get("data"))
+    if isinstance(value, (bytes, bytearray)):
+        return value
+    raise InvalidAudio("a window is a raw application/octet-stream body in the window wire format")
+
+
+def _upload_fields(row: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Every field of the upload, the audio still among them under one of AUDIO_FIELDS."""
+    content_type = text_header(headers, "content-type").lower()
+    if content_type.startswith("multipart/") and "boundary=" not in content_type:
+        raise InvalidOption("Content-Type is multipart without a boundary, so its parts cannot be told apart")
+    if "json" not in content_type or set(row) != {"body"}:
+        return dict(row)
+    document = row["body"]
+    if isinstance(document, Mapping):
+        return _decode_base64(dict(document))
+    if isinstance(document, (bytes, bytearray)) and not document:
+        raise InvalidAudio(f"the request is empty; {HOW_TO_SEND}")
+    if isinstance(document, (bytes, bytearray, str)):
+        return _decode_base64(_parse_json_body(document))
+    raise InvalidOption(
+        f'the JSON body is {type(document).__name__}, must be an object such as {{"audio": "<base64>"}}'
+    )
+
+
+def _parse_json_body(document: bytes | bytearray | str) -> dict[str, Any]:
+    """The object in a body that TorchServe left as it was: bad JSON, or `application/x+json`."""
+    try:
+        value = json.loads(document)
+    except (ValueError, RecursionError) as error:
+        raise InvalidOption(f"the body is announced as JSON but does not parse: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidOption(f"the JSON body is {type(value).__name__}, must be an object")
+    return value
+
+
+def _decode_base64(fields: dict[str, Any]) -> dict[str, Any]:
+    """`fields` with the audio as bytes; data: URLs are taken too."""
+    name = next((name for name in AUDIO_FIELDS if name in fields), None)
+    if name is None:
+        raise InvalidAudio('the JSON body has no audio; put it in as {"audio": "<base64>"}', param="audio")
+    value = fields[name]
+    if not isinstance(value, str):
+        raise InvalidAudio(f"{name} is {type(value).__name__}, must be a base64 string", param=name)
+    if value[:5].lower() == "data:":
+        scheme, comma, value = value.partition(",")
+        if not comma or not scheme.lower().endswith(";base64"):
+            raise InvalidAudio(f"{name} is a data: URL without ';base64,'", param=name)
+    try:
+        fields[name] = base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidAudio(f"{name} is not valid base64: {error}", param=name) from error
+    return fields
+
+
+def _header_options(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Options from X-Whisper-Options, a JSON object; the way to give options beside a raw body."""
+    text = text_header(headers, OPTIONS_HEADER)
+    if not text:
+        return {}
+    if len(text) > OPTIONS_HEADER_MAX_CHARS:
+        raise InvalidOption(
+            f"X-Whisper-Options is {len(text)} characters, must be at most {OPTIONS_HEADER_MAX_CHARS}",
+            param="X-Whisper-Options",
+        )
+    try:
+        options = json.loads(_as_utf8(text))
+    except (ValueError, RecursionError) as error:
+        raise InvalidOption(f"X-Whisper-Options is not JSON: {error}", param="X-Whisper-Options") from error
+    if not isinstance(options, dict):
+        raise InvalidOption(
+            f"X-Whisper-Options is {type(options).__name__}, must be a JSON object", param="X-Whisper-Options"
+        )
+    if audio := sorted(set(options) & set(AUDIO_FIELDS)):
+        raise InvalidOption(f"X-Whisper-Options holds {audio[0]!r}; audio goes into the body", param=audio[0])
+    return options
+
+
+def _as_utf8(text: str) -> str:
+    """HTTP headers travel as Latin-1; a client's UTF-8 is put right, plain ASCII stays as it is."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def _take_audio(fields: dict[str, Any], headers: Mapping[str, Any]) -> bytes | bytearray:
+    """The upload, removed from `fields`; the text of all other fields decoded in place."""
+    name = next((name for name in AUDIO_FIELDS if name in fields), None)
+    audio = b"" if name is None else _bytes_of(name, fields.pop(name))
+    if not audio:
+        raise InvalidAudio(_why_empty(name, headers), param=name)
+    for key, value in fields.items():
+        if isinstance(value, (bytes, bytearray)):
+            try:
+                fields[key] = value.decode("utf-8")
+            except UnicodeDecodeError as error:
+                name = key[:100]
+                raise InvalidOption(f"{name!r} is not UTF-8 text: {error.reason}", param=name) from error
+    return audio
+
+
+def _bytes_of(name: str, value: Any) -> bytes | bytearray:
+    if isinstance(value, (bytes, bytearray)):
+        return value  # as it is: a copy of 150 MB is not free
+    if isinstance(value, str):  # a text/* body that is valid UTF-8: the bytes are what they were
+        return value.encode("utf-8", "surrogatepass")
+    raise UnsupportedMedia(f"{name} holds a JSON {type(value).__name__}, not audio", param=name)
+
+
+def _why_empty(name: str | None, headers: Mapping[str, Any]) -> str:
+    if name is not None and name != "body":
+        return f"{name} is empty; {HOW_TO_SEND}"
+    content_type = text_header(headers, "content-type").lower()
+    if content_type.startswith("application/x-www-form-urlencoded"):
+        return f"the body arrived as a web form (curl -d does that) and holds no audio; {HOW_TO_SEND}"
+    if content_type.startswith("multipart/"):
+        return f"the form has no file field, or its boundary or end is missing; {HOW_TO_SEND}"
+    return f"the request is empty; {HOW_TO_SEND}"
+
+
+def _demand_translation(fields: dict[str, Any]) -> None:
+    if fields.setdefault("task", "translate") != "translate":
+        raise InvalidOption("task must be 'translate' (or left out) at v1/audio/translations", param="task")

@@ -65,16 +65,30 @@ def active_python() -> Path | None:
 def make_venv(directory: Path) -> Path:
     """Python of the virtual environment `directory`, made if it is not there."""
     python = directory / "bin" / "python"
+    if _runs_pip(python):
+        return python
+    print(f"making {directory} with Python {sys.version.split()[0]}", file=sys.stderr, flush=True)
+    try:
+        venv.create(directory, symlinks=True, clear=True)
+    except OSError as error:
+        raise EnvironmentFailure(f"making {directory} failed: {error}") from error
+    # Debian's Python may come without ensurepip, and a machine without pip: either one is enough.
+    ensurepip = [str(python), "-m", "ensurepip", "--default-pip"]
+    own_pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "pip"]
+    for command in (ensurepip, own_pip):
+        if subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+            return python
+    shutil.rmtree(directory, ignore_errors=True)
+    raise EnvironmentFailure(
+        f"{sys.executable} has neither ensurepip nor pip: install python3-venv or python3-pip"
+    )
+
+
+def _runs_pip(python: Path) -> bool:
+    """Whether an environment is whole: one that was interrupted while it was made has no pip."""
     if not python.exists():
-        print(f"making {directory} with Python {sys.version.split()[0]}", file=sys.stderr, flush=True)
-        try:
-            venv.create(directory, with_pip=True, symlinks=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise EnvironmentFailure(
-                f"making {directory} failed ({error}): Debian and Ubuntu need 'apt install python3-venv'"
-            ) from error
-    return python
+        return False
+    return subprocess.run([str(python), "-c", "import pip"], capture_output=True).returncode == 0
 
 
 def has_gpu() -> bool:
@@ -109,12 +123,18 @@ def install(python: Path, file: Path, gpu: bool, environ: Mapping[str, str]) -> 
 
 
 def _pip(python: Path, arguments: list[str]) -> None:
-    # pip's own output goes to stderr: stdout carries the answer of this program.
+    """Runs pip, showing what it collects and downloads on stderr: stdout carries the answer of this program."""
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
-    result = subprocess.run(command, stdout=sys.stderr, check=False)
-    if result.returncode != 0:
-        raise EnvironmentFailure(f"pip failed with status {result.returncode}; its reason is above: "
-                                 f"is the network there, and room on the disk?")  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as pip:
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            if not line.startswith("Requirement already satisfied"):
+                print(line, end="", file=sys.stderr, flush=True)
+    if pip.returncode != 0:
+        raise EnvironmentFailure(
+            f"pip failed with status {pip.returncode}, its reason is above: "
+            f"check the network and the room on the disk, then run this again"
+        )
 
 
 def _stamps_dir(python: Path) -> Path:

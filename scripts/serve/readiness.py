@@ -17,8 +17,10 @@ from scripts.serve.process import TorchServe
 POLL_S = 0.25
 PROGRESS_S = 5.0
 FAILED_LOADS = ("Backend worker process died.", "Backend worker did not receive connection")
-DEATHS = re.compile(r"Worker disconnected|Backend worker error|Backend worker thread exception")
-MAX_DEATHS = 3  # a worker killed from outside says nothing itself, so its frontend is counted
+# A worker that is killed, for want of memory say, writes no reason: the frontend's lines are counted.
+REFUSED = "Failed to load model:"
+DEATH = "Load model failed"
+MAX_DEATHS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,13 @@ def check_alive(server: TorchServe) -> None:
     server_log = server.log_text("server.log")
     if server.returncode is not None:
         raise ServeError(f"TorchServe ended with status {server.returncode}: {_last_line(server_log)}")
-    if "Failed to load model" in server_log:
-        raise ServeError(f"TorchServe refused whisper.mar: {_line_with(server_log, 'Failed to load model')}")
-    if len(DEATHS.findall(server_log)) >= MAX_DEATHS:
-        raise ServeError(f"the worker died {MAX_DEATHS} times while loading: {_last_line(model_log)}")
+    if REFUSED in server_log:
+        raise ServeError(f"TorchServe refused whisper.mar: {_line_with(server_log, REFUSED)}")
+    if server_log.count(DEATH) >= MAX_DEATHS:
+        raise ServeError(
+            f"the worker died {MAX_DEATHS} times while loading, without a reason of its own: is there memory "
+            f"enough for this model? Its last line: {_last_line(model_log)}"
+        )
 
 
 def load_error(model_log: str) -> str:

@@ -89,7 +89,7 @@ def open_upload(body: Body) -> Iterator[Upload]:
     """The container in `body`, open, with its best audio track; raises UnsupportedMedia."""
     options = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
     try:
-        container = av.open(MemoryFile(body), options=options, metadata_errors="ignore")
+        container = av.open(MemoryFile(body), "r", options=options, metadata_errors="ignore")
     except (FFmpegError, ValueError) as error:
         raise unsupported(f"no known container ({_reason(error)})") from error
     with container:
@@ -145,7 +145,7 @@ class Packets:
                 self.num_bad += 1
                 self._check_damage()
                 continue
-            yield from frames  # type: ignore[misc]  # an audio stream decodes to audio frames
+            yield from frames
 
     def _check_damage(self) -> None:
         if self.num_bad > MAX_BAD_PACKETS and self.num_bad * 2 > self.num_read:

@@ -19,11 +19,12 @@ QUIET_SAMPLES = 512  # 32 ms: long enough to tell a pause from a zero crossing
 MIN_REST_SECONDS = 1  # a cut leaves at least this much for the next stretch, where it can
 
 # A window's text must fit the 224 tokens Whisper decodes, and Whisper's vocabulary spells many scripts almost
-# byte by byte. Tokens per character of one sentence (article 1 of the UN declaration), at 14 characters spoken
-# per second: English 0.2 (a window fills in 78 s) · Hindi, Marathi, Nepali 1.0 (15 s) · Sanskrit, Armenian 1.2
-# (14 s) · Tamil 0.8, Thai 1.0 (19 and 16 s) · Kannada, Sinhala 1.7 (9 s) · Bengali, Punjabi, Telugu 2.0 (8 s) ·
-# Malayalam, Georgian 2.3 (7 s) · Gujarati, Burmese, Lao, Tibetan 2.6 to 3 (5 to 6 s: sought again at the cap).
-# Chinese and Japanese take 1 token a character too, but speak only 4 to 7 characters a second.
+# byte by byte. Tokens per character of one sentence (article 1 of the UN declaration), and the seconds that
+# fill a window at 14 characters a second: English 0.2 (78 s) · Hindi, Marathi, Nepali 1.0 (15 s) · Sanskrit,
+# Armenian 1.2 (14 s) · Tamil 0.8, Thai 1.0 (19 and 16 s) · Kannada, Sinhala 1.7 (9 s) · Bengali, Punjabi,
+# Telugu 2.0 (8 s) · Malayalam, Georgian 2.3 (7 s) · Gujarati, Burmese, Lao, Tibetan 2.6 to 3 (5 to 6 s: these
+# are sought again at the cap). Chinese and Japanese take 1 token a character too, but speak only 4 to 7
+# characters a second.
 DENSE_SECONDS = 15.0
 DENSE_LANGUAGES = frozenset({"hi", "mr", "ne", "sa", "ta", "th", "hy"})
 DENSEST_SECONDS = 8.0
@@ -79,7 +80,7 @@ def fixed_spans(samples: Samples, max_window_samples: int) -> tuple[SpeechSpan, 
     start = 0
     while len(samples) - start > max_window_samples:
         first, last = _cut_range(start, len(samples), max_window_samples)
-        cut = _quietest(samples, first, last)
+        cut = quietest_cut(samples, first, last)
         stretches.append(SpeechSpan(start, cut))
         start = cut
     if start < len(samples):
@@ -121,7 +122,7 @@ def window_at(
 
 
 def _context_end(start: int, num_frames: int) -> int:
-    """One past the last sample that the STFT of `num_frames` frames from `start` reads, reflection included."""
+    """One past the last sample that the STFT of `num_frames` frames from `start` reads, reflected or not."""
     return start + max((num_frames - 1) * HOP_LENGTH + STFT_CONTEXT, STFT_CONTEXT + 1)
 
 
@@ -161,8 +162,8 @@ def _least_speech(probs: Probs, first: int, last: int) -> int:
     return min(max(middle, first), last)
 
 
-def _quietest(samples: Samples, first: int, last: int) -> int:
-    """Middle of the 32 ms with the least energy, the latest of equals, within first..last."""
+def quietest_cut(samples: Samples, first: int, last: int) -> int:
+    """Middle of the 32 ms of `samples` with the least energy, the latest of equals, within first..last."""
     region = samples[first:last].astype(np.float64)
     if len(region) <= QUIET_SAMPLES:
         return last

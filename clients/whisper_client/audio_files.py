@@ -53,7 +53,7 @@ def audio_seconds(path: Path) -> float | None:
 
 def _wave_seconds(path: Path) -> float | None:
     try:
-        with wave.open(str(path)) as reader:
+        with wave.open(str(path), "rb") as reader:
             num_bytes = reader.getnframes() * reader.getnchannels() * reader.getsampwidth()
             if num_bytes > path.stat().st_size:  # written to a pipe: the header holds the largest number
                 return None
@@ -69,7 +69,7 @@ def _soundfile_seconds(path: Path) -> float | None:
         return None
     try:
         with soundfile.SoundFile(str(path)) as file:
-            return len(file) / int(file.samplerate)
+            return float(len(file) / file.samplerate)
     except (RuntimeError, OSError, ZeroDivisionError):
         return None
 

@@ -123,7 +123,7 @@ def install(python: Path, file: Path, gpu: bool, environ: Mapping[str, str]) -> 
 
 
 def _pip(python: Path, arguments: list[str]) -> None:
-    """Runs pip, showing what it collects and downloads on stderr: stdout carries the answer of this program."""
+    """Runs pip, what it collects and downloads shown on stderr: stdout carries this program's answer."""
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as pip:
         assert pip.stdout is not None

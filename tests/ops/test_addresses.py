@@ -1,0 +1,76 @@
+"""What may be bound."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from scripts.serve.addresses import Address, check_exposure, free_ports, is_loopback, with_free_grpc_ports
+from scripts.serve.errors import ServeError
+
+LOOPBACK = {
+    "inference_address": "http://127.0.0.1:8080",
+    "management_address": "http://127.0.0.1:8081",
+    "metrics_address": "http://127.0.0.1:8082",
+    "disable_token_authorization": "true",
+}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "8.8.8.8", "127.0.0.1.invalid", ""])
+def test_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "8080", "http://127.0.0.1", "unix:/run/ts.sock", "http://h:99999", "http://:80"]
+)
+def test_an_address_that_cannot_be_used_is_refused(value: str) -> None:
+    with pytest.raises(ServeError, match="inference_address is"):
+        Address.parse("inference_address", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("http://0.0.0.0:8080", "http://127.0.0.1:8080"),
+        ("http://[::]:8080", "http://[::1]:8080"),
+        ("https://10.1.2.3:443", "https://10.1.2.3:443"),
+    ],
+)
+def test_the_url_is_one_that_this_machine_can_call(value: str, url: str) -> None:
+    assert Address.parse("inference_address", value).url == url
+
+
+@pytest.mark.parametrize("key", ["inference_address", "management_address", "metrics_address"])
+def test_each_open_address_needs_keys(key: str) -> None:
+    check_exposure(LOOPBACK)
+    opened = {**LOOPBACK, key: "http://0.0.0.0:8085"}
+    with pytest.raises(ServeError, match=key):
+        check_exposure(opened)
+    check_exposure({**opened, "disable_token_authorization": "false"})
+
+
+@pytest.mark.parametrize("key", ["grpc_inference_address", "grpc_management_address"])
+@pytest.mark.parametrize("keys", ["true", "false"])
+def test_grpc_is_never_open(key: str, keys: str) -> None:
+    with pytest.raises(ServeError, match="gRPC"):
+        check_exposure({**LOOPBACK, key: "0.0.0.0", "disable_token_authorization": keys})
+
+
+def test_busy_grpc_ports_are_replaced_and_free_ones_kept() -> None:
+    (free,) = free_ports(1)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        busy = listener.getsockname()[1]
+        chosen = with_free_grpc_ports(
+            {**LOOPBACK, "grpc_inference_port": str(busy), "grpc_management_port": str(free)}
+        )
+    assert chosen["grpc_management_port"] == str(free)
+    assert chosen["grpc_inference_port"] not in (str(busy), str(free))

@@ -1,0 +1,92 @@
+"""One row of a TorchServe batch on its way from bytes to reply."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from adapter.replies import EVENT_STREAM_TYPE, Reply, error_reply
+from adapter.request_log import log_failure
+from adapter.rows import Request
+from adapter.streaming import EventStream
+from asr.errors import AsrError, EngineFailure, Overloaded
+from asr.options import RequestOptions
+from asr.schema import MediaSource
+from asr.sessions import FileSession, WindowSession
+
+
+@dataclass(slots=True)
+class Job:
+    """What is known of one row so far: an error, or a session, or neither (healthz, model)."""
+
+    index: int  # of the row in its batch
+    request_id: str  # TorchServe's own, also the response's x-request-id
+    started: float  # time.monotonic() when the worker first saw it
+    queue_s: float | None = None
+    request: Request | None = None
+    options: RequestOptions | None = None
+    source: MediaSource | None = None
+    audio_s: float = 0.0
+    session: FileSession | WindowSession | None = None
+    events: EventStream | None = None  # only for stream=true
+    error: AsrError | None = None
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        return self.request.kind if self.request is not None else "unread"
+
+    @property
+    def file_session(self) -> FileSession | None:
+        return None if isinstance(self.session, WindowSession) else self.session
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the block's wall-clock seconds to the stage, also when it raises."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + time.perf_counter() - began
+
+    def stream_progress(self) -> None:
+        """Sends what has finished since the last call, if this job streams."""
+        session = self.file_session
+        if self.events is not None and session is not None and session.error is None:
+            self.events.advance(session)
+
+    def close(self) -> None:
+        """Takes over the session's error; a session that never came to its end has one from now on."""
+        if self.session is None or self.error is not None:
+            return
+        self.error = self.session.error
+        if self.error is None and not self.session.done:
+            self.error = _internal_error(self)
+
+    def refusal(self) -> Reply:
+        """The error as a reply of its own, or as the last event of a stream whose status is already out."""
+        error = self.error or _internal_error(self)
+        if self.events is not None and self.events.started:
+            return Reply(200, EVENT_STREAM_TYPE, self.events.failed(error))
+        return error_reply(error)
+
+
+@contextmanager
+def failing_alone(job: Job, what: str) -> Iterator[None]:
+    """Whatever goes wrong in the block becomes this job's error and nobody else's."""
+    try:
+        yield
+    except AsrError as error:
+        job.error = error
+    except MemoryError:
+        log_failure(what, request_id=job.request_id)
+        job.error = Overloaded("the server has no memory left for this request; try again later")
+    except Exception:
+        log_failure(what, request_id=job.request_id)
+        job.error = _internal_error(job)
+
+
+def _internal_error(job: Job) -> EngineFailure:
+    return EngineFailure(f"internal error; the server's log has it under request {job.request_id}")

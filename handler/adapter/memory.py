@@ -1,0 +1,25 @@
+"""How much memory this worker holds, for the log."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+STATM = Path("/proc/self/statm")  # Linux; the second number is the resident set in pages
+
+
+def host_memory_bytes() -> int | None:
+    """The worker's resident set; None where the system does not tell."""
+    try:
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def device_memory_bytes() -> int | None:
+    """What this worker's allocator has reserved on all GPUs; None without one."""
+    if not torch.cuda.is_available():
+        return None
+    return sum(torch.cuda.memory_reserved(device) for device in range(torch.cuda.device_count()))

@@ -1,0 +1,71 @@
+"""The worker's log: one JSON object per line on standard output.
+
+TorchServe reads this worker's standard output and takes any line that starts with `[METRICS]` for a metric
+sample, so nothing a caller wrote may begin a line: every line starts with `{` and JSON escapes line breaks.
+Transcripts are private and stay out unless `log_text` is set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+import traceback
+from typing import Any
+
+from adapter.memory import device_memory_bytes, host_memory_bytes
+from adapter.records import RequestRecord
+
+logger = logging.getLogger("whisper")
+OUR_LOGGERS = ("whisper", "asr", "adapter")
+
+
+class JsonLine(logging.Formatter):
+    """A record as one JSON line; one that is JSON already stays as it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        if record.name == logger.name:
+            return message
+        values = {"event": "message", "level": record.levelname, "logger": record.name, "message": message}
+        if record.exc_info:
+            values["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(values)
+
+
+def configure_logging() -> None:
+    """Puts our loggers' lines on standard output in JSON.
+
+    They get a handler of their own: the root's format must stay as TorchServe set it, because its metrics
+    travel through it, and it would write a traceback's lines, which may quote a caller, raw.
+    """
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLine())
+    for name in OUR_LOGGERS:
+        ours = logging.getLogger(name)
+        ours.setLevel(logging.INFO)
+        ours.handlers[:] = [handler]
+        ours.propagate = False
+
+
+def log_event(event: str, level: int = logging.INFO, **values: Any) -> None:
+    """Writes one line, `event` first; values must be JSON-able, others are written by their repr."""
+    logger.log(level, "%s", json.dumps({"event": event, **values}, default=repr))
+
+
+def log_failure(what: str, **values: Any) -> None:
+    """Writes the exception being handled, traceback and all, as one line."""
+    log_event("failure", logging.ERROR, what=what, **values, traceback=traceback.format_exc())
+
+
+def log_request(record: RequestRecord) -> None:
+    """Writes the line of one finished request; what does not apply to it is left out."""
+    values = dataclasses.asdict(record)
+    values["fallbacks"] = dict(record.fallbacks)
+    values["stage_seconds"] = {stage: round(seconds, 4) for stage, seconds in record.stage_seconds}
+    values["rtf"] = record.rtf
+    values["device_memory_bytes"] = device_memory_bytes()  # after the batch that the request was in
+    values["host_memory_bytes"] = host_memory_bytes()
+    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
+    log_event("request", **{key: value for key, value in rounded.items() if value is not None})

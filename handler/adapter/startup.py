@@ -1,0 +1,103 @@
+"""Bringing a worker up: configuration, model, and the facts worth writing down once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import os
+import platform
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from adapter.request_log import log_event
+from asr.config import ConfigError, HandlerConfig
+from asr.engine import Engine
+from asr.engines import load_engine
+
+SECTION = "handler"
+PACKAGES = ("torch", "torchserve", "openai-whisper", "numpy", "av", "soxr", "onnxruntime")
+SHA256_PREFIX_CHARS = 12
+READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a worker serves with, from start to end."""
+
+    config: HandlerConfig
+    engine: Engine
+    model: dict[str, Any]  # what the `model` path tells
+
+    @property
+    def oom_count(self) -> int:
+        """Times the engine ran out of device memory since it was loaded; 0 for engines without a device."""
+        return int(getattr(self.engine, "oom_count", 0))
+
+
+def start(model_yaml: Any, gpu_id: int | None) -> Service:
+    """The loaded service, its facts logged; raises ConfigError, or what loading the checkpoint raises."""
+    log_event("starting", gpu_id=gpu_id, **environment())
+    started = time.monotonic()
+    try:
+        config = read_config(model_yaml)
+        with ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:  # beside the load: disk and C only
+            digest = pool.submit(sha256_prefix, Path(config.engine.model))
+            engine = load_engine(config.engine, gpu_id)
+            sha256 = digest.result()
+    except Exception as error:
+        log_event("not_started", logging.ERROR, why=str(error))  # one line before TorchServe's traceback
+        raise
+    model = {
+        "object": "model",
+        **dataclasses.asdict(engine.spec),
+        "max_batch_size": engine.max_batch_size,
+        "sha256": sha256,
+        "placement": str(getattr(engine, "placement", "")) or None,  # device and precision
+    }
+    log_event("ready", **model, load_s=round(time.monotonic() - started, 3))
+    return Service(config, engine, model)
+
+
+def read_config(model_yaml: Any) -> HandlerConfig:
+    """Our section of model-config.yaml; raises ConfigError, which stops the worker with its message."""
+    if not isinstance(model_yaml, Mapping) or SECTION not in model_yaml:
+        raise ConfigError(
+            f"model-config.yaml has no `{SECTION}:` section; it must name at least {SECTION}.engine.model"
+        )
+    return HandlerConfig.from_mapping(model_yaml[SECTION])
+
+
+def sha256_prefix(path: Path) -> str | None:
+    """The first characters of the checkpoint's SHA-256 in hex; None if it is not a readable file."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as checkpoint:
+            while chunk := checkpoint.read(READ_BYTES):
+                digest.update(chunk)
+    except OSError:
+        return None
+    return digest.hexdigest()[:SHA256_PREFIX_CHARS]
+
+
+def environment() -> dict[str, Any]:
+    """Interpreter, machine and the versions of what the answers depend on."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "worker_pid": os.getpid(),
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

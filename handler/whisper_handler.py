@@ -1,0 +1,122 @@
+"""TorchServe's entry point: a batch of rows in, one answer per row out. The only file that imports `ts`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from ts.handler_utils.utils import send_intermediate_predict_response
+from ts.metrics.metric_type_enum import MetricTypes
+
+from adapter.answers import answer, record
+from adapter.intake import Arrival, Intake
+from adapter.jobs import Job, failing_alone
+from adapter.metrics import ServiceMetrics
+from adapter.replies import EVENT_STREAM_TYPE, Reply, announce, error_reply
+from adapter.request_log import configure_logging, log_failure, log_request
+from adapter.startup import Service, start
+from adapter.streaming import EventStream
+from asr.errors import AsrError, EngineFailure, Overloaded
+from asr.transcriber import drive
+
+
+class WhisperHandler:
+    """Rows become jobs, the windows of all jobs share the engine's batches, each job answers for itself.
+
+    `handle` never raises: TorchServe would answer 503 to every row of the batch.
+    """
+
+    service: Service
+    intake: Intake
+    metrics: ServiceMetrics
+
+    def initialize(self, context: Any) -> None:
+        """Loads the model. Raises with a readable message where configuration or checkpoint are no good."""
+        configure_logging()
+        self.service = start(context.model_yaml_config, context.system_properties.get("gpu_id"))
+        self.intake = Intake(self.service.config.limits, self.service.engine.spec)
+        self.metrics = ServiceMetrics(lambda name, kind: context.metrics.get_metric(name, MetricTypes(kind)))
+
+    def handle(self, data: Any, context: Any) -> list[bytes]:
+        """One body per row of `data`, in order; statuses and content types are set in the context."""
+        rows = list(data or ())
+        try:
+            jobs = self.preprocess(rows, context)
+            self.inference(jobs)
+            return self.postprocess(jobs, context)
+        except Exception:
+            log_failure("handling a batch", rows=len(rows))
+            refusal = error_reply(EngineFailure("internal error; the server's log has the cause"))
+            for index in range(len(rows)):
+                announce(refusal, context, index)
+            return [refusal.body] * len(rows)
+
+    def preprocess(self, rows: Sequence[Any], context: Any) -> list[Job]:
+        """One job per row: request read, media decoded, speech found; what fails carries its error."""
+        deadline = time.monotonic() + self.service.config.limits.request_deadline_s
+        arrivals = [
+            Arrival(i, str(context.get_request_id(i)), row, context.get_all_request_header(i) or {})
+            for i, row in enumerate(rows)
+        ]
+        jobs = self.intake.open_jobs(arrivals, deadline)
+        for job in jobs:
+            if job.options is not None and job.options.stream:
+                job.events = EventStream(job.options, partial(self._send, context, job.index))
+        return jobs
+
+    def inference(self, jobs: Sequence[Job]) -> None:
+        """Decodes every open session to its end, windows side by side; streams segments as they finish."""
+        active = [job for job in jobs if job.session is not None and job.error is None]
+
+        def on_progress(i: int) -> None:
+            with failing_alone(active[i], "streaming"):
+                active[i].stream_progress()
+
+        try:
+            sessions = [job.session for job in active if job.session is not None]
+            drive(
+                self.service.engine,
+                sessions,
+                on_progress=on_progress,
+                expired=lambda i: active[i].error or self._overdue(active[i]),
+            )
+        except Exception:
+            log_failure("decoding a batch", rows=len(jobs))
+        for job in active:
+            job.close()
+
+    def postprocess(self, jobs: Sequence[Job], context: Any) -> list[bytes]:
+        """Every job's body, its status and content type set, its log line written, its metrics counted."""
+        replies = [self._reply(job) for job in jobs]
+        for job, reply in zip(jobs, replies, strict=True):
+            announce(reply, context, job.index)
+        try:
+            with_text = self.service.config.log_text
+            records = [record(*pair, with_text=with_text) for pair in zip(jobs, replies, strict=True)]
+            for one in records:
+                log_request(one)
+            self.metrics.publish(records, self.service.oom_count)
+        except Exception:
+            log_failure("writing the log and the metrics")
+        return [reply.body for reply in replies]
+
+    def _reply(self, job: Job) -> Reply:
+        if job.error is None:
+            with failing_alone(job, "rendering the answer"):
+                return answer(job, self.service.model)
+        return job.refusal()
+
+    def _overdue(self, job: Job) -> AsrError | None:
+        limit = self.service.config.limits.request_deadline_s
+        if time.monotonic() - job.started < limit:
+            return None
+        return Overloaded(f"the request was not finished within {limit:g} s; try again, or send less audio")
+
+    @staticmethod
+    def _send(context: Any, index: int, event: bytes) -> None:
+        """One chunk to one streaming client, at once; its end comes with the batch's."""
+        announce(Reply(200, EVENT_STREAM_TYPE, event), context, index)
+        ids = {index: context.request_ids[index]}
+        send_intermediate_predict_response({index: event}, ids, "Prediction progress", 200, context)

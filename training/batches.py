@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from whisper.audio import HOP_LENGTH, N_FFT, mel_filters
 
 from training.corpus import Corpus
 from training.schedule import Schedule
+from training.speech import SAMPLE_RATE
 from training.targets import IGNORED, Target, target
 from training.text import vocabulary
 from training.vocabulary_rows import LANGUAGES, compact_ids, tokenizer
@@ -34,16 +35,13 @@ class Batch:
     inputs: Tensor  # int64 [batch, tokens]
     labels: Tensor  # int64 [batch, tokens], IGNORED where nothing is learnt
     heard: Tensor  # int64 [batch, tokens, 2], first and one past the last position; 0, 0 is nowhere
-    characters: Tensor  # int64 [all characters]
-    character_counts: Tensor  # int64 [batch]
+    spelling: Tensor  # int64 [batch, frames], row in CHARACTERS of what is being said, 0 in pauses
     audio_s: float
 
-    def to(self, device: str) -> Batch:
-        values = [getattr(self, field.name) for field in fields(self)]
-        return Batch(*(v.to(device) if isinstance(v, Tensor) else v for v in values))
 
-
-def log_mel(samples: Tensor, content_frames: list[int], mel_padded: list[bool], louder: list[float]) -> Tensor:
+def log_mel(
+    samples: Tensor, content_frames: list[int], mel_padded: list[bool], louder: list[float]
+) -> Tensor:
     """Whisper's log-Mel spectrogram [batch, 80, samples // 160], with what upstream pads it by.
 
     `louder`: how much the file's maximum, which sets the floor, lies over the window's (log10).
@@ -64,10 +62,7 @@ def collate(rng: random.Random, windows: list[Window], targets: list[Target], of
     """One batch from windows of one length."""
     samples = torch.from_numpy(np.stack([window.samples for window in windows]))
     content = [round(window.content_s * 100) for window in windows]
-    louder = [
-        rng.uniform(0, 1.5) if rng.random() < 0.3 else 0.0 if window.placed else rng.choice((0.0, rng.uniform(0, 9)))
-        for window in windows
-    ]
+    louder = [0.0 if rng.random() < 0.6 else rng.uniform(0, 1.5 if w.placed else 9.0) for w in windows]
     mel = log_mel(samples, content, [rng.random() < 0.5 for _ in windows], louder)
     longest = max(len(one.inputs) for one in targets)
     shape = (len(targets), longest)
@@ -82,18 +77,27 @@ def collate(rng: random.Random, windows: list[Window], targets: list[Target], of
         first = (spans[:, 0] / STEP_S).round().long().clamp(0, num_frames - 1)
         past = torch.maximum((spans[:, 1] / STEP_S).round().long(), first + 1).clamp(max=num_frames)
         heard[row, :size] = torch.stack([first, past], dim=1) * (spans[:, 1:] > 0)
-    texts = [" ".join(w for placed in window.placed for w, _, _ in placed.words) for window in windows]
-    characters = [CHARACTER_ROWS[c] for text in texts for c in text]
-    counts = torch.tensor([len(text) for text in texts])
-    seconds = samples.numel() / 16_000
-    return Batch(mel, offset, inputs, labels, heard, torch.tensor(characters), counts, seconds)
+    spelling = torch.from_numpy(np.stack([spelled(window, num_frames) for window in windows]))
+    return Batch(mel, offset, inputs, labels, heard, spelling, samples.numel() / SAMPLE_RATE)
+
+
+def spelled(window: Window, num_frames: int) -> np.ndarray:
+    """The character at each frame, int64 [num_frames]: every word's letters share its time evenly."""
+    rows = np.zeros(num_frames, np.int64)
+    for placed in window.placed:
+        for word, start_s, end_s in placed.words:
+            first, past = max(round(start_s / STEP_S), 0), min(round(end_s / STEP_S), num_frames)
+            if past > first:
+                letters = np.array([CHARACTER_ROWS[character] for character in word])
+                rows[first:past] = letters[np.arange(past - first) * len(word) // (past - first)]
+    return rows
 
 
 class Batches(IterableDataset):
-    """Endless batches whose difficulty follows the schedule."""
+    """Endless batches whose difficulty follows the schedule; `share` of its batch size each."""
 
-    def __init__(self, folder: Path, schedule: Schedule, seed: int) -> None:
-        self.folder, self.schedule, self.seed = folder, schedule, seed
+    def __init__(self, folder: Path, schedule: Schedule, seed: int, share: float) -> None:
+        self.folder, self.schedule, self.seed, self.share = folder, schedule, seed, share
 
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
@@ -108,7 +112,7 @@ class Batches(IterableDataset):
     def _batch(self, rng: random.Random, corpus: Corpus) -> Batch:
         stage = self.schedule.stage()
         seconds = rng.choice(stage.short_lengths_s) if rng.random() >= stage.full else WINDOW_S
-        count = max(2, round(stage.batch_s / seconds))
+        count = max(2, round(self.share * stage.batch_s / seconds))
         windows = [
             silent_window(rng, seconds)
             if rng.random() < stage.silent
@@ -123,6 +127,7 @@ class Batches(IterableDataset):
         return collate(rng, windows, targets, offset)
 
 
-def loader(folder: Path, schedule: Schedule, seed: int) -> DataLoader:
+def loader(folder: Path, schedule: Schedule, seed: int, share: float) -> DataLoader:
     """Batches from one worker process, a few ahead of the training step."""
-    return DataLoader(Batches(folder, schedule, seed), batch_size=None, num_workers=1, prefetch_factor=6)
+    batches = Batches(folder, schedule, seed, share)
+    return DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=6)

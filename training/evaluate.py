@@ -23,16 +23,25 @@ from training.export import export
 from training.speech import SAMPLE_RATE
 
 BATCH = 25
+Span = tuple[str, float, float]  # word, start_s, end_s
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Audio float32 [n] at 16 kHz and its reference words."""
+    """Audio float32 [n] at 16 kHz, and for each utterance in it its (word, start_s, end_s)."""
 
     samples: np.ndarray
     language: str
     voice: str
-    words: tuple[str, ...]
+    utterances: tuple[tuple[Span, ...], ...]
+
+    @property
+    def spans(self) -> list[Span]:
+        return [span for utterance in self.utterances for span in utterance]
+
+    @property
+    def reference(self) -> str:
+        return " ".join(word for word, _, _ in self.spans)
 
 
 def normalised(text: str) -> str:
@@ -44,12 +53,15 @@ def normalised(text: str) -> str:
 
 def packed_clip(rng: random.Random, utterances: list[Utterance]) -> Clip:
     """Utterances of one language with pauses of 0.3 to 1 s between and around them."""
-    pieces, words = [], []
+    pieces, placed, length = [], [], 0
     for utterance in utterances:
-        pieces += [np.zeros(round(rng.uniform(0.3, 1.0) * SAMPLE_RATE), np.float32), utterance.samples * 0.7]
-        words += [word for word, _, _ in utterance.words]
+        pause = round(rng.uniform(0.3, 1.0) * SAMPLE_RATE)
+        pieces += [np.zeros(pause, np.float32), utterance.samples * 0.7]
+        start = (length + pause) / SAMPLE_RATE
+        placed.append(tuple((word, begin + start, end + start) for word, begin, end in utterance.words))
+        length += pause + len(utterance.samples)
     pieces.append(np.zeros(SAMPLE_RATE // 3, np.float32))
-    return Clip(np.concatenate(pieces), utterances[0].language, utterances[0].voice, tuple(words))
+    return Clip(np.concatenate(pieces), utterances[0].language, utterances[0].voice, tuple(placed))
 
 
 def clips(corpus: Corpus, language: str, count: int, per_clip: int, seed: int = 0) -> list[Clip]:
@@ -84,7 +96,7 @@ def transcripts(model: Whisper, wanted: list[Clip], timestamps: bool) -> list[st
 
 def word_error_rate(wanted: list[Clip], texts: list[str]) -> float:
     """WER after `normalised` on both sides."""
-    references = [normalised(" ".join(clip.words)) for clip in wanted]
+    references = [normalised(clip.reference) for clip in wanted]
     return process_words(references, [normalised(text) for text in texts]).wer
 
 
@@ -111,7 +123,8 @@ def main() -> None:
     while True:
         state = torch.load(given.run / "checkpoint.pt", map_location="cpu", weights_only=True)
         export(given.run / "checkpoint.pt", given.run / "demo.pt")
-        scores = development_scores(whisper.load_model(str(given.run / "demo.pt"), "cpu"), corpus, given.count)
+        model = whisper.load_model(str(given.run / "demo.pt"), "cpu")
+        scores = development_scores(model, corpus, given.count)
         row = {"step": state["step"], "hours": round(state["audio_s"] / 3600, 2)}
         row |= {name: round(value, 4) for name, value in scores.items()}
         is_new = not table.exists()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from training.codec import coded
 from training.speech import SAMPLE_RATE, SynthesisError
 from training.text import utterance
 from training.voices import draw_voice
@@ -19,6 +20,7 @@ from training.voices import draw_voice
 SHARD_UTTERANCES = 800
 HINDI_SHARE = 0.27
 MAX_SECONDS = 12.0
+CODED_FROM = 50  # shards from this index on went through mp3 or opus
 
 
 def is_reserved(words: list[str]) -> bool:
@@ -53,11 +55,14 @@ def make_shard(folder: Path, index: int, seed: int, is_test: bool) -> float:
             continue
         if len(speech.samples) > MAX_SECONDS * SAMPLE_RATE:
             continue
-        peak = max(float(np.abs(speech.samples).max()), 1e-4)
-        pcm = np.round(speech.samples * (0.5 / peak) * 32767).astype(np.int16)
+        samples, name = speech.samples * (0.5 / np.abs(speech.samples).max()), str(voice)
+        if index >= CODED_FROM:
+            samples, codec = coded(rng, samples)
+            name += f"/{codec}"
+        pcm = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
         spans = [(word, round(start, 3), round(end, 3)) for word, start, end in speech.words]
         rows.append(
-            {"language": language, "voice": str(voice), "offset": offset, "samples": len(pcm), "words": spans}
+            {"language": language, "voice": name, "offset": offset, "samples": len(pcm), "words": spans}
         )
         pieces.append(pcm)
         offset += len(pcm)

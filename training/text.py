@@ -10,7 +10,18 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "vocabulary"
 PROPER = {"emma": "Emma", "woodhouse": "Woodhouse"} | {
     month: month.capitalize()
-    for month in "january february april june july august september october november december".split()
+    for month in [
+        "january",
+        "february",
+        "april",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ]
 }
 FULL_STOP = {"en": ".", "hi": "।"}
 TEMPLATES = {

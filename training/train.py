@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import signal
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from tqdm import tqdm
 
@@ -26,14 +28,13 @@ LOG_STEPS = 50
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where the run lives and when it ends; `threads` and `device` are PyTorch's."""
+    """Where the run lives, when it ends, and how many processes of one thread share each batch."""
 
     run: Path
     data: Path
     ends_at: float
     seed: int
-    threads: int
-    device: str
+    processes: int
 
 
 def ends_at(until: str | None, minutes: float | None) -> float:
@@ -52,7 +53,7 @@ class Trainer:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         torch.manual_seed(settings.seed)
-        self.network = Network().to(settings.device)
+        self.network = Network()
         self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         other = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -66,7 +67,7 @@ class Trainer:
             self._restore()
 
     def _restore(self) -> None:
-        state = torch.load(self.path, map_location=self.settings.device, weights_only=True)
+        state = torch.load(self.path, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average = state["average"]
@@ -86,25 +87,35 @@ class Trainer:
         """One optimiser step on one batch."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(self.settings.device, dtype=torch.bfloat16):
-            losses = self.network(batch.to(self.settings.device))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            losses = self.network(batch)
         losses.total.backward()
+        self._average_gradients()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self.audio_s += batch.audio_s
+        self.audio_s += batch.audio_s * self.settings.processes
         decay = min(EMA_DECAY, self.step / (self.step + 10))
         with torch.no_grad():
             current = [p for _, p in self.network.named_parameters()]
             torch._foreach_lerp_(list(self.average.values()), current, 1 - decay)
         return losses
 
+    def _average_gradients(self) -> None:
+        """Mean over the processes; every one of them then takes the same step."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.settings.processes
+        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
 
 class Log:
     """Appends means over LOG_STEPS steps to log.csv and to the console."""
 
-    NAMES = ("text", "ctc", "guide", "correct")
+    NAMES = ("text", "spelling", "guide", "correct")
 
     def __init__(self, path: Path) -> None:
         is_new = not path.exists()
@@ -124,29 +135,59 @@ class Log:
         row = (trainer.step, f"{hours:.2f}", f"{spent_s:.0f}", f"{rate:.2e}", *(f"{m:.4f}" for m in means))
         self.writer.writerow(row)
         self.file.flush()
-        tqdm.write(" ".join(f"{k}={v}" for k, v in zip(("step", "h", "s", "lr", *self.NAMES), row, strict=True)))
+        tqdm.write(
+            " ".join(f"{k}={v}" for k, v in zip(("step", "h", "s", "lr", *self.NAMES), row, strict=True))
+        )
 
 
-def train(settings: Settings) -> None:
-    """Runs until the end time; the checkpoint is at most CHECKPOINT_S old at any moment."""
-    torch.set_num_threads(settings.threads)
-    settings.run.mkdir(parents=True, exist_ok=True)
+def is_over(settings: Settings, stopped: list[int]) -> bool:
+    """Whether any process was told to stop or saw the end time; all of them get the same answer."""
+    flag = torch.tensor(float(bool(stopped) or time.time() >= settings.ends_at))
+    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+    return bool(flag)
+
+
+def train(rank: int, settings: Settings) -> None:
+    """Process `rank` of a run. SIGTERM ends it with a checkpoint, which is never older than CHECKPOINT_S."""
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    torch.set_num_threads(1)
+    store = dist.FileStore(str(settings.run / f"store-{os.getppid()}"), settings.processes)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=settings.processes)
     trainer = Trainer(settings)
     started_at = saved_at = time.time()
     schedule = Schedule(trainer.spent_s, started_at, settings.ends_at)
-    log = Log(settings.run / "log.csv")
-    batches = iter(loader(settings.data, schedule, settings.seed + trainer.step))
-    with tqdm(total=1.0, desc="training", mininterval=30, bar_format="{desc} {percentage:.0f}% {elapsed}") as bar:
-        while (now := time.time()) < settings.ends_at:
-            rate = schedule.learning_rate(trainer.step, PEAK_RATE)
-            losses = trainer.update(next(batches), rate)
-            spent_s = trainer.spent_s + now - started_at
-            log.add(losses, trainer, rate, spent_s)
-            bar.update(schedule.progress() - bar.n)
+    log = Log(settings.run / "log.csv") if rank == 0 else None
+    seed = settings.seed + 1_000_003 * rank + trainer.step
+    batches = iter(loader(settings.data, schedule, seed, 1 / settings.processes))
+    bar = tqdm(desc="training", mininterval=30, initial=trainer.step, unit="step", disable=rank > 0)
+    while not is_over(settings, stopped):
+        now = time.time()
+        rate = schedule.learning_rate(trainer.step, PEAK_RATE)
+        losses = trainer.update(next(batches), rate)
+        if log is not None:
+            log.add(losses, trainer, rate, trainer.spent_s + now - started_at)
+            bar.update()
             if now - saved_at > CHECKPOINT_S:
-                trainer.save(spent_s)
+                trainer.save(trainer.spent_s + now - started_at)
                 saved_at = now
-    trainer.save(trainer.spent_s + time.time() - started_at)
+    if rank == 0:
+        trainer.save(trainer.spent_s + time.time() - started_at)
+    dist.destroy_process_group()
+
+
+def launch(settings: Settings) -> None:
+    """Starts the processes of a run and waits for them; SIGTERM is passed on."""
+    settings.run.mkdir(parents=True, exist_ok=True)
+    context = torch.multiprocessing.get_context("spawn")
+    workers = [context.Process(target=train, args=(rank, settings)) for rank in range(settings.processes)]
+    for worker in workers:
+        worker.start()
+    signal.signal(signal.SIGTERM, lambda number, frame: [worker.terminate() for worker in workers])
+    for worker in workers:
+        worker.join()
+    for store in settings.run.glob(f"store-{os.getpid()}"):
+        store.unlink()
 
 
 def main() -> None:
@@ -156,11 +197,10 @@ def main() -> None:
     parser.add_argument("--until", help="end at HH:MM, local time")
     parser.add_argument("--minutes", type=float, help="end after so many minutes (100)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
     given = parser.parse_args()
     end = ends_at(given.until, given.minutes)
-    train(Settings(given.run, given.data, end, given.seed, given.threads, given.device))
+    launch(Settings(given.run, given.data, end, given.seed, given.processes))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Voice:
 
 
 def draw_voice(rng: random.Random, language: str, is_test: bool) -> Voice:
-    """A random voice; the test set has other espeak-ng variants, and flite at tempi between the trained ones."""
+    """A random voice; the test set has other espeak-ng variants, and other tempi of flite."""
     speed = rng.uniform(0.95, 1.06)
     if language == "en" and rng.random() < FLITE_SHARE:
         stretch = rng.uniform(0.84, 0.88) if is_test else rng.choice((0.74, 0.80, 0.92, 1.0))

@@ -91,9 +91,7 @@ def add(window: Window, utterance: Utterance, start_s: float, gain: float) -> Pl
     limit = len(window.samples) / SAMPLE_RATE
     words = [(word, begin + start_s, end + start_s) for word, begin, end in utterance.words]
     whole = [span for span in words if span[1] >= -0.01 and span[2] <= limit + 0.01]
-    return Placed(
-        whole, utterance.language, whole[:1] == words[:1], bool(whole) and whole[-1:] == words[-1:]
-    )
+    return Placed(whole, utterance.language, whole[:1] == words[:1], bool(whole) and whole[-1:] == words[-1:])
 
 
 def compose(rng: random.Random, corpus: Corpus, seconds: float, augment: float) -> Window:

@@ -42,6 +42,11 @@ def test_the_standard_by_table(stream: bytes, expected: list[tuple[str, str]]) -
     assert [(event.type, event.text) for event in read_events([stream])] == expected
 
 
+def test_a_line_end_cut_in_two_is_one() -> None:
+    (event,) = read_events([b"data: a\r", b"\ndata: b\r", b"\n\r\n"])
+    assert event.text == "a\nb"
+
+
 def test_an_event_is_there_before_the_next_chunk_is_asked_for() -> None:
     asked = []
 

@@ -329,11 +329,12 @@ def test_a_login_in_netrc_is_not_taken(
     server: FakeServer, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login me password other\n")
+    netrc.write_text("machine 127.0.0.1 login me password other\nmachine 0.0.0.0 login me password other\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    with NoWaitClient(server.url) as client:
-        client.transcribe(clip)
-    assert "Authorization" not in server.received[0].headers
+    for url in (server.url, server.url.replace("127.0.0.1", "0.0.0.0")):  # the second is no loopback address
+        with NoWaitClient(url) as client:
+            client.transcribe(clip)
+    assert ["Authorization" in request.headers for request in server.received] == [False, False]
 
 
 def test_a_proxy_is_not_asked_for_this_machine(

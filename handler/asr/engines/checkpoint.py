@@ -1,0 +1,177 @@
+"""A checkpoint in OpenAI's file format (`dims` and `model_state_dict`), validated before anything is built."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr.config import ConfigError
+
+MULTILINGUAL_VOCAB = 51_865  # upstream: is_multilingual = n_vocab >= 51865
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDims:
+    """Every size of the model, named as in whisper/model.py."""
+
+    n_mels: int
+    n_audio_ctx: int
+    n_audio_state: int
+    n_audio_head: int
+    n_audio_layer: int
+    n_vocab: int
+    n_text_ctx: int
+    n_text_state: int
+    n_text_head: int
+    n_text_layer: int
+
+    @property
+    def multilingual(self) -> bool:
+        return self.n_vocab >= MULTILINGUAL_VOCAB
+
+    @property
+    def num_languages(self) -> int:
+        return self.n_vocab - 51_765 - int(self.multilingual)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Sizes and weights as they lie in the file; `alignment_heads` are (layer, head) pairs."""
+
+    name: str
+    dims: ModelDims
+    state: Mapping[str, Tensor]
+    alignment_heads: tuple[tuple[int, int], ...]
+
+
+def load_checkpoint(path: str) -> Checkpoint:
+    """The checkpoint at `path`, weights on the CPU; raises ConfigError when it is missing or not usable."""
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"engine.model is {path!r}: there is no such file")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=_is_zip(file))
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"engine.model {path!r} is not a readable checkpoint: {reason}") from error
+    if not isinstance(content, dict) or not {"dims", "model_state_dict"} <= content.keys():
+        raise ConfigError(
+            f"engine.model {path!r} is not in OpenAI's format: it must hold 'dims' and 'model_state_dict'"
+        )
+    dims = _dims(content["dims"], path)
+    state = content["model_state_dict"]
+    _check_shapes(state, dims, path)
+    heads = _alignment_heads(content.get("alignment_heads"), file.stem, dims, path)
+    return Checkpoint(file.stem, dims, state, heads)
+
+
+def _is_zip(file: Path) -> bool:
+    """Whether the file is in torch's zip format, which can be mapped instead of read."""
+    return zipfile.is_zipfile(file)
+
+
+def _dims(raw: Any, path: str) -> ModelDims:
+    names = [field.name for field in fields(ModelDims)]
+    if not isinstance(raw, dict) or set(raw) != set(names):
+        raise ConfigError(f"engine.model {path!r}: 'dims' must hold exactly {names}")
+    if wrong := {name: raw[name] for name in names if not isinstance(raw[name], int) or raw[name] < 1}:
+        raise ConfigError(f"engine.model {path!r}: dims must be whole numbers above 0, got {wrong}")
+    dims = ModelDims(**raw)
+    for kind, state, heads in (
+        ("audio", dims.n_audio_state, dims.n_audio_head),
+        ("text", dims.n_text_state, dims.n_text_head),
+    ):
+        if state % heads:
+            raise ConfigError(f"engine.model {path!r}: n_{kind}_state {state} is not a multiple of {heads}")
+    if dims.n_mels not in (80, 128):
+        raise ConfigError(f"engine.model {path!r}: n_mels is {dims.n_mels}, must be 80 or 128")
+    return dims
+
+
+def expected_shapes(dims: ModelDims) -> dict[str, tuple[int, ...]]:
+    """Parameter name → shape, as upstream's modules name them."""
+    audio, text = dims.n_audio_state, dims.n_text_state
+    shapes: dict[str, tuple[int, ...]] = {
+        "encoder.conv1.weight": (audio, dims.n_mels, 3),
+        "encoder.conv1.bias": (audio,),
+        "encoder.conv2.weight": (audio, audio, 3),
+        "encoder.conv2.bias": (audio,),
+        "encoder.positional_embedding": (dims.n_audio_ctx, audio),
+        "encoder.ln_post.weight": (audio,),
+        "encoder.ln_post.bias": (audio,),
+        "decoder.token_embedding.weight": (dims.n_vocab, text),
+        "decoder.positional_embedding": (dims.n_text_ctx, text),
+        "decoder.ln.weight": (text,),
+        "decoder.ln.bias": (text,),
+    }
+    for layer in range(dims.n_audio_layer):
+        shapes |= _block_shapes(f"encoder.blocks.{layer}", audio, ("attn",))
+    for layer in range(dims.n_text_layer):
+        shapes |= _block_shapes(f"decoder.blocks.{layer}", text, ("attn", "cross_attn"))
+    return shapes
+
+
+def _block_shapes(prefix: str, state: int, attentions: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for attention in attentions:
+        for part in ("query", "key", "value", "out"):
+            shapes[f"{prefix}.{attention}.{part}.weight"] = (state, state)
+            if part != "key":
+                shapes[f"{prefix}.{attention}.{part}.bias"] = (state,)
+    for norm in (*(f"{attention}_ln" for attention in attentions), "mlp_ln"):
+        shapes[f"{prefix}.{norm}.weight"] = (state,)
+        shapes[f"{prefix}.{norm}.bias"] = (state,)
+    shapes[f"{prefix}.mlp.0.weight"] = (4 * state, state)
+    shapes[f"{prefix}.mlp.0.bias"] = (4 * state,)
+    shapes[f"{prefix}.mlp.2.weight"] = (state, 4 * state)
+    shapes[f"{prefix}.mlp.2.bias"] = (state,)
+    return shapes
+
+
+def _check_shapes(state: Any, dims: ModelDims, path: str) -> None:
+    shapes = expected_shapes(dims)
+    if missing := sorted(set(shapes) - set(state)):
+        raise ConfigError(f"engine.model {path!r} lacks {len(missing)} weights, among them {missing[0]}")
+    for name, shape in shapes.items():
+        found = tuple(state[name].shape)
+        if found != shape:
+            raise ConfigError(f"engine.model {path!r}: {name} has shape {found}, its dims ask for {shape}")
+
+
+def _alignment_heads(raw: Any, name: str, dims: ModelDims, path: str) -> tuple[tuple[int, int], ...]:
+    """Heads for word alignment: the file's own, OpenAI's for its models, else the upper half's.
+
+    The file may carry `alignment_heads` as (layer, head) pairs. OpenAI's own files do not, so they are
+    known by their file name together with their sizes.
+    """
+    if raw is not None:
+        try:
+            heads = tuple((int(layer), int(head)) for layer, head in raw)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{path!r}: alignment_heads must be (layer, head) pairs, got {raw!r}"
+            ) from error
+        if not heads or not all(
+            0 <= layer < dims.n_text_layer and 0 <= head < dims.n_text_head for layer, head in heads
+        ):
+            raise ConfigError(f"{path!r}: alignment_heads {heads} lie outside the model's layers and heads")
+        return heads
+    from whisper import _ALIGNMENT_HEADS  # one dump per official model (whisper/__init__.py)
+
+    if name in _ALIGNMENT_HEADS:
+        known = np.frombuffer(gzip.decompress(base64.b85decode(_ALIGNMENT_HEADS[name])), dtype=bool)
+        if known.size == dims.n_text_layer * dims.n_text_head:
+            grid = known.reshape(dims.n_text_layer, dims.n_text_head)
+            return tuple((int(layer), int(head)) for layer, head in np.argwhere(grid))
+    upper = range(dims.n_text_layer // 2, dims.n_text_layer)
+    return tuple((layer, head) for layer in upper for head in range(dims.n_text_head))

@@ -1,0 +1,89 @@
+"""Where and how precisely the model runs: device, number format, CPU threads."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from asr.config import ConfigError, EngineConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The device, the number format of matrices, and that of the residual stream between layers."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def residual_dtype(self) -> torch.dtype:
+        """bfloat16's 8 bits are too few to add up layer after layer; float16's 11 are what upstream uses."""
+        return torch.float32 if self.dtype == torch.bfloat16 else self.dtype
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    def __str__(self) -> str:
+        return f"{self.device} {str(self.dtype).removeprefix('torch.')}"
+
+
+def placement(config: EngineConfig, gpu_id: int | None) -> Placement:
+    """Device and precision of a configuration; raises ConfigError when this machine cannot do it.
+
+    gpu_id: TorchServe's, None or negative without a GPU.
+    """
+    device = _device(config.device, gpu_id)
+    if config.precision != "auto":
+        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
+            config.precision
+        ]
+        if device.type == "cpu" and dtype == torch.float16:
+            raise ConfigError("engine.precision is 'float16', which CPUs lack: use float32, bfloat16 or auto")
+        return Placement(device, dtype)
+    if device.type == "cuda":
+        return Placement(device, torch.float16)
+    return Placement(device, torch.bfloat16 if cpu_has_amx() else torch.float32)
+
+
+def _device(wanted: str, gpu_id: int | None) -> torch.device:
+    has_gpu = torch.cuda.is_available()
+    if wanted == "auto":
+        use_gpu = has_gpu and gpu_id is not None and gpu_id >= 0
+        return torch.device("cuda", gpu_id) if use_gpu and gpu_id is not None else torch.device("cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise ConfigError(f"engine.device is {wanted!r}, must be auto, cpu or cuda:<number>") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"engine.device is {wanted!r}, must be auto, cpu or cuda:<number>")
+    if device.type == "cuda" and (device.index or 0) >= (torch.cuda.device_count() if has_gpu else 0):
+        raise ConfigError(
+            f"engine.device is {wanted!r}, but this machine has {torch.cuda.device_count()} GPUs"
+        )
+    return device
+
+
+def cpu_has_amx() -> bool:
+    """Whether the processor multiplies bfloat16 tiles (AMX), where bfloat16 is 3 times float32."""
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def cpu_threads(config: EngineConfig) -> int:
+    """CPU threads of this worker: as configured, else its share of the cores it may run on."""
+    if config.threads:
+        return config.threads
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, _cgroup_cores()) // config.workers)
+
+
+def _cgroup_cores(path: str = "/sys/fs/cgroup/cpu.max") -> int:
+    """Whole cores that a container's quota allows; a large number where there is no quota."""
+    try:
+        with open(path) as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return 1_000_000
+    return 1_000_000 if quota == "max" else max(1, int(quota) // int(period))

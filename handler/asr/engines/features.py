@@ -1,0 +1,72 @@
+"""Windows → log-Mel spectrograms, all windows of a batch in one STFT on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from whisper.audio import mel_filters
+
+from asr.constants import HOP_LENGTH, N_FFT, STFT_CONTEXT, WINDOW_FRAMES
+from asr.schema import Window
+
+PCM_SCALE = 1 / 32_768
+
+
+class LogMel:
+    """Whisper's feature extraction (whisper/audio.py, log_mel_spectrogram) for stateless windows."""
+
+    def __init__(self, n_mels: int, device: torch.device) -> None:
+        self._device = device
+        self._filters = mel_filters(torch.device("cpu"), n_mels).to(device)  # float32 [n_mels, 201]
+        self._hann = torch.hann_window(N_FFT).to(device)
+
+    def __call__(self, windows: Sequence[Window]) -> Tensor:
+        """Encoder input, float32 [batch, n_mels, WINDOW_FRAMES] on the device.
+
+        Frames past a window's `num_frames` are zeros, as upstream pads its last window.
+        """
+        num_frames = torch.tensor([window.num_frames for window in windows])
+        most = int(num_frames.max())
+        pcm = _staged(windows, most, pinned=self._device.type == "cuda")
+        audio = pcm.to(self._device, non_blocking=True).float().mul_(PCM_SCALE)
+        spectrum = torch.stft(
+            audio, N_FFT, HOP_LENGTH, window=self._hann, center=False, return_complex=True
+        )  # [batch, 201, most]
+        power = torch.view_as_real(spectrum).square().sum(-1)
+        log_mel = (self._filters @ power).clamp_(min=1e-10).log10_()
+
+        is_padding = torch.arange(most) >= num_frames[:, None]  # [batch, most]
+        is_padding = is_padding[:, None].to(self._device, non_blocking=True)
+        floor = self._floors(windows, log_mel.masked_fill(is_padding, -torch.inf))
+        log_mel = torch.maximum(log_mel, floor[:, None, None]).add_(4.0).div_(4.0)
+        log_mel.masked_fill_(is_padding, 0.0)
+        return torch.nn.functional.pad(log_mel, (0, WINDOW_FRAMES - most))
+
+    def _floors(self, windows: Sequence[Window], log_mel: Tensor) -> Tensor:
+        """Lowest value kept in each window, [batch]: 8 below the maximum of its utterance or its own."""
+        own = log_mel.amax((1, 2))
+        if all(window.log_mel_max is None for window in windows):
+            return own - 8.0
+        given = [torch.nan if window.log_mel_max is None else window.log_mel_max for window in windows]
+        known = torch.tensor(given, device=self._device)
+        return torch.where(known.isnan(), own, known) - 8.0
+
+
+def _staged(windows: Sequence[Window], most: int, *, pinned: bool) -> Tensor:
+    """int16 [batch, samples] such that STFT frame f of every row starts at sample f * HOP_LENGTH."""
+    length = max((most - 1) * HOP_LENGTH + N_FFT, 2 * STFT_CONTEXT + 1)  # the reflection reads sample 200
+    pcm = torch.zeros(len(windows), length, dtype=torch.int16, pin_memory=pinned)
+    rows: NDArray[np.int16] = pcm.numpy()
+    for row, window in zip(rows, windows, strict=True):
+        samples = window.samples
+        lead = STFT_CONTEXT - window.left_context  # samples the STFT reads that the window does not hold
+        end = min(length, lead + len(samples))
+        row[lead:end] = samples[: end - lead]
+        if lead > 0:
+            # the utterance starts here: reflect, as torch.stft(center=True) does
+            row[:lead] = row[lead + 1 : 2 * lead + 1][::-1]
+    return pcm

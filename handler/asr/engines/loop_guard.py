@@ -1,0 +1,47 @@
+"""Rows that repeat themselves to the token cap, stopped early.
+
+A row is stopped only where its text would fail the compression rule (2.4) whatever it still said, so that
+the rule's verdict, and with it the result, stays what upstream's is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asr.guards import compression_ratio
+from asr.tokens import Tokenizer
+
+GUARD_EVERY = 16  # steps between two looks
+MAX_PERIOD = 32  # tokens of the longest n-gram looked for
+MIN_REPEATED = 48  # tokens the repetition must cover
+MIN_REPEATS = 4
+COMPRESSION_LIMIT = 2.4
+# what a token may still add: characters of text that do not compress at all; speech compresses 1.5 times
+CHARS_PER_TOKEN = 5
+
+
+def is_loop(tokens: Sequence[int], room: int, tokenizer: Tokenizer) -> bool:
+    """Whether a row is caught in a loop and cannot leave it with an acceptable text.
+
+    tokens: sampled so far; room: how many more may be sampled.
+    """
+    if len(tokens) < MIN_REPEATED or not _repeats(tokens, tokenizer.timestamp_begin):
+        return False
+    text = tokenizer.decode(tokens).strip()
+    if not text:
+        return False
+    ratio = min(compression_ratio(text, unit) for unit in ("bytes", "auto"))
+    rest = CHARS_PER_TOKEN * room
+    return (len(text) + rest) / (len(text) / ratio + rest) > COMPRESSION_LIMIT
+
+
+def _repeats(tokens: Sequence[int], timestamp_begin: int) -> bool:
+    """Whether the last MIN_REPEATED tokens are one n-gram again and again, whatever its timestamps."""
+    tail = [min(token, timestamp_begin) for token in tokens[-MIN_REPEATS * MAX_PERIOD :]]
+    for period in range(1, MAX_PERIOD + 1):
+        covered = max(MIN_REPEATED, MIN_REPEATS * period)
+        if covered > len(tail):
+            break
+        if all(tail[-i] == tail[-i - period] for i in range(1, covered - period + 1)):
+            return True
+    return False

@@ -1,0 +1,112 @@
+"""What a configuration needs in memory, by arithmetic, before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+
+from asr.config import ConfigError
+from asr.constants import WINDOW_FRAMES
+from asr.engines.checkpoint import ModelDims, expected_shapes
+from asr.engines.device import Placement
+
+GIB = 1 << 30
+MIB = 1 << 20
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Bytes by purpose for one batch of `batch_size` windows, one row each."""
+
+    batch_size: int
+    weights: int
+    features: int  # spectrum and log-Mel
+    encoder: int  # activations of one layer, the largest ones alive together
+    cross_cache: int
+    self_cache: int
+    logits: int
+
+    @property
+    def per_batch(self) -> int:
+        # features and encoder activations are gone before decoding begins
+        return max(
+            self.features, self.encoder + self.cross_cache, self.cross_cache + self.self_cache + self.logits
+        )
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.per_batch
+
+    def __str__(self) -> str:
+        parts = ("weights", "features", "encoder", "cross_cache", "self_cache", "logits")
+        listed = ", ".join(f"{part} {getattr(self, part) / MIB:.0f}" for part in parts)
+        return f"{self.total / MIB:.0f} MiB for batches of {self.batch_size} ({listed} MiB)"
+
+
+def memory_plan(dims: ModelDims, placement: Placement, batch_size: int) -> MemoryPlan:
+    """Bytes needed by a model of these sizes."""
+    itemsize = torch.empty(0, dtype=placement.dtype).itemsize
+    residual = torch.empty(0, dtype=placement.residual_dtype).itemsize
+    parameters = sum(prod(shape) for shape in expected_shapes(dims).values())
+    embedding = dims.n_vocab * dims.n_text_state
+    copies = residual if residual != itemsize else 0  # the embedding is kept in both formats
+    positions = batch_size * dims.n_audio_ctx * dims.n_audio_state
+    # residual, its norm, four times the state in the MLP twice (before and after GELU)
+    encoder = positions * (2 * residual + 8 * itemsize)
+    convolved = 2 * batch_size * WINDOW_FRAMES * dims.n_audio_state * itemsize
+    spectrum = batch_size * WINDOW_FRAMES * 201 * (8 + 2 * FLOAT32_BYTES)
+    cache = 2 * dims.n_text_layer * batch_size * dims.n_text_state * itemsize
+    return MemoryPlan(
+        batch_size=batch_size,
+        weights=parameters * itemsize + embedding * copies,
+        features=spectrum + 2 * batch_size * WINDOW_FRAMES * dims.n_mels * FLOAT32_BYTES,
+        encoder=max(encoder, convolved),
+        cross_cache=cache * dims.n_audio_ctx,
+        self_cache=cache * dims.n_text_ctx,
+        logits=2 * batch_size * dims.n_vocab * 2 * FLOAT32_BYTES,
+    )
+
+
+def check_fits(plan: MemoryPlan, available: int) -> None:
+    """Raises ConfigError with the numbers when the plan is larger than `available` bytes."""
+    if plan.total <= available:
+        return
+    per_window = plan.per_batch / plan.batch_size
+    fitting = int((available - plan.weights) // per_window)
+    advice = f"set it to {fitting} or less" if fitting >= 1 else "this machine is too small for the model"
+    raise ConfigError(
+        f"engine.max_batch_size is {plan.batch_size}: that needs {plan}, "
+        f"but {available / MIB:.0f} MiB are available; {advice}"
+    )
+
+
+def available_bytes(device: torch.device) -> int:
+    """Free memory of the GPU, or what the operating system and the container still allow."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return min(_meminfo_available(), _cgroup_available())
+
+
+def _meminfo_available(path: str = "/proc/meminfo") -> int:
+    try:
+        with open(path) as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 1 << 62  # not Linux: nothing is known, nothing is refused
+
+
+def _cgroup_available(folder: str = "/sys/fs/cgroup") -> int:
+    try:
+        with open(f"{folder}/memory.max") as file:
+            limit = file.read().strip()
+        with open(f"{folder}/memory.current") as file:
+            used = int(file.read())
+    except (OSError, ValueError):
+        return 1 << 62
+    return 1 << 62 if limit == "max" else int(limit) - used

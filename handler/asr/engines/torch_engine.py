@@ -1,0 +1,150 @@
+"""The Engine on PyTorch: batches of windows, errors as values, retries when memory runs out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from asr.config import EngineConfig
+from asr.constants import WINDOW_FRAMES, WINDOW_SAMPLES
+from asr.engine import ModelSpec
+from asr.engines.batch import BatchSettings, Model
+from asr.engines.checkpoint import load_checkpoint
+from asr.engines.device import cpu_threads, placement
+from asr.engines.memory import available_bytes, check_fits, memory_plan
+from asr.engines.plan import check_options
+from asr.errors import AsrError, EngineFailure, Overloaded
+from asr.schema import DecodingOptions, Hypothesis, Window
+
+logger = logging.getLogger(__name__)
+
+CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
+
+
+class TorchEngine:
+    """Decodes with OpenAI's weights; implements `asr.engine.Engine`. Cheap to make, `load` does the work."""
+
+    def __init__(self, config: EngineConfig, gpu_id: int | None = None) -> None:
+        """Raises ConfigError when this machine lacks the device or the precision."""
+        self._config = config
+        self._placement = placement(config, gpu_id)
+        self._model: Model | None = None
+        self._spec: ModelSpec | None = None
+        self.oom_count = 0  # batches that ran out of memory
+
+    def load(self) -> None:
+        """Read the weights; raises ConfigError when they are unusable or the batch cannot fit."""
+        config = self._config
+        if not self._placement.is_cuda:
+            torch.set_num_threads(cpu_threads(config))
+        checkpoint = load_checkpoint(config.model)
+        needed = memory_plan(checkpoint.dims, self._placement, config.max_batch_size)
+        check_fits(needed, available_bytes(self._placement.device))
+        self._model = Model(
+            checkpoint,
+            self._placement,
+            BatchSettings(config.max_batch_size, config.deterministic, config.loop_guard),
+        )
+        dims = checkpoint.dims
+        self._spec = ModelSpec(
+            name=checkpoint.name,
+            multilingual=dims.multilingual,
+            num_languages=dims.num_languages,
+            n_mels=dims.n_mels,
+            n_text_ctx=dims.n_text_ctx,
+        )
+        threads = "" if self._placement.is_cuda else f", {torch.get_num_threads()} threads"
+        logger.info("model %s on %s%s: %s", checkpoint.name, self._placement, threads, needed)
+
+    def warm_up(self) -> None:
+        """Decode silence once, words included, so that the first request pays for no compilation."""
+        options = DecodingOptions(language="en", max_tokens=8, word_timestamps=True, suppress_blank=False)
+        silence = np.zeros(WINDOW_SAMPLES, dtype=np.int16)
+        window = Window(silence, WINDOW_FRAMES, options)
+        sizes = {1, self.max_batch_size} if self._placement.is_cuda else {1}
+        for size in sorted(sizes):
+            self.decode([window] * size)
+
+    @property
+    def spec(self) -> ModelSpec:
+        if self._spec is None:
+            raise RuntimeError("TorchEngine.load() has not been called")
+        return self._spec
+
+    @property
+    def max_batch_size(self) -> int:
+        return self._config.max_batch_size
+
+    @property
+    def description(self) -> str:
+        """Device and number format, for the log: "cpu bfloat16"."""
+        return str(self._placement)
+
+    def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
+        """One outcome per window, in order; never raises for a window's sake."""
+        model = self._loaded()
+        outcomes: list[Hypothesis | AsrError | None] = [None] * len(windows)
+        good = []
+        for index, window in enumerate(windows):
+            try:
+                check_options(window.options, model.tokenizer)
+                good.append(index)
+            except AsrError as error:
+                outcomes[index] = error
+        for first in range(0, len(good), self.max_batch_size):
+            batch = good[first : first + self.max_batch_size]
+            for index, outcome in zip(batch, self._attempt([windows[i] for i in batch]), strict=True):
+                outcomes[index] = outcome
+        self._keep_memory_low()
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _loaded(self) -> Model:
+        if self._model is None:
+            raise RuntimeError("TorchEngine.load() has not been called")
+        return self._model
+
+    def _attempt(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
+        """The batch's outcomes; in halves after running out of memory, one by one after another error."""
+        ran_out = False
+        try:
+            return list(self._loaded().decode(windows))
+        except Exception as error:
+            ran_out = is_out_of_memory(error)
+            if not ran_out:
+                logger.exception("a batch of %d windows failed", len(windows))
+        # outside the except block: the error holds on to every tensor of the failed batch
+        if ran_out:
+            self.oom_count += 1
+            logger.warning("out of memory with %d windows on %s", len(windows), self._placement)
+            self._empty_cache()
+        if len(windows) == 1:
+            if ran_out:
+                return [Overloaded("not enough memory to decode this window now; try again later")]
+            return [EngineFailure("the engine failed on this window")]
+        size = (len(windows) + 1) // 2 if ran_out else 1
+        parts = [windows[first : first + size] for first in range(0, len(windows), size)]
+        return [outcome for part in parts for outcome in self._attempt(part)]
+
+    def _empty_cache(self) -> None:
+        if self._placement.is_cuda:
+            torch.cuda.empty_cache()
+
+    def _keep_memory_low(self) -> None:
+        """Apply the configured policy for the memory that torch keeps reserved on the GPU."""
+        if not self._placement.is_cuda or self._config.cache_policy == "never":
+            return
+        device = self._placement.device
+        total = torch.cuda.get_device_properties(device).total_memory
+        share = torch.cuda.memory_reserved(device) / total
+        if self._config.cache_policy == "always" or share > self._config.cache_threshold:
+            self._empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on the GPU or the CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in CPU_OUT_OF_MEMORY)

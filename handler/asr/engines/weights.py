@@ -1,0 +1,168 @@
+"""A checkpoint's weights laid out for inference: projections fused, scales folded in, one number format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asr.engines.checkpoint import Checkpoint
+from asr.engines.device import Placement
+
+
+class Linear:
+    """y = x Wᵀ + b in the weights' format."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight = weight  # [out, in]
+        self.bias = bias  # [out]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x: [..., in], any float format; returns [..., out] in the weights' format."""
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+
+class LayerNorm:
+    """Layer normalisation over the last dimension, in the input's format; float32 inside."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.weight = weight
+        self.bias = bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Self-attention; the query part is scaled by head_size ** -0.5, so scores need no scale."""
+
+    norm: LayerNorm
+    qkv: Linear  # [3 * state, state]: query, key, value
+    out: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class CrossAttention:
+    """Attention to the audio features; keys and values of all layers are one projection, see below."""
+
+    norm: LayerNorm
+    query: Linear  # scaled as above
+    out: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class Mlp:
+    norm: LayerNorm
+    up: Linear
+    down: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderWeights:
+    num_heads: int
+    conv1: tuple[Tensor, Tensor]  # weight, bias
+    conv2: tuple[Tensor, Tensor]
+    positions: Tensor  # [n_audio_ctx, state], residual format
+    layers: tuple[tuple[Attention, Mlp], ...]
+    norm: LayerNorm
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderWeights:
+    num_heads: int
+    embedding: Tensor  # [n_vocab, state], residual format
+    positions: Tensor  # [n_text_ctx, state], residual format
+    layers: tuple[tuple[Attention, CrossAttention, Mlp], ...]
+    cross_keys: tuple[Linear, ...]  # one per layer
+    cross_values: tuple[Linear, ...]
+    norm: LayerNorm
+    head: Linear  # tied to the embedding
+
+
+class _Reader:
+    """Tensors of a state dict by name, moved to their place."""
+
+    def __init__(self, state: Mapping[str, Tensor], placement: Placement) -> None:
+        self._state = state
+        self._placement = placement
+
+    def matrix(self, name: str) -> Tensor:
+        return self._state[name].to(self._placement.device, self._placement.dtype).contiguous()
+
+    def residual(self, name: str) -> Tensor:
+        return self._state[name].to(self._placement.device, self._placement.residual_dtype).contiguous()
+
+    def norm(self, prefix: str) -> LayerNorm:
+        return LayerNorm(self.residual(f"{prefix}.weight"), self.residual(f"{prefix}.bias"))
+
+    def linear(self, prefixes: Sequence[str], scales: Sequence[float]) -> Linear:
+        """One projection out of several, each times its scale; a part without bias has bias 0."""
+        weights, biases = [], []
+        for prefix, scale in zip(prefixes, scales, strict=True):
+            weight = self._state[f"{prefix}.weight"].float()
+            bias = self._state.get(f"{prefix}.bias")
+            weights.append(weight * scale)
+            biases.append(torch.zeros(weight.shape[0]) if bias is None else bias.float() * scale)
+        to = (self._placement.device, self._placement.dtype)
+        has_bias = any(f"{prefix}.bias" in self._state for prefix in prefixes)
+        return Linear(torch.cat(weights).to(*to), torch.cat(biases).to(*to) if has_bias else None)
+
+    def attention(self, prefix: str, head_size: int) -> Attention:
+        qkv = [f"{prefix}.attn.{part}" for part in ("query", "key", "value")]
+        return Attention(
+            self.norm(f"{prefix}.attn_ln"),
+            self.linear(qkv, (head_size**-0.5, 1.0, 1.0)),
+            self.linear([f"{prefix}.attn.out"], (1.0,)),
+        )
+
+    def cross_attention(self, prefix: str, head_size: int) -> CrossAttention:
+        return CrossAttention(
+            self.norm(f"{prefix}.cross_attn_ln"),
+            self.linear([f"{prefix}.cross_attn.query"], (head_size**-0.5,)),
+            self.linear([f"{prefix}.cross_attn.out"], (1.0,)),
+        )
+
+    def mlp(self, prefix: str) -> Mlp:
+        return Mlp(
+            self.norm(f"{prefix}.mlp_ln"),
+            self.linear([f"{prefix}.mlp.0"], (1.0,)),
+            self.linear([f"{prefix}.mlp.2"], (1.0,)),
+        )
+
+
+def encoder_weights(checkpoint: Checkpoint, placement: Placement) -> EncoderWeights:
+    dims, read = checkpoint.dims, _Reader(checkpoint.state, placement)
+    head_size = dims.n_audio_state // dims.n_audio_head
+    blocks = [f"encoder.blocks.{layer}" for layer in range(dims.n_audio_layer)]
+    return EncoderWeights(
+        num_heads=dims.n_audio_head,
+        conv1=(read.matrix("encoder.conv1.weight"), read.matrix("encoder.conv1.bias")),
+        conv2=(read.matrix("encoder.conv2.weight"), read.matrix("encoder.conv2.bias")),
+        positions=read.residual("encoder.positional_embedding"),
+        layers=tuple((read.attention(block, head_size), read.mlp(block)) for block in blocks),
+        norm=read.norm("encoder.ln_post"),
+    )
+
+
+def decoder_weights(checkpoint: Checkpoint, placement: Placement) -> DecoderWeights:
+    dims, read = checkpoint.dims, _Reader(checkpoint.state, placement)
+    head_size = dims.n_text_state // dims.n_text_head
+    blocks = [f"decoder.blocks.{layer}" for layer in range(dims.n_text_layer)]
+    embedding = read.residual("decoder.token_embedding.weight")
+    return DecoderWeights(
+        num_heads=dims.n_text_head,
+        embedding=embedding,
+        positions=read.residual("decoder.positional_embedding"),
+        layers=tuple(
+            (read.attention(block, head_size), read.cross_attention(block, head_size), read.mlp(block))
+            for block in blocks
+        ),
+        cross_keys=tuple(read.linear([f"{block}.cross_attn.key"], (1.0,)) for block in blocks),
+        cross_values=tuple(read.linear([f"{block}.cross_attn.value"], (1.0,)) for block in blocks),
+        norm=read.norm("decoder.ln"),
+        head=Linear(embedding.to(placement.dtype), None),
+    )

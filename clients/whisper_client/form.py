@@ -2,11 +2,12 @@
 
 The form is encoded once and sent as often as needed. Lists are repeated fields for OpenAI-compatible
 servers (`timestamp_granularities[]`, as the openai package sends them); TorchServe keeps only the last of
-repeated fields, so a TorchServe address gets one field with commas.
+repeated fields, so a TorchServe address gets one field, its values between commas or as a JSON list.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +85,12 @@ def _option_fields(name: str, value: Any, repeat_lists: bool) -> list[tuple[str,
     if not isinstance(value, (list, tuple)):
         return [(_field_name(name), _field_text(name, value))]
     texts = [_field_text(name, item) for item in value]
+    if not texts:
+        return []
     if not repeat_lists:
-        return [(_field_name(name), ",".join(texts))]
+        has_commas = any("," in text for text in texts)
+        joined = json.dumps(texts, ensure_ascii=False) if has_commas else ",".join(texts)
+        return [(_field_name(name), joined)]
     listed = name if name.endswith("[]") else f"{name}[]"
     return [(listed, text) for text in texts]
 

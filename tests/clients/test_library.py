@@ -87,6 +87,14 @@ def test_a_file_arrives_with_its_options(server: FakeServer, client: NoWaitClien
     assert "Authorization" not in request.headers
 
 
+def test_values_with_commas_stay_whole(server: FakeServer, client: NoWaitClient, clip: Path) -> None:
+    client.transcribe(clip, hotwords=["Delhi, India", "नमस्ते"], languages=["hi", "en"], clip_timestamps=[])
+    (request,) = server.received
+    assert json.loads(request.fields["hotwords"][0]) == ["Delhi, India", "नमस्ते"]
+    assert request.fields["languages"] == ["hi,en"]
+    assert "clip_timestamps" not in request.fields
+
+
 def test_an_openai_address_gets_openais_form(server: FakeServer, clip: Path) -> None:
     with NoWaitClient(openai_url(server.root)) as client:
         client.transcribe(clip, timestamp_granularities=["word", "segment"], include=["logprobs"])

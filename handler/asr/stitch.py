@@ -32,18 +32,21 @@ class Slicing:
         return last.first + len(last.tokens)
 
 
-def slice_tokens(tokens: Sequence[int], timestamp_begin: int, num_frames: int) -> Slicing:
+def slice_tokens(
+    tokens: Sequence[int], timestamp_begin: int, num_frames: int, *, exact_start: bool = False
+) -> Slicing:
     """Pieces of a window of `num_frames` mel frames.
 
     Consecutive timestamps separate pieces. What follows the last pair has begun but not ended inside the
     window: it is left out, and `frames` ends at the last timestamp so that the rest is decoded again.
-    Without any pair the whole window is one piece.
+    Without any pair the whole window is one piece, from the window's start as upstream has it, or from its
+    first timestamp (`exact_start`).
     """
     is_timestamp = [token >= timestamp_begin for token in tokens]
     complete = is_timestamp[-2:] == [False, True]
     cuts = [i for i in range(1, len(tokens)) if is_timestamp[i - 1] and is_timestamp[i]]
     if not cuts:
-        return _one_piece(tokens, timestamp_begin, num_frames, complete)
+        return Slicing((_one_piece(tokens, timestamp_begin, num_frames, exact_start),), num_frames, complete)
     if complete:
         cuts.append(len(tokens))
     pieces, first = [], 0
@@ -56,12 +59,14 @@ def slice_tokens(tokens: Sequence[int], timestamp_begin: int, num_frames: int) -
     return Slicing(tuple(pieces), frames, complete)
 
 
-def _one_piece(tokens: Sequence[int], timestamp_begin: int, num_frames: int, complete: bool) -> Slicing:
+def _one_piece(tokens: Sequence[int], timestamp_begin: int, num_frames: int, exact_start: bool) -> Piece:
     timestamps = [token for token in tokens if token >= timestamp_begin]
-    end = num_frames
+    start, end = 0, num_frames
     if timestamps and timestamps[-1] != timestamp_begin:
         end = FRAMES_PER_POSITION * (timestamps[-1] - timestamp_begin)
-    return Slicing((Piece(0, end, tuple(tokens), 0),), num_frames, complete)
+    if exact_start and len(timestamps) > 1 and tokens[0] == timestamps[0]:
+        start = FRAMES_PER_POSITION * (timestamps[0] - timestamp_begin)
+    return Piece(start, end, tuple(tokens), 0)
 
 
 def kept_text_tokens(tokens: Sequence[int], timestamp_begin: int, eot: int) -> tuple[int, ...]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from asr.engine import Engine
 from asr.errors import AsrError, EngineFailure
@@ -16,6 +18,7 @@ from asr.schema import Hypothesis
 from asr.sessions.base import Offer, Session
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def drive(
@@ -38,7 +41,7 @@ def drive(
             if session.error is not None:
                 waiting[i].clear()
             elif not session.done:
-                _guarded(session, lambda i=i, session=session: waiting[i].extend(session.offers()))
+                waiting[i].extend(_guarded(session, session.offers) or ())
         batch = _take(waiting, engine.max_batch_size, turn)
         if not batch:
             return
@@ -46,7 +49,7 @@ def drive(
         for (i, offer), outcome in zip(batch, _decode(engine, batch), strict=True):
             session = sessions[i]
             if session.error is None:
-                _guarded(session, lambda s=session, o=offer, r=outcome: s.accept(o, r))
+                _guarded(session, partial(session.accept, offer, outcome))
                 if on_progress is not None:
                     on_progress(i)
 
@@ -70,10 +73,11 @@ def _decode(engine: Engine, batch: list[tuple[int, Offer]]) -> Sequence[Hypothes
         return [EngineFailure("the engine failed on this request; the server log has the cause")] * len(batch)
 
 
-def _guarded(session: Session, step: Callable[[], object]) -> None:
-    """A session that breaks fails alone."""
+def _guarded(session: Session, step: Callable[[], T]) -> T | None:
+    """What the step returns; a session that breaks fails alone, and None is returned."""
     try:
-        step()
+        return step()
     except Exception:
         log.exception("a session broke")
         session.error = EngineFailure("this request could not be processed; the server log has the cause")
+        return None

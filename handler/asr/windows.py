@@ -88,6 +88,17 @@ def fixed_spans(samples: Samples, max_window_samples: int) -> tuple[SpeechSpan, 
     return tuple(stretches)
 
 
+def quietest_cut(samples: Samples, first: int, last: int) -> int:
+    """Middle of the 32 ms of `samples` with the least energy, the latest of equals, within first..last."""
+    region = samples[first:last].astype(np.float64)
+    if len(region) <= QUIET_SAMPLES:
+        return last
+    total = np.concatenate(([0.0], np.cumsum(region * region)))
+    energy = total[QUIET_SAMPLES:] - total[:-QUIET_SAMPLES]
+    lowest = len(energy) - 1 - int(np.argmin(energy[::-1]))
+    return first + lowest + QUIET_SAMPLES // 2
+
+
 def window_of(samples: Samples, span: SpeechSpan, options: DecodingOptions) -> Window:
     """The stretch as a window on its own: no left context, its own maximum.
 
@@ -160,14 +171,3 @@ def _least_speech(probs: Probs, first: int, last: int) -> int:
     lowest = len(candidates) - 1 - int(np.argmin(candidates[::-1]))
     middle = (first // FRAME_SAMPLES + lowest) * FRAME_SAMPLES + FRAME_SAMPLES // 2
     return min(max(middle, first), last)
-
-
-def quietest_cut(samples: Samples, first: int, last: int) -> int:
-    """Middle of the 32 ms of `samples` with the least energy, the latest of equals, within first..last."""
-    region = samples[first:last].astype(np.float64)
-    if len(region) <= QUIET_SAMPLES:
-        return last
-    total = np.concatenate(([0.0], np.cumsum(region * region)))
-    energy = total[QUIET_SAMPLES:] - total[:-QUIET_SAMPLES]
-    lowest = len(energy) - 1 - int(np.argmin(energy[::-1]))
-    return first + lowest + QUIET_SAMPLES // 2

@@ -22,7 +22,6 @@ from asr.engines import load_engine
 from asr.options import GuardOptions, RequestOptions
 from asr.schema import Samples
 from asr.sessions.sequential import SequentialSession
-from asr.tokens import tokenizer_for
 from asr.transcriber import drive
 from tests.asr.checkpoints import random_checkpoint
 
@@ -92,8 +91,7 @@ def upstream(model: whisper.Whisper, samples: Samples, options: RequestOptions) 
 
 
 def ours(engine: Engine, requests: list[tuple[Samples, RequestOptions]]) -> list[SequentialSession]:
-    tokenizer = tokenizer_for(engine.spec.multilingual, engine.spec.num_languages)
-    sessions = [SequentialSession(s, o, engine.spec, tokenizer) for s, o in requests]
+    sessions = [SequentialSession(s, o, engine.spec) for s, o in requests]
     drive(engine, sessions)
     assert [session.error for session in sessions] == [None] * len(sessions)
     return sessions

@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from asr.constants import SAMPLE_RATE
 from asr.engine import ModelSpec
 from asr.errors import InvalidOption
-from asr.options import RequestOptions
-from asr.schema import Audio, SpeechSpan
+from asr.options import RequestOptions, VadOptions
+from asr.schema import Audio, Samples, SpeechSpan
 from asr.sessions.base import FileSession, Offer, Session
-from asr.sessions.parallel import ParallelSession, clip_spans
+from asr.sessions.parallel import ParallelSession, Plan, clip_spans
 from asr.sessions.sequential import SequentialSession
 from asr.sessions.window import WindowSession
-from asr.tokens import tokenizer_for
-from asr.vad import speech_spans
+from asr.vad import spans_from_probs, speech_probs
+from asr.windows import fixed_spans, plan_windows
 
 __all__ = ["FileSession", "Offer", "Session", "WindowSession", "open_session"]
 
 
 def open_session(audio: Audio, options: RequestOptions, spec: ModelSpec) -> FileSession:
     """The session the options ask for. Detects speech, so it takes time; raises InvalidOption."""
-    tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
     if not spec.multilingual:
         _require_english(options, spec)
     if options.long_form == "sequential":
-        return SequentialSession(audio.samples, options, spec, tokenizer)
-    whole = (SpeechSpan(0, len(audio.samples)),)
-    spans = speech_spans(audio.samples, options.vad) if options.vad_filter else whole
+        return SequentialSession(audio.samples, options, spec)
+    plan_speech = _detected if options.vad_filter else _undetected
+    spans, plan = plan_speech(audio.samples, options.vad)
     spans = _clipped(spans, options.clip_timestamps, len(audio.samples))
-    return ParallelSession(audio.samples, spans, options, spec, tokenizer)
+    return ParallelSession(audio.samples, spans, plan, options, spec)
+
+
+def _detected(samples: Samples, options: VadOptions) -> tuple[tuple[SpeechSpan, ...], Plan]:
+    """The speech in the samples, and how to pack it into windows."""
+    probs = speech_probs(samples)
+    spans = spans_from_probs(probs, len(samples), options)
+    max_gap = round(options.max_gap_s * SAMPLE_RATE)
+    return spans, lambda spans, limit: plan_windows(spans, len(samples), limit, max_gap, probs)
+
+
+def _undetected(samples: Samples, options: VadOptions) -> tuple[tuple[SpeechSpan, ...], Plan]:
+    """Everything counts as speech, and is cut where it is quiet."""
+
+    def plan(spans: Sequence[SpeechSpan], limit: int) -> tuple[SpeechSpan, ...]:
+        return tuple(
+            SpeechSpan(span.start + part.start, span.start + part.end)
+            for span in spans
+            for part in fixed_spans(samples[span.start : span.end], limit)
+        )
+
+    return (SpeechSpan(0, len(samples)),), plan
 
 
 def _clipped(

@@ -7,7 +7,7 @@ stretch of its own and is decoded again from the last timestamp: nothing is drop
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from asr.constants import HOP_LENGTH, SAMPLE_RATE
@@ -20,10 +20,12 @@ from asr.sessions.ladder import Climb, Judged, decoding_options, judge
 from asr.sessions.prompting import initial_tokens
 from asr.sessions.segmenting import cleared, make_segment
 from asr.stitch import Slicing, slice_tokens
-from asr.tokens import Tokenizer
-from asr.windows import plan_windows as plan
-from asr.windows import quietest_cut, standalone_window, window_seconds
+from asr.tokens import tokenizer_for
+from asr.windows import quietest_cut, window_of, window_seconds
 from asr.words import NO_ALIGNMENT, WordRules, time_pieces
+
+# spans of speech and the longest stretch in samples → stretches, none longer
+Plan = Callable[[Sequence[SpeechSpan], int], tuple[SpeechSpan, ...]]
 
 # the rest of a window is decoded again when this much of it is speech
 MIN_REST_SAMPLES = SAMPLE_RATE // 10
@@ -52,17 +54,18 @@ class ParallelSession:
         self,
         samples: Samples,
         spans: Sequence[SpeechSpan],
+        plan: Plan,
         options: RequestOptions,
         spec: ModelSpec,
-        tokenizer: Tokenizer,
     ) -> None:
         self.error: AsrError | None = None
         self._samples = samples
         self._spans = tuple(spans)
+        self._plan_windows = plan
         self._options = options
-        self._tokenizer = tokenizer
+        self._tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
         self._language = options.language or (None if spec.multilingual else "en")
-        self._prompt = initial_tokens(options, tokenizer)
+        self._prompt = initial_tokens(options, self._tokenizer)
         self._tally = Tally()
         self._emitted = 0  # stretches whose segments have been taken
         self._keys: dict[int, _Stretch] = {}  # windows that are out
@@ -119,24 +122,24 @@ class ParallelSession:
         return Transcript(text, segments, language, self._options.task, len(self._samples), stats)
 
     def _plan(self, spans: Sequence[SpeechSpan]) -> tuple[SpeechSpan, ...]:
-        limit = int(window_seconds(self._language) * SAMPLE_RATE)
-        max_gap = int(self._options.vad.max_gap_s * SAMPLE_RATE)
-        return plan(spans, self._samples, limit, max_gap)
+        return self._plan_windows(spans, int(window_seconds(self._language) * SAMPLE_RATE))
 
     def _stretch(self, span: SpeechSpan, num_reseeks: int = 0) -> _Stretch:
         options = decoding_options(self._options, self._language, self._prompt)
         if num_reseeks > MAX_RESEEKS:
             options = replace(options, without_timestamps=True)
-        window = standalone_window(self._samples, span.start, span.end, options)
+        window = window_of(self._samples, span, options)
         return _Stretch(span, Climb(window), num_reseeks)
 
     def _settle(self, stretch: _Stretch, judged: Judged) -> None:
         """Takes a decided window: its segments, and what it leaves to be decoded again."""
         hypothesis, span = judged.hypothesis, stretch.span
         num_frames = stretch.climb.window.num_frames
-        slicing = slice_tokens(hypothesis.tokens, self._tokenizer.timestamp_begin, num_frames)
-        untold = hypothesis.truncated and not hypothesis.looped and len(slicing.pieces) == 1
-        if untold and not slicing.complete and span.end - span.start >= 2 * MIN_HALF_SAMPLES:
+        begin = self._tokenizer.timestamp_begin
+        slicing = slice_tokens(hypothesis.tokens, begin, num_frames, exact_start=True)
+        has_no_end = slicing.frames == num_frames and not slicing.complete  # nowhere to seek to
+        is_capped = hypothesis.truncated and not hypothesis.looped
+        if is_capped and has_no_end and span.end - span.start >= 2 * MIN_HALF_SAMPLES:
             middle = quietest_cut(self._samples, span.start + MIN_HALF_SAMPLES, span.end - MIN_HALF_SAMPLES)
             self._replace(stretch, [SpeechSpan(span.start, middle), SpeechSpan(middle, span.end)])
             return

@@ -1,6 +1,8 @@
 """OpenAI's long-form algorithm: one window after the other, each behind the last timestamp of the one before.
 
-In float32 its tokens, segments and times are those of `whisper.transcribe` (openai-whisper 20250625).
+In float32 its tokens, segments and times are those of `whisper.transcribe` (openai-whisper 20250625), but for
+two inputs on which upstream does not end: a clip that lies behind the audio, and words that end where their
+window begins.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from asr.sessions.ladder import Climb, Judged, decoding_options, judge
 from asr.sessions.prompting import RollingPrompt, initial_tokens
 from asr.sessions.segmenting import cleared, make_segment
 from asr.stitch import Slicing, slice_tokens
-from asr.tokens import Tokenizer
+from asr.tokens import tokenizer_for
 from asr.windows import window_at
 from asr.words import NO_ALIGNMENT, TimedPiece, WordRules, time_pieces
 
@@ -34,21 +36,19 @@ from asr.words import NO_ALIGNMENT, TimedPiece, WordRules, time_pieces
 class SequentialSession:
     """One utterance, sought through from start to end. At most one window is out at a time."""
 
-    def __init__(
-        self, samples: Samples, options: RequestOptions, spec: ModelSpec, tokenizer: Tokenizer
-    ) -> None:
+    def __init__(self, samples: Samples, options: RequestOptions, spec: ModelSpec) -> None:
         self.error: AsrError | None = None
         self.segments: list[Segment] = []
         self._samples = samples
         self._options = options
-        self._tokenizer = tokenizer
+        self._tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
         self._log_mel_max = log_mel_max(samples, spec.n_mels)
         self._content_frames = len(samples) // HOP_LENGTH
         self._clips = _clips(options.clip_timestamps, self._content_frames)
         self._seek = self._clips[0][0]
         self._language = options.language or (None if spec.multilingual else "en")
         self._prompt = RollingPrompt(
-            initial_tokens(options, tokenizer),
+            initial_tokens(options, self._tokenizer),
             carry=options.carry_initial_prompt or bool(options.hotwords),
             n_text_ctx=spec.n_text_ctx,
         )

@@ -48,7 +48,8 @@ class ReadingEngine:
 
     def _one(self, window: Window) -> Hypothesis:
         runs = runs_of(window.samples[window.left_context :])
-        told, rest = runs[: self.cap], runs[self.cap :]
+        cap = len(runs) if window.options.without_timestamps else self.cap
+        told, rest = runs[:cap], runs[cap:]
         tokens: list[int] = []
         for start, end, value in told:
             text = TOKENIZER.encode(f" {value - 1}")

@@ -42,6 +42,7 @@ CHECKPOINTS = {
 
 ATTEMPTS = 5  # connections, each resuming where the one before broke off
 TIMEOUT_S = (15, 60)  # to connect, between two chunks
+NETWORK_BYTES = 1 << 16  # what a broken connection may cost
 CHUNK_BYTES = 1 << 20
 SPARE_BYTES = 200_000_000  # left free on the disk
 
@@ -121,7 +122,11 @@ def _sole_writer(partial: Path) -> Iterator[IO[bytes]]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise DownloadError(f"another process is downloading {partial}: wait for it") from error
-        yield stream
+        try:
+            yield stream
+        finally:
+            if partial.exists() and partial.stat().st_size == 0:
+                partial.unlink()  # nothing to go on from
 
 
 def _fetch(url: str, stream: IO[bytes], progress: Progress) -> None:
@@ -157,6 +162,7 @@ def _fetch_rest(url: str, stream: IO[bytes], progress: Progress) -> None:
                 return  # everything was there already
             if response.status_code in (200, 416):  # no resume here, or more than there is: from the start
                 stream.truncate(0)
+                stream.seek(0)
                 start = 0
             if response.status_code == 416:
                 raise _Interrupted("the server refused to resume")
@@ -168,7 +174,7 @@ def _fetch_rest(url: str, stream: IO[bytes], progress: Progress) -> None:
                 )
             _check_space(Path(stream.name), total - start)
             done = start
-            for chunk in response.iter_content(CHUNK_BYTES):
+            for chunk in response.iter_content(NETWORK_BYTES):
                 stream.write(chunk)
                 done += len(chunk)
                 progress(done, total)

@@ -97,7 +97,7 @@ class WhisperHandler:
             records = [record(*pair, with_text=with_text) for pair in zip(jobs, replies, strict=True)]
             for one in records:
                 log_request(one)
-            self.metrics.publish(records, self.service.oom_count)
+            self.metrics.publish(records, self.service.engine.oom_count)
         except Exception:
             log_failure("writing the log and the metrics")
         return [reply.body for reply in replies]

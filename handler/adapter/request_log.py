@@ -67,5 +67,7 @@ def log_request(record: RequestRecord) -> None:
     values["rtf"] = record.rtf
     values["device_memory_bytes"] = device_memory_bytes()  # after the batch that the request was in
     values["host_memory_bytes"] = host_memory_bytes()
-    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
+    rounded: dict[str, Any] = {
+        key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()
+    }
     log_event("request", **{key: value for key, value in rounded.items() if value is not None})

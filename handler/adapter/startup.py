@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from adapter.request_log import log_event
 from asr.config import ConfigError, HandlerConfig
@@ -26,18 +26,24 @@ SHA256_PREFIX_CHARS = 12
 READ_BYTES = 1 << 20
 
 
+class WorkerEngine(Engine, Protocol):
+    """An engine in this process, with what its log and metrics need."""
+
+    oom_count: int  # batches that ran out of memory since it was loaded
+
+    @property
+    def description(self) -> str:
+        """Device and number format: "cpu bfloat16"."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """What a worker serves with, from start to end."""
 
     config: HandlerConfig
-    engine: Engine
+    engine: WorkerEngine
     model: dict[str, Any]  # what the `model` path tells
-
-    @property
-    def oom_count(self) -> int:
-        """Times the engine ran out of device memory since it was loaded; 0 for engines without a device."""
-        return int(getattr(self.engine, "oom_count", 0))
 
 
 def start(model_yaml: Any, gpu_id: int | None) -> Service:
@@ -58,7 +64,7 @@ def start(model_yaml: Any, gpu_id: int | None) -> Service:
         **dataclasses.asdict(engine.spec),
         "max_batch_size": engine.max_batch_size,
         "sha256": sha256,
-        "placement": str(getattr(engine, "placement", "")) or None,  # device and precision
+        "runs_on": engine.description,
     }
     log_event("ready", **model, load_s=round(time.monotonic() - started, 3))
     return Service(config, engine, model)

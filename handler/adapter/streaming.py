@@ -24,7 +24,8 @@ class EventStream:
         self._options = options
         self._send = send
         self._num_segments = 0
-        self._text = ""
+        self._has_text = False
+        self._held = ""  # blanks that are part of the text if more text follows
 
     def advance(self, session: FileSession) -> None:
         """Sends the events of the segments finished since the last call, behind the last the done event."""
@@ -55,6 +56,13 @@ class EventStream:
         return b"".join(events)
 
     def _next_delta(self, text: str) -> str:
-        delta = text if self._text else text.lstrip()
-        self._text += delta
+        """What the segment adds to the answer's text, which has no blanks at its ends: trailing blanks wait
+        for text behind them. All deltas together are that text, in NFC as far as a mark that begins a
+        segment can be composed without taking back a letter already sent."""
+        text = self._held + render.clean(text)
+        if not self._has_text:
+            text = text.lstrip()
+        delta = text.rstrip()
+        self._held = text[len(delta) :]
+        self._has_text = self._has_text or bool(delta)
         return delta

@@ -39,6 +39,7 @@ class EchoEngine:
 
     spec = SPEC
     max_batch_size = 4
+    description = "cpu float32"
 
     def __init__(self) -> None:
         self.oom_count = 0

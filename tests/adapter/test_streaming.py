@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from adapter.streaming import EventStream
+from asr import render
 from asr.errors import AsrError, EngineFailure
-from asr.schema import Hypothesis, Window
+from asr.options import RequestOptions
+from asr.schema import Hypothesis, Segment, Window
 from tests.adapter.served import FAILS, EchoEngine, Row, Worker, wav
 from tests.adapter.test_handler import PLAIN, good, window_row
 
@@ -103,3 +110,41 @@ def test_a_broken_connection_to_the_frontend_costs_only_the_stream(
     stream, plain = worker.ask(streamed(), good())
     assert stream.events()[-1]["error"]["code"] == "engine_failure"
     assert plain == alone
+
+
+class Segments:
+    """A session that has finished these texts, a few at a time."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    def take_segments(self) -> tuple[Segment, ...]:
+        taken, self.texts = self.texts[:2], self.texts[2:]
+        return tuple(Segment(0, 1, text, (), 0, 0.0, -0.1, 1.0, 0.0) for text in taken)
+
+    done = False
+
+
+def deltas_of(texts: list[str]) -> str:
+    sent: list[bytes] = []
+    stream = EventStream(RequestOptions(), sent.append)
+    session = Segments(texts)
+    while session.texts:
+        stream.advance(session)  # type: ignore[arg-type]
+    events = [json.loads(line[5:]) for line in b"".join(sent).decode().split("\n\n") if line]
+    return "".join(event["delta"] for event in of_type(events, "delta"))
+
+
+@given(
+    st.lists(st.text(alphabet=" \n\tabé\u0301\u0915\u093c\u0928\u2028\x00\r\ufffd.", max_size=6), max_size=8)
+)
+def test_deltas_add_up_to_the_rendered_text(texts: list[str]) -> None:
+    whole = render.clean("".join(texts)).strip()
+    added = deltas_of(texts)
+    assert unicodedata.normalize("NFC", added) == whole
+    if not any(unicodedata.combining(render.clean(text)[:1] or "x") for text in texts):
+        assert added == whole
+
+
+def test_composed_and_split_letters_are_sent_in_nfc() -> None:
+    assert deltas_of([" Cafe\u0301 ", " \u0928\u093c "]) == "Caf\u00e9  \u0929"

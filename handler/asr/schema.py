@@ -154,6 +154,7 @@ class Segment:
     no_speech_prob: float
     words: tuple[Word, ...] = ()
     token_logprobs: tuple[float, ...] = ()  # of `tokens`; empty unless asked for
+    token_bytes: tuple[bytes, ...] = ()  # UTF-8 of `tokens`, b"" for special ones; with `token_logprobs`
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,109 @@
+"""What a value that came over the wire may be; each check returns the value or raises Malformed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Check = Callable[[Any], Any]
+MAX_ECHO_CHARS = 80
+NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+
+
+class Malformed(ValueError):
+    """A value is not what the protocol says."""
+
+
+def whole(low: int, high: int) -> Check:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _wrong(value, f"a whole number {low}..{high}")
+        return value
+
+    return check
+
+
+def number(low: float | None = None, high: float | None = None) -> Callable[[Any], float]:
+    """A number; without bounds also one that JSON lacks, as text."""
+
+    def check(value: Any) -> float:
+        if low is None and isinstance(value, str) and value in NON_FINITE:
+            return NON_FINITE[value]
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
+            raise _wrong(value, "a number")
+        if (
+            not math.isfinite(value)
+            or (low is not None and value < low)
+            or (high is not None and value > high)
+        ):
+            raise _wrong(value, "a number" if low is None else f"a number {low:g}..{high:g}")
+        return float(value)
+
+    return check
+
+
+def flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(value, "true or false")
+    return value
+
+
+def text(max_chars: int) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > max_chars or not value.isascii():
+            raise _wrong(value, f"ASCII text of at most {max_chars} characters")
+        return value
+
+    return check
+
+
+def choice(*names: str) -> Check:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise _wrong(value, f"one of {', '.join(names)}")
+        return value
+
+    return check
+
+
+def maybe(inner: Check) -> Check:
+    return lambda value: None if value is None else inner(value)
+
+
+def many(inner: Check, max_items: int) -> Check:
+    def check(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) > max_items:
+            raise _wrong(value, f"a list of at most {max_items}")
+        return tuple(inner(item) for item in value)
+
+    return check
+
+
+def read(keys: Mapping[str, Check], raw: Any, where: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """`raw`'s values, each checked; unknown and missing keys are Malformed."""
+    if not isinstance(raw, dict):
+        raise Malformed(f"{where} must be an object, got {_shown(raw)}")
+    if unknown := sorted(set(raw) - set(keys)):
+        raise Malformed(f"{where} has unknown keys {_shown(unknown)}, known are {sorted(keys)}")
+    if missing := [name for name in required if name not in raw]:
+        raise Malformed(f"{where} lacks {missing}")
+    values: dict[str, Any] = {}
+    for name, value in raw.items():
+        try:
+            values[name] = keys[name](value)
+        except Malformed as error:
+            raise Malformed(f"{where}.{name} {error}") from error
+    return values
+
+
+def _wrong(value: Any, right: str) -> Malformed:
+    return Malformed(f"is {_shown(value)}, must be {right}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        shown = repr(value)
+    except (RecursionError, ValueError):  # nested deeply, or an integer of thousands of digits
+        shown = f"a {type(value).__name__}"
+    return shown if len(shown) <= MAX_ECHO_CHARS else f"{shown[:MAX_ECHO_CHARS]}…"

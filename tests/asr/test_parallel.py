@@ -51,10 +51,14 @@ class ReadingEngine:
         cap = len(runs) if window.options.without_timestamps else self.cap
         told, rest = runs[:cap], runs[cap:]
         tokens: list[int] = []
+        starts: list[int] = []  # of each text token, in ticks
         for start, end, value in told:
             text = TOKENIZER.encode(f" {value - 1}")
+            starts += [start // TICK] * len(text)
             bare = window.options.without_timestamps or (rest and self.ending == "bare")
             tokens += text if bare else [BEGIN + start // TICK, *text, BEGIN + end // TICK]
+        kept = kept_text_tokens(tokens, BEGIN, TOKENIZER.eot)
+        alignment = TokenAlignment(kept, (*starts, told[-1][1] // TICK), (0.9,) * len(kept))
         if rest and self.ending == "open":
             tokens.append(BEGIN + rest[0][0] // TICK)
         elif rest and self.ending == "cut":
@@ -66,18 +70,8 @@ class ReadingEngine:
             temperature=window.options.temperature,
             language=window.options.language or self.language,
             truncated=bool(rest) and self.ending != "open",
-            alignment=self._alignment(tokens) if window.options.word_timestamps else None,
+            alignment=alignment if window.options.word_timestamps else None,
         )
-
-    def _alignment(self, tokens: list[int]) -> TokenAlignment:
-        kept = kept_text_tokens(tokens, BEGIN, TOKENIZER.eot)
-        starts, now = [], 0
-        for token in tokens:
-            if token >= BEGIN:
-                now = token - BEGIN
-            elif len(starts) < len(kept):
-                starts.append(now)
-        return TokenAlignment(kept, (*starts, max(t - BEGIN for t in tokens)), (0.9,) * len(kept))
 
 
 def runs_of(samples: Samples) -> list[tuple[int, int, int]]:
@@ -140,7 +134,12 @@ def test_every_word_is_told_once_in_order_and_in_place(
     transcript = session.transcript()
     if cap > 1:  # below that the rest of a stretch may be decoded without timestamps
         expected = [(start, end, f" {value - 1}") for start, end, value in runs_of(samples)]
-        assert [(s.start, s.end, s.text) for s in transcript.segments] == expected
+        if words:  # upstream's rules shorten a long word behind a pause from its front
+            told = [word for segment in transcript.segments for word in segment.words]
+            assert [word.text for word in told] == [text for _, _, text in expected]
+            assert all(a <= word.start < b for word, (a, b, _) in zip(told, expected, strict=True))
+        else:
+            assert [(s.start, s.end, s.text) for s in transcript.segments] == expected
     assert transcript.text == "".join(f" {k}" for k in range(num_words))
 
 

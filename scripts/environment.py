@@ -15,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMPS = "whisper-requirements"
+NEVER = "WHISPER_INSTALL"  # "no": take the environment as it is, as an image does
 WITHOUT_TRITON = "openai-whisper"  # declares triton (1 GB), which only CUDA kernels use
 NEEDED_BYTES = {
     True: 12_000_000_000,
@@ -34,6 +35,8 @@ class EnvironmentFailure(Exception):
 def ensure_environment(files: Sequence[Path], gpu: bool) -> Path:
     """The Python of an environment in which `files` are installed; made in .venv when none is active."""
     python = active_python() or make_venv(ROOT / ".venv")
+    if os.environ.get(NEVER) == "no":
+        return python
     stamps = _stamps_dir(python)
     for file in files:
         stamp = stamps / fingerprint(file, gpu)
@@ -41,7 +44,7 @@ def ensure_environment(files: Sequence[Path], gpu: bool) -> Path:
             continue
         _check_room(stamps, gpu)
         print(f"installing {file.relative_to(ROOT)} into {stamps.parents[1]}", file=sys.stderr, flush=True)
-        install(python, file, gpu, os.environ)
+        install(python, file, gpu)
         stamps.mkdir(parents=True, exist_ok=True)
         stamp.touch()
     return python
@@ -49,6 +52,8 @@ def ensure_environment(files: Sequence[Path], gpu: bool) -> Path:
 
 def not_installed(files: Sequence[Path]) -> list[str]:
     """Those of `files` that `ensure_environment` would install, by name; nothing is done."""
+    if os.environ.get(NEVER) == "no":
+        return []
     python = active_python() or ROOT / ".venv" / "bin" / "python"
     stamps = _stamps_dir(python)
     return [
@@ -103,16 +108,11 @@ def fingerprint(file: Path, gpu: bool) -> str:
     return f"{file.parent.name if file.parent != ROOT else 'root'}-{file.name}-{digest}"
 
 
-def install(python: Path, file: Path, gpu: bool, environ: Mapping[str, str]) -> None:
-    """Installs `file`; without a GPU, openai-whisper without its dependencies: `file` names them itself.
-
-    TORCH_INDEX_URL in the environment is where torch comes from, for instance PyTorch's index of CPU builds.
-    """
+def install(python: Path, file: Path, gpu: bool) -> None:
+    """Installs `file`; without a GPU, openai-whisper without its dependencies: `file` names them itself."""
     lines = [
         line for line in file.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")
     ]
-    if index := environ.get("TORCH_INDEX_URL"):
-        _pip(python, ["--index-url", index, *(line for line in lines if line.startswith("torch=="))])
     apart = [] if gpu else [line for line in lines if line.startswith(WITHOUT_TRITON)]
     with tempfile.TemporaryDirectory() as work:
         rest = Path(work) / file.name

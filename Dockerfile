@@ -1,0 +1,52 @@
+# syntax=docker/dockerfile:1
+# Build:  docker build -t whisper .                         CPU
+#         docker build -t whisper:gpu --build-arg DEVICE=gpu .
+# Run:    docker run --rm -p 127.0.0.1:8080:8080 whisper    the bundled demo; docs/docker.md has the rest
+
+# An exact tag; pin its digest when you have pulled it: --build-arg PYTHON_IMAGE=python@sha256:…
+ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS requirements
+# cpu or gpu. PyPI's torch brings CUDA's libraries (several GB); PyTorch's own index has the CPU build.
+ARG DEVICE=cpu
+ARG CPU_INDEX_URL=https://download.pytorch.org/whl/cpu
+ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1
+WORKDIR /app
+RUN python -m venv /opt/venv
+# Only what decides the environment: editing the code does not install it again.
+COPY requirements.txt ./
+COPY model-archiver/requirements.txt model-archiver/
+COPY scripts/__init__.py scripts/environment.py scripts/
+RUN if [ "$DEVICE" = cpu ]; then export PIP_EXTRA_INDEX_URL="$CPU_INDEX_URL"; fi \
+    && python -m scripts.environment "--$DEVICE" requirements.txt model-archiver/requirements.txt
+
+FROM ${PYTHON_IMAGE} AS runtime
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /app --shell /usr/sbin/nologin whisper \
+    && install -d /app \
+    && install -d -o whisper -g whisper /app/tmp /app/logs /app/model-store
+COPY --from=requirements /opt/venv /opt/venv
+WORKDIR /app
+COPY config/ config/
+COPY model-archiver/ model-archiver/
+COPY scripts/ scripts/
+COPY clients/ clients/
+COPY samples/ samples/
+COPY handler/ handler/
+COPY whisper-models/demo.pt whisper-models/
+COPY serve.sh ./
+# Reachable from outside the container, therefore with keys. Management and metrics stay inside.
+# The installed environment is taken as it is. NVIDIA_* are read by the NVIDIA container runtime only.
+# hadolint ignore=DL3064 -- WHISPER_TOKEN_AUTH is a switch, not a secret
+ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
+    WHISPER_INSTALL=no WHISPER_HOST=0.0.0.0 WHISPER_TOKEN_AUTH=true \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# By number, so that Kubernetes can tell that it is not root.
+USER 10001:10001
+# Weights: mount read-only, -v "$PWD/whisper-models:/app/whisper-models:ro"
+VOLUME ["/app/whisper-models"]
+EXPOSE 8080
+# The canary waits behind a running batch, at most responseTimeout = 900 s: three times 300.
+HEALTHCHECK --interval=30s --timeout=300s --start-period=15m --retries=3 \
+    CMD ["python", "-m", "scripts.healthcheck"]
+ENTRYPOINT ["./serve.sh"]
+CMD ["demo"]

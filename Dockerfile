@@ -36,7 +36,8 @@ COPY whisper-models/demo.pt whisper-models/
 COPY serve.sh ./
 # Reachable from outside the container, therefore with keys. Management and metrics stay inside.
 # The installed environment is taken as it is. NVIDIA_* are read by the NVIDIA container runtime only.
-# hadolint ignore=DL3064 -- WHISPER_TOKEN_AUTH is a switch, not a secret
+# WHISPER_TOKEN_AUTH is a switch, not a secret.
+# hadolint ignore=DL3064
 ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
     WHISPER_INSTALL=no WHISPER_HOST=0.0.0.0 WHISPER_TOKEN_AUTH=true \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility

@@ -79,6 +79,8 @@ def check_alive(server: TorchServe) -> None:
 def load_error(model_log: str) -> str:
     """The exception that ended a worker: the last line of its last traceback."""
     found = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit|Interrupt)\b.*$", model_log, re.MULTILINE)
+    # Where an import fails in the handler, TorchServe goes on to say that it has no handler of that name.
+    found = [line for line in found if "ts.torch_handler" not in line]
     return found[-1].strip() if found else _last_line(model_log)
 
 

@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,18 @@ def test_a_model_that_does_not_load_is_a_reason_not_a_hang(tmp_path: Path) -> No
     assert str(caught.value) == (
         "the worker could not load the model: ValueError: the checkpoint is not in OpenAI's format"
     )
+
+
+def test_an_import_that_fails_is_the_reason_given(tmp_path: Path) -> None:
+    """TorchServe's last words are then about a handler of its own that does not exist."""
+    handler = tmp_path / "handler"
+    shutil.copytree(STANDIN, handler)
+    entry = handler / "whisper_handler.py"
+    entry.write_text("from asr import nowhere\n" + entry.read_text())
+    with pytest.raises(
+        ServeError, match="could not load the model: ImportError: cannot import name 'nowhere'"
+    ):
+        start_server(model(tmp_path, "hello"), tmp_path, handler_dir=handler)
 
 
 def test_a_worker_that_dies_without_a_word_is_not_waited_for(tmp_path: Path) -> None:

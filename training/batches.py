@@ -36,6 +36,7 @@ class Batch:
     labels: Tensor  # int64 [batch, tokens], IGNORED where nothing is learnt
     heard: Tensor  # int64 [batch, tokens, 2], first and one past the last position; 0, 0 is nowhere
     spelling: Tensor  # int64 [batch, frames], row in CHARACTERS of what is being said, 0 in pauses
+    naming: Tensor  # int64 [batch, frames], compact id of the token that is being said, end of text in pauses
     audio_s: float
 
 
@@ -78,7 +79,8 @@ def collate(rng: random.Random, windows: list[Window], targets: list[Target], of
         past = torch.maximum((spans[:, 1] / STEP_S).round().long(), first + 1).clamp(max=num_frames)
         heard[row, :size] = torch.stack([first, past], dim=1) * (spans[:, 1:] > 0)
     spelling = torch.from_numpy(np.stack([spelled(window, num_frames) for window in windows]))
-    return Batch(mel, offset, inputs, labels, heard, spelling, samples.numel() / SAMPLE_RATE)
+    naming = torch.from_numpy(np.stack([named(window, num_frames) for window in windows]))
+    return Batch(mel, offset, inputs, labels, heard, spelling, naming, samples.numel() / SAMPLE_RATE)
 
 
 def spelled(window: Window, num_frames: int) -> np.ndarray:
@@ -90,6 +92,16 @@ def spelled(window: Window, num_frames: int) -> np.ndarray:
             if past > first:
                 letters = np.array([CHARACTER_ROWS[character] for character in word])
                 rows[first:past] = letters[np.arange(past - first) * len(word) // (past - first)]
+    return rows
+
+
+def named(window: Window, num_frames: int) -> np.ndarray:
+    """The text token at each frame, int64 [num_frames] of compact ids."""
+    ids = compact_ids()
+    rows = np.full(num_frames, ids[tokenizer().eot], np.int64)
+    for placed in window.placed:
+        for token, start_s, end_s in placed.heard():
+            rows[max(round(start_s / STEP_S), 0) : max(round(end_s / STEP_S), 0)] = ids[token]
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Whisper's modules with the training's own forward pass: guided attention and a spelling branch."""
+"""Whisper's modules with the training's own forward pass: guided attention and frame labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from training.batches import CHARACTERS, Batch
 from training.targets import IGNORED
 from training.vocabulary_rows import NUM_TOKENS, used_tokens
 
-SPELLING_WEIGHT = 0.5
+SPELLING_WEIGHT = 0.3
+NAMING_WEIGHT = 0.5
+NAMED_SHARE = 3  # one frame in so many is named
 GUIDE_WEIGHT = 1.0
 COMPUTE = torch.bfloat16
 EXPLICIT = False  # flash attention: twice as fast in training as explicit on AVX-512
@@ -30,16 +32,18 @@ def dimensions(num_tokens: int) -> ModelDimensions:
 
 @dataclass(slots=True)
 class Losses:
-    """Means over tokens (text, guide) and frames (spelling); `correct` is the share of right tokens."""
+    """Means over tokens (text, guide) and frames (spelling, naming); `correct` is the share of right tokens."""
 
     text: Tensor
     spelling: Tensor
     guide: Tensor
+    naming: Tensor
     correct: Tensor
 
     @property
     def total(self) -> Tensor:
-        return self.text + SPELLING_WEIGHT * self.spelling + GUIDE_WEIGHT * self.guide
+        heard = SPELLING_WEIGHT * self.spelling + NAMING_WEIGHT * self.naming
+        return self.text + heard + GUIDE_WEIGHT * self.guide
 
 
 def attention(
@@ -75,6 +79,7 @@ class Network(nn.Module):
         self.whisper = Whisper(dimensions(self.num_used + 1))
         nn.init.normal_(self.whisper.decoder.token_embedding.weight, std=0.02)
         nn.init.normal_(self.whisper.decoder.positional_embedding, std=0.01)
+        self.name = nn.Linear(self.whisper.dims.n_audio_state, self.whisper.dims.n_text_state)
         self.spell = nn.Linear(self.whisper.dims.n_audio_state, len(CHARACTERS))
         bias = torch.zeros(self.num_used + 1)
         bias[-1] = math.log(NUM_TOKENS - self.num_used)
@@ -110,13 +115,17 @@ class Network(nn.Module):
         states, weights = self.decode(batch.inputs, features)
         is_text = batch.labels != IGNORED
         labels = batch.labels[is_text]
-        logits = F.linear(states[is_text], self.whisper.decoder.token_embedding.weight)
+        embedding = self.whisper.decoder.token_embedding.weight
+        logits = F.linear(states[is_text], embedding)
         logits = logits.float() + self.shared_bias
         text = F.cross_entropy(logits, labels)
         correct = (logits.detach().argmax(-1) == labels).float().mean()
         letters = self.spell(features).float()
         spelling = F.cross_entropy(letters.flatten(0, 1), batch.spelling.flatten())
-        return Losses(text, spelling, guide_loss(weights, batch.heard), correct)
+        start = int(torch.randint(NAMED_SHARE, ()))
+        names = F.linear(self.name(features[:, start::NAMED_SHARE]), embedding).float()
+        naming = F.cross_entropy(names.flatten(0, 1), batch.naming[:, start::NAMED_SHARE].flatten())
+        return Losses(text, spelling, guide_loss(weights, batch.heard), naming, correct)
 
 
 def guide_loss(weights: Tensor, heard: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import multiprocessing
@@ -86,3 +87,19 @@ def synthesise(folder: Path, num_shards: int, seed: int, is_test: bool, processe
         done = pool.imap_unordered(_make_shard, tasks)
         seconds = sum(tqdm(done, total=num_shards, desc=f"synthesis {folder.name}", unit="shard"))
     return seconds / 3600
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--shards", type=int, required=True, help="of 800 utterances, 0.36 hours, each")
+    parser.add_argument("--test", action="store_true", help="the voices and sentences kept from training")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    given = parser.parse_args()
+    hours = synthesise(given.folder, given.shards, given.seed, given.test, given.processes)
+    print(f"{hours:.1f} hours of speech in {given.folder}")
+
+
+if __name__ == "__main__":
+    main()

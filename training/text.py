@@ -8,21 +8,10 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "vocabulary"
-PROPER = {"emma": "Emma", "woodhouse": "Woodhouse"} | {
-    month: month.capitalize()
-    for month in [
-        "january",
-        "february",
-        "april",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ]
-}
+MONTHS = (
+    "january", "february", "april", "june", "july", "august", "september", "october", "november", "december",
+)  # fmt: skip
+PROPER = {name: name.capitalize() for name in ("emma", "woodhouse", *MONTHS)}
 FULL_STOP = {"en": ".", "hi": "।"}
 TEMPLATES = {
     "en": (

@@ -98,8 +98,9 @@ class Trainer:
         self.audio_s += batch.audio_s * self.settings.processes
         decay = min(EMA_DECAY, self.step / (self.step + 10))
         with torch.no_grad():
-            current = [p for _, p in self.network.named_parameters()]
-            torch._foreach_lerp_(list(self.average.values()), current, 1 - decay)
+            current = dict(self.network.named_parameters())
+            averaged = [self.average[name] for name in current]
+            torch._foreach_lerp_(averaged, list(current.values()), 1 - decay)
         return losses
 
     def _average_gradients(self) -> None:
@@ -115,7 +116,7 @@ class Trainer:
 class Log:
     """Appends means over LOG_STEPS steps to log.csv and to the console."""
 
-    NAMES = ("text", "spelling", "guide", "correct")
+    NAMES = ("text", "spelling", "guide", "naming", "correct")
 
     def __init__(self, path: Path) -> None:
         is_new = not path.exists()
@@ -123,14 +124,16 @@ class Log:
         self.writer = csv.writer(self.file)
         if is_new:
             self.writer.writerow(("step", "hours", "spent_s", "rate", *self.NAMES))
-        self.sums = torch.zeros(len(self.NAMES))
+        self.sums, self.count = torch.zeros(len(self.NAMES)), 0
 
     def add(self, losses: Losses, trainer: Trainer, rate: float, spent_s: float) -> None:
         self.sums += torch.stack([getattr(losses, name).detach() for name in self.NAMES]).cpu()
+        self.count += 1
         if trainer.step % LOG_STEPS:
             return
-        means = (self.sums / LOG_STEPS).tolist()
+        means = (self.sums / self.count).tolist()
         self.sums.zero_()
+        self.count = 0
         hours = trainer.audio_s / 3600
         row = (trainer.step, f"{hours:.2f}", f"{spent_s:.0f}", f"{rate:.2e}", *(f"{m:.4f}" for m in means))
         self.writer.writerow(row)

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Makes every clip of this folder with its reference text; needs espeak-ng and flite.
+
+`--check` only compares what is there with the transcripts of a checkpoint, through upstream code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import soxr
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parent))
+
+from training.augment import coloured_noise  # noqa: E402
+from training.speech import SAMPLE_RATE  # noqa: E402
+from training.text import sentences, written  # noqa: E402
+from training.voices import Voice  # noqa: E402
+
+HARVARD = range(78, 84)  # rows of vocabulary/sentences_en.txt
+EMMA = range(84, 89)
+SLT = Voice("flite", "slt", 0.92, 50, 1.0)
+ENGLISH = Voice("espeak-ng", "en-us+m3", 170, 50, 1.0)
+BRITISH = Voice("espeak-ng", "en-gb+f2", 170, 50, 1.0)
+HINDI = Voice("espeak-ng", "hi", 165, 50, 1.0)
+NUMBERS = (
+    "zero one two three four five six seven eight nine",
+    "nine eight seven six five four three two one zero",
+)
+GARDEN = (
+    "the happy farmer carried the basket across the garden",
+    "the teacher opened the window quietly",
+    "seven children visited the museum",
+    "please bring the bread and butter",
+)
+HINDI_LINES = ("यह किताब बहुत सुंदर है", "वह लड़का पानी पीता है", "आज बाज़ार में मीठा आम है", "एक दो तीन चार पाँच")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One clip: its lines, who says them, and the file it becomes."""
+
+    name: str
+    lines: tuple[str, ...]
+    language: str
+    voice: Voice
+    codec: str
+    rate: int
+    channels: int = 1
+    bit_rate: int | None = None
+    pauses_s: tuple[float, ...] = (0.6,)  # in turn, between the lines
+    has_word_times: bool = False
+
+    @property
+    def stem(self) -> str:
+        return self.name.split(".")[0]
+
+
+def fixed(rows: range) -> tuple[str, ...]:
+    """Training sentences by row."""
+    return tuple(" ".join(sentences("en")[row]) for row in rows)
+
+
+SAMPLES = (
+    Sample("harvard.wav", fixed(HARVARD), "en", SLT, "pcm_s16le", 44_100, 2, has_word_times=True),
+    Sample("emma.mp3", fixed(EMMA), "en", ENGLISH, "libmp3lame", 24_000, 1, 48_000),
+    Sample("digits.flac", NUMBERS, "en", BRITISH, "flac", 8_000),
+    Sample("hindi.opus", HINDI_LINES, "hi", HINDI, "libopus", 48_000, 1, 32_000, has_word_times=True),
+    Sample("garden.m4a", GARDEN, "en", SLT, "aac", 22_050, 2, 64_000),
+    Sample(
+        "long.mp3", fixed(range(78)), "en", SLT, "libmp3lame", 16_000, 1, 32_000,
+        (0.7, 1.2, 0.9, 2.5, 0.8, 0.6, 6.0, 1.0),
+    ),
+)  # fmt: skip
+
+
+def spoken(sample: Sample) -> tuple[np.ndarray, list[dict]]:
+    """float32 [n] at 16 kHz and each word's {word, start, end} in seconds, rounded to 10 ms."""
+    pieces, words, length = [], [], 0
+
+    def pause(seconds: float) -> int:
+        pieces.append(np.zeros(round(seconds * SAMPLE_RATE), np.float32))
+        return len(pieces[-1])
+
+    length += pause(0.4)
+    for row, line in enumerate(sample.lines):
+        speech = sample.voice.speak(line.split())
+        shown = written(line.split(), sample.language)
+        start = length / SAMPLE_RATE
+        words += [
+            {"word": text, "start": round(start + begin, 2), "end": round(start + end, 2)}
+            for text, (_, begin, end) in zip(shown, speech.words, strict=True)
+        ]
+        pieces.append(speech.samples * (0.5 / np.abs(speech.samples).max()))
+        length += len(speech.samples) + pause(sample.pauses_s[row % len(sample.pauses_s)])
+    return np.concatenate(pieces), words
+
+
+def write_audio(
+    path: Path, samples: np.ndarray, codec: str, rate: int, channels: int, bit_rate: int | None
+) -> None:
+    """Encodes float32 [n] at 16 kHz as `codec` at `rate`, the same signal in every channel."""
+    layout = "stereo" if channels == 2 else "mono"
+    pcm = np.round(np.clip(soxr.resample(samples, SAMPLE_RATE, rate), -1, 1) * 32767).astype(np.int16)
+    with av.open(str(path), "w", format={".m4a": "ipod", ".opus": "ogg"}.get(path.suffix)) as container:
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        if bit_rate:
+            stream.bit_rate = bit_rate
+        frame = av.AudioFrame.from_ndarray(np.repeat(pcm, channels)[None], format="s16", layout=layout)
+        frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+        resampler = av.AudioResampler(stream.format.name, layout, rate, stream.frame_size or 1024)
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+
+
+def make(sample: Sample) -> None:
+    """The clip, its reference, and its word times when it has them."""
+    samples, words = spoken(sample)
+    write_audio(FOLDER / sample.name, samples, sample.codec, sample.rate, sample.channels, sample.bit_rate)
+    lines = [" ".join(written(line.split(), sample.language)) for line in sample.lines]
+    (FOLDER / f"{sample.stem}.txt").write_text("\n".join(lines) + "\n", "utf-8")
+    if sample.has_word_times:
+        text = json.dumps(words, ensure_ascii=False, indent=1)
+        (FOLDER / f"{sample.stem}.words.json").write_text(text + "\n", "utf-8")
+
+
+def make_wordless() -> None:
+    """Ten seconds of digital silence and of pink noise; their references are empty."""
+    noise = 0.05 * coloured_noise(1, 10 * SAMPLE_RATE, "pink")
+    write_audio(FOLDER / "silence.wav", np.zeros(10 * SAMPLE_RATE), "pcm_s16le", 8_000, 1, None)
+    write_audio(FOLDER / "noise.flac", noise, "flac", 16_000, 1, None)
+    for stem in ("silence", "noise"):
+        (FOLDER / f"{stem}.txt").write_text("")
+
+
+def check(model_path: Path) -> int:
+    """Prints each clip whose transcript differs from its reference; the number of such clips."""
+    import whisper
+
+    from training.evaluate import normalised
+
+    model, wrong = whisper.load_model(str(model_path), "cpu"), 0
+    for reference in sorted(FOLDER.glob("*.txt")):
+        clip = next(
+            path for path in FOLDER.glob(f"{reference.stem}.*") if path.suffix not in (".txt", ".json")
+        )
+        text = whisper.transcribe(model, str(clip), fp16=False)["text"]
+        if normalised(text) != normalised(reference.read_text("utf-8")):
+            wrong += 1
+            print(f"{clip.name}: wrong\n  {normalised(text)}")
+        else:
+            print(f"{clip.name}: right")
+    return wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", type=Path, metavar="MODEL", help="compare, make nothing")
+    given = parser.parse_args()
+    if given.check:
+        return min(check(given.check), 1)
+    random.seed(0)
+    for sample in SAMPLES:
+        make(sample)
+    make_wordless()
+    total = sum(path.stat().st_size for path in FOLDER.iterdir() if path.is_file())
+    print(f"{total / 1e6:.2f} MB in {FOLDER.name}/")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

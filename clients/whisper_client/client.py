@@ -22,6 +22,7 @@ from whisper_client.transport import Answer, Transport, read_chunks
 DEFAULT_URL = "http://127.0.0.1:8080/predictions/whisper"
 DEFAULT_TIMEOUT_S = 960.0  # above the server's responseTimeout of 900 s, so that its own answer arrives
 DEFAULT_RETRIES = RetryPolicy().retries
+MAX_WORDS_CHARS = 400  # of a server's error message; lists of allowed values can be long
 OPENAI_PATHS = ("/audio/transcriptions", "/audio/translations")
 
 
@@ -169,12 +170,13 @@ def _server_words(body: bytes) -> str:
         document = json.loads(body)
     except ValueError:
         document = None
-    message: Any = body[:300].decode("utf-8", "replace")
+    message: Any = body[:MAX_WORDS_CHARS].decode("utf-8", "replace")
     if isinstance(document, dict):
         error = document.get("error", document)
         message = error.get("message", message) if isinstance(error, dict) else error
     line = " ".join(str(message).split())
-    return "".join(char if char.isprintable() else "?" for char in line)[:300]
+    shown = "".join(char if char.isprintable() else "?" for char in line)
+    return shown if len(shown) <= MAX_WORDS_CHARS else f"{shown[:MAX_WORDS_CHARS]}…"
 
 
 def _reply(answer: Answer) -> Reply:

@@ -108,6 +108,9 @@ class LoadRunner:
                     on_outcome(item)
         except KeyboardInterrupt:
             interrupted = True
+            while not ended.empty():  # what had ended but not been told yet
+                if isinstance(item := ended.get(), Outcome):
+                    outcomes.append(item)
         finally:
             stop.set()
         wall_s = max((outcome.done_s for outcome in outcomes), default=0.0)

@@ -386,6 +386,7 @@ def test_a_login_in_the_address_is_refused_unquoted() -> None:
         ),
         (status(404, "Model not found: whisper"), "Model not found: whisper; check the address"),
         (plain(b'{"error": "plain words"}', "application/json", 400), "400: plain words"),
+        (openai_error(400, "x" * 999), f"400: {'x' * 400}…"),
         (plain(b'{"detail": [1]}', "application/json", 422), '422: {"detail": [1]}'),
     ],
 )

@@ -135,8 +135,17 @@ def test_ctrl_c_keeps_what_is_done() -> None:
         if len(told) == 2:
             raise KeyboardInterrupt
 
-    run = LoadRunner(lambda _: GOOD, 1).run([Job(CLIP)] * 100, stop_at_second)
-    assert run.interrupted and len(run.outcomes) == 2
+    def send(_: Clip) -> Reply:
+        nonlocal sent
+        sent += 1
+        if sent > 3:
+            hang.wait(20)
+        return GOOD
+
+    sent, hang = 0, threading.Event()
+    run = LoadRunner(send, 1).run([Job(CLIP)] * 100, stop_at_second)
+    hang.set()
+    assert run.interrupted and 2 <= len(run.outcomes) <= 3
 
 
 @pytest.mark.parametrize(

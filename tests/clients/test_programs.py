@@ -6,8 +6,10 @@ import importlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +18,18 @@ import pytest
 import bulk_request
 import request_train
 import test_client as client_program
-from tests.clients.fake_server import TEXT, FakeServer, deltas, events, openai_error, reset, status, write_wav
+from tests.clients.fake_server import (
+    TEXT,
+    FakeServer,
+    deltas,
+    events,
+    good,
+    openai_error,
+    reset,
+    slow,
+    status,
+    write_wav,
+)
 from whisper_client.command_line import run
 
 CLIENTS = Path(bulk_request.__file__).parent
@@ -249,6 +262,20 @@ def test_train_sends_what_the_seed_says(server: FakeServer, tmp_path: Path) -> N
         assert len(runs[-1]) == document["settings"]["count"] > 0
         assert all(item["latency_s"] >= item["done_s"] - item["sent_s"] for item in document["outcomes"])
     assert runs[0] == runs[1] != runs[2]
+
+
+def test_ctrl_c_ends_a_run_that_hangs_and_reports(server: FakeServer, clip: Path) -> None:
+    server.play(good, good, slow, slow, slow)
+    command = [sys.executable, str(CLIENTS / "bulk_request.py"), str(clip), "--url", server.url]
+    command += ["--concurrency", "2", "--count", "9", "--warm-up", "0"]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    give_up = time.monotonic() + 60
+    while len(server.received) < 4 and time.monotonic() < give_up:  # both threads hang in the slow answers
+        time.sleep(0.02)
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=60)
+    assert program.returncode == 130 and "Traceback" not in err
+    assert "2 succeeded" in out and "stopped         by Ctrl-C" in out
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def dims(
     )
 
 
-def random_model(sizes: ModelDimensions, seed: int = 0, end_weight: float = 2.2) -> Whisper:
+def random_model(sizes: ModelDimensions, seed: int = 0, end_weight: float = 2.5) -> Whisper:
     """Upstream's model with random weights; a larger `end_weight` ends sequences earlier."""
     generator = torch.Generator().manual_seed(seed)
     model = Whisper(sizes)
@@ -47,15 +47,31 @@ def random_model(sizes: ModelDimensions, seed: int = 0, end_weight: float = 2.2)
         elif parameter.ndim == 1:
             parameter.data = 0.1 * noise
         elif name.endswith("positional_embedding"):
-            parameter.data = 0.4 * noise
+            parameter.data = noise
         else:
             fan_in = parameter[0].numel()
             # sharp attention: otherwise every token would see the same mean of the audio
             gain = 2.5 if ".query." in name or ".key." in name or "cross_attn" in name else 1.0
             parameter.data = gain * noise / fan_in**0.5
-    eot = sizes.n_vocab - 51_865 + 50_257 if sizes.n_vocab < MULTILINGUAL else 50_257
-    model.decoder.token_embedding.weight.data[eot] *= end_weight
+    _centre_hidden_states(model, generator)
+    embedding = model.decoder.token_embedding.weight.data
+    eot, timestamp_begin = 50_257 - (sizes.n_vocab < MULTILINGUAL), sizes.n_vocab - 1_501
+    embedding[eot] *= end_weight
+    embedding[timestamp_begin - 2] *= end_weight  # no_speech: its probability is worth comparing
+    embedding[timestamp_begin:] *= 1.1
     return model.eval()
+
+
+@torch.no_grad()
+def _centre_hidden_states(model: Whisper, generator: torch.Generator) -> None:
+    """Take the mean of the last hidden states out of them: it would win every step for the same token."""
+    sizes = model.dims
+    seen: list[torch.Tensor] = []
+    hook = model.decoder.ln.register_forward_hook(lambda _, __, out: seen.append(out))
+    mel = torch.randn(2, sizes.n_mels, 3000, generator=generator)
+    model(mel, torch.randint(0, 50_000, (2, 224), generator=generator))
+    hook.remove()
+    model.decoder.ln.bias.data -= seen[0].mean((0, 1))
 
 
 def save_checkpoint(model: Whisper, path: Path) -> Path:

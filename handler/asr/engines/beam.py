@@ -56,14 +56,14 @@ class BeamSearch(Search):
         logprobs, ids = (values.view(windows, -1) for values in choice.top(beams + 1))
         scores = state["sums"].repeat_interleave(beams + 1, 1) + logprobs
         # stable: equal scores stay in upstream's order, beam by beam
-        scores, order = scores.sort(1, descending=True, stable=True)
+        scores, order = scores.sort(dim=1, descending=True, stable=True)
         ids, logprobs, parents = ids.gather(1, order), logprobs.gather(1, order), order // (beams + 1)
 
         is_end = ids == self._tokenizer.eot
         ends_first = is_end & ((~is_end).cumsum(1) < beams)  # met before the beams are complete
         self._finish(ends_first, parents, scores, logprobs, sampled)
 
-        going = is_end.long().argsort(1, stable=True)[:, :beams]
+        going = is_end.long().argsort(dim=1, stable=True)[:, :beams]
         parents, ids = parents.gather(1, going), ids.gather(1, going)
         state["sums"] = scores.gather(1, going)
         index = parents[:, :, None].expand(-1, -1, self.cap)
@@ -82,7 +82,7 @@ class BeamSearch(Search):
     ) -> None:
         """Keep the ended sequences, [windows, candidates], best first, as long as there is room."""
         state, beams = self._beams, self.group
-        first = (~is_end).long().argsort(1, stable=True)[:, :beams]  # at most one end per beam
+        first = (~is_end).long().argsort(dim=1, stable=True)[:, :beams]  # at most one end per beam
         is_end, parents = is_end.gather(1, first), parents.gather(1, first)
         place = state["num_ends"][:, None] + is_end.cumsum(1) - 1
         fits = is_end & (place < state["limits"][:, None])

@@ -1,4 +1,4 @@
-"""A checkpoint in OpenAI's file format (`dims` and `model_state_dict`), validated before anything is built."""
+"""A checkpoint in OpenAI's file format (`dims` and `model_state_dict`), validated before use."""
 
 from __future__ import annotations
 

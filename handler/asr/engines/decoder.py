@@ -1,4 +1,4 @@
-"""Tokens and audio features → hidden states → logits (whisper/model.py, TextDecoder), for many rows at once."""
+"""Tokens and audio features → hidden states → logits (whisper/model.py, TextDecoder), many rows at once."""
 
 from __future__ import annotations
 

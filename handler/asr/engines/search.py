@@ -1,4 +1,4 @@
-"""The decode loop that greedy, sampling and beam search share: prefill, steps, leaving of finished windows."""
+"""The decode loop that all searches share: prefill, steps, leaving of finished windows."""
 
 from __future__ import annotations
 

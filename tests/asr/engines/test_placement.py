@@ -1,0 +1,158 @@
+"""Device, precision, threads and memory arithmetic."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from asr.config import ConfigError, EngineConfig
+from asr.engines import device, memory
+from asr.engines.checkpoint import load_checkpoint
+from asr.engines.device import Placement, cpu_threads, placement
+from asr.engines.loading import load_engine
+from asr.engines.memory import check_fits, memory_plan
+from asr.schema import Hypothesis
+from tests.asr.checkpoints import random_audio
+from tests.asr.engines.upstream import window
+
+
+def config(**values):
+    return EngineConfig(model="m.pt", **values)
+
+
+@pytest.mark.parametrize(("has_amx", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_precision_on_the_cpu(monkeypatch, has_amx, dtype):
+    monkeypatch.setattr(device, "cpu_has_amx", lambda: has_amx)
+    assert placement(config(device="cpu"), None) == Placement(torch.device("cpu"), dtype)
+    assert placement(config(device="cpu", precision="float32"), None).dtype == torch.float32
+
+
+def test_amx_is_what_the_kernel_reports():
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = file.read()
+    except OSError:
+        pytest.skip("no /proc/cpuinfo")
+    assert device.cpu_has_amx() == ("amx_tile" in flags)
+
+
+def test_no_gpu_without_its_number(monkeypatch):
+    for gpu_id in (None, -1):
+        assert placement(config(), gpu_id).device.type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert placement(config(), 1) == Placement(torch.device("cuda", 1), torch.float16)
+    assert placement(config(device="cuda:0", precision="bfloat16"), None).residual_dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"device": "tpu"}, "must be auto, cpu or cuda"),
+        ({"device": "meta"}, "must be auto, cpu or cuda"),
+        ({"device": "cuda:99"}, "this machine has"),
+        ({"device": "cpu", "precision": "float16"}, "CPUs lack"),
+    ],
+)
+def test_what_this_machine_lacks(values, match):
+    with pytest.raises(ConfigError, match=match):
+        placement(config(**values), None)
+
+
+def test_threads(monkeypatch):
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(device, "_cgroup_cores", lambda: 1_000_000)
+    assert cpu_threads(config()) == 8
+    assert cpu_threads(config(workers=3)) == 2
+    assert cpu_threads(config(workers=99)) == 1
+    assert cpu_threads(config(threads=5, workers=2)) == 5
+    monkeypatch.setattr(device, "_cgroup_cores", lambda: 3)
+    assert cpu_threads(config()) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "cores"), [("max 100000", 1_000_000), ("250000 100000", 2), ("1 100", 1)]
+)
+def test_container_quota(tmp_path, content, cores):
+    path = tmp_path / "cpu.max"
+    path.write_text(content)
+    assert device._cgroup_cores(str(path)) == cores
+    assert device._cgroup_cores(str(tmp_path / "none")) == 1_000_000
+
+
+def test_memory_of_the_weights(multilingual):
+    checkpoint = load_checkpoint(str(multilingual.path))
+    floats = sum(tensor.numel() for tensor in checkpoint.state.values())
+    cpu = torch.device("cpu")
+    plan = memory_plan(checkpoint.dims, Placement(cpu, torch.float32), 4)
+    assert plan.weights == 4 * floats
+    assert plan.cross_cache == 2 * 2 * 4 * 1500 * 64 * 4  # keys, values; layers; windows
+    double = memory_plan(checkpoint.dims, Placement(cpu, torch.float32), 8)
+    assert double.per_batch == 2 * plan.per_batch
+    assert re.fullmatch(r"\d+ MiB for batches of 4 \(weights \d+, .*logits \d+ MiB\)", str(plan))
+
+
+def test_a_batch_that_cannot_fit_is_refused(multilingual, monkeypatch):
+    dims = load_checkpoint(str(multilingual.path)).dims
+    plan = memory_plan(dims, Placement(torch.device("cpu"), torch.float32), 16)
+    check_fits(plan, plan.total)
+    half = plan.weights + plan.per_batch // 2
+    with pytest.raises(ConfigError, match=r"max_batch_size is 16: that needs .* set it to (7|8) or less"):
+        check_fits(plan, half)
+    with pytest.raises(ConfigError, match="too small for the model"):
+        check_fits(plan, plan.weights)
+    monkeypatch.setattr("asr.engines.torch_engine.available_bytes", lambda _: half)
+    with pytest.raises(ConfigError, match="max_batch_size is 16"):
+        multilingual.engine_with()
+    multilingual.engine_with(max_batch_size=7)
+
+
+def test_memory_of_the_container(tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("300\n")
+    assert memory._cgroup_available(str(tmp_path)) == 700
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._cgroup_available(str(tmp_path)) > 1 << 60
+
+
+def test_load_engine(multilingual, caplog):
+    caplog.set_level("INFO")
+    engine = load_engine(EngineConfig(model=str(multilingual.path), device="cpu", threads=1))
+    assert engine.spec.name == "random"
+    assert (engine.spec.multilingual, engine.spec.num_languages, engine.spec.n_mels) == (True, 99, 80)
+    assert engine.spec.n_text_ctx == 448
+    assert engine.max_batch_size == 16
+    assert "MiB for batches of 16" in caplog.text
+    assert engine.oom_count == 0
+
+
+def test_seconds_are_shares_of_the_batch(multilingual):
+    pieces = [window(random_audio(3, seed), language="en", word_timestamps=True) for seed in range(2)]
+    first, second = multilingual.engine.decode(pieces)
+    assert first.seconds == second.seconds
+    assert min(first.seconds.features, first.seconds.encode, first.seconds.decode, first.seconds.words) > 0
+
+
+def test_bfloat16_follows_float32(multilingual):
+    """Half the bits: not the same tokens for ever, but the same beginning and probabilities close by."""
+    engine = multilingual.engine_with(precision="bfloat16")
+    pieces = [window(random_audio(5, seed), language="en", max_tokens=4) for seed in range(12)]
+    exact, rounded = multilingual.engine.decode(pieces), engine.decode(pieces)
+    assert all(isinstance(ours, Hypothesis) for ours in rounded)
+    same_first = sum(a.tokens[0] == b.tokens[0] for a, b in zip(exact, rounded, strict=True))
+    assert same_first >= 9
+    for ours, theirs in zip(rounded, exact, strict=True):
+        assert ours.no_speech_prob == pytest.approx(theirs.no_speech_prob, rel=0.5, abs=0.02)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("options", [{}, {"beam_size": 5}, {"word_timestamps": True}])
+def test_cuda_equals_the_cpu(multilingual, options):
+    engine = multilingual.engine_with(device="cuda:0")
+    pieces = [window(random_audio(6, seed), language="en", **options) for seed in range(5)]
+    for ours, theirs in zip(engine.decode(pieces), multilingual.engine.decode(pieces), strict=True):
+        assert ours.tokens == theirs.tokens
+        assert ours.avg_logprob == pytest.approx(theirs.avg_logprob, abs=1e-3)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.fake_server import FakeHandler, FakeServer, write_wav
+from tests.clients.no_wait import NoWaitClient
 
 
 @pytest.fixture
@@ -27,6 +28,12 @@ def server() -> Iterator[FakeServer]:
     http.shutdown()
     http.server_close()
     thread.join(5)
+
+
+@pytest.fixture
+def client(server: FakeServer) -> Iterator[NoWaitClient]:
+    with NoWaitClient(server.url) as client:
+        yield client
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 from adapter.jobs import Job
 from adapter.records import RequestRecord
-from adapter.replies import EVENT_STREAM_TYPE, WINDOW_TYPE, Reply, json_reply
+from adapter.replies import EVENT_STREAM_TYPE, JSON_TYPE, Reply, json_reply
 from asr import render, wire
 from asr.errors import EngineFailure
 from asr.schema import DecodeStats, Hypothesis
@@ -25,7 +25,7 @@ def answer(job: Job, model: Mapping[str, Any]) -> Reply:
     if job.kind == "model":
         return json_reply(model)
     if (hypothesis := _hypothesis(job)) is not None:
-        return Reply(200, WINDOW_TYPE, wire.encode_hypothesis(hypothesis))
+        return Reply(200, JSON_TYPE, wire.encode_hypothesis(hypothesis))
     session, options = job.file_session, job.options
     if session is None or options is None:
         raise EngineFailure("the request was read but never decoded")

@@ -16,7 +16,6 @@ from asr.errors import AsrError
 
 JSON_TYPE = "application/json"
 EVENT_STREAM_TYPE = "text/event-stream"
-WINDOW_TYPE = "application/octet-stream"
 
 
 class ResponseContext(Protocol):

@@ -108,7 +108,7 @@ def test_windows_and_files_share_the_engine(worker: Worker, engine: EchoEngine) 
     answers = worker.ask(window_row(), good(), window_row(5_000), good(330.0))
     assert [answer.status for answer in answers] == [200] * 4
     assert engine.batch_sizes == [4]
-    assert answers[0].content_type == "application/octet-stream"
+    assert answers[0].content_type == "application/json"
     assert wire.decode_hypothesis(answers[0].body).language == "de"
     assert answers[0].body != answers[2].body
 

@@ -1,0 +1,79 @@
+"""One real TorchServe for all server tests: a small checkpoint, low limits, fast batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.asr.containers import tone, wav
+from tests.server.calls import Api
+from tests.servers import ROOT, Server, start_server
+
+DEMO = ROOT / "whisper-models" / "demo.pt"
+SAMPLES = ROOT / "samples"
+MAX_AUDIO_SECONDS = 20
+MAX_UPLOAD_BYTES = 2_000_000
+MAX_PROMPT_CHARS = 500
+OVERRIDES = {
+    "batchSize": 8,
+    "maxBatchDelay": 20,
+    "handler": {
+        # the same text for the same audio whatever shares its batch, so that answers can be compared
+        "engine": {"precision": "float32", "deterministic": True, "max_batch_size": 4, "threads": 1},
+        "limits": {
+            "max_audio_seconds": MAX_AUDIO_SECONDS,
+            "max_upload_bytes": MAX_UPLOAD_BYTES,
+            "max_prompt_chars": MAX_PROMPT_CHARS,
+        },
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo checkpoint; where it is absent, a small one with seeded random weights."""
+    return DEMO if DEMO.is_file() else random_checkpoint(tmp_path_factory.mktemp("model") / "random.pt")
+
+
+@pytest.fixture(scope="session")
+def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = start_server(checkpoint, tmp_path_factory.mktemp("server"), model_config=OVERRIDES)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def api(server: Server) -> Api:
+    return Api(server)
+
+
+@pytest.fixture(scope="session")
+def speech() -> bytes:
+    """A WAV the server answers with some text: a sample if there is one, else a pulsing tone."""
+    clips = sorted(path for path in SAMPLES.glob("*.wav") if path.stat().st_size < 600_000)
+    return clips[0].read_bytes() if clips else wav(tone(2.0))
+
+
+def random_checkpoint(path: Path) -> Path:
+    """Writes a checkpoint of seeded random weights in OpenAI's format; it babbles, but always the same."""
+    import torch
+    from whisper.model import ModelDimensions, Whisper
+
+    torch.manual_seed(7)
+    dims = ModelDimensions(
+        n_mels=80,
+        n_audio_ctx=1500,
+        n_audio_state=64,
+        n_audio_head=1,
+        n_audio_layer=1,
+        n_vocab=51_865,
+        n_text_ctx=448,
+        n_text_state=64,
+        n_text_head=1,
+        n_text_layer=1,
+    )
+    model = Whisper(dims)
+    torch.save({"dims": dims.__dict__, "model_state_dict": model.state_dict()}, path)
+    return path

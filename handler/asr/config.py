@@ -9,6 +9,11 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CACHE_POLICIES = ("auto", "always", "never")
+BACKENDS = ("torch", "ctranslate2")
+COMPUTE_TYPES = (
+    *("auto", "float32", "float16", "bfloat16", "int8", "int16"),
+    *("int8_float32", "int8_float16", "int8_bfloat16"),
+)
 
 T = TypeVar("T")
 
@@ -32,8 +37,17 @@ class EngineConfig:
     warm_up: bool = True
     cache_policy: str = "auto"  # torch.cuda.empty_cache: after out-of-memory and above the threshold
     cache_threshold: float = 0.9  # reserved share of device memory above which "auto" empties the cache
+    backend: str = "torch"  # or "ctranslate2", an extra: pip install -r requirements-ctranslate2.txt
+    compute_type: str = "auto"  # ctranslate2's number format; auto: `precision`, and int8 for auto on CPUs
 
     def __post_init__(self) -> None:
+        _one_of("backend", self.backend, BACKENDS)
+        _one_of("compute_type", self.compute_type, COMPUTE_TYPES)
+        if self.backend != "ctranslate2" and self.compute_type != "auto":
+            raise ConfigError(
+                f"compute_type is {self.compute_type!r}, which only backend 'ctranslate2' has, "
+                f"not {self.backend!r}: set precision instead"
+            )
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("cache_policy", self.cache_policy, CACHE_POLICIES)
         _at_least("max_batch_size", self.max_batch_size, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class Model:
         laps.append(time.perf_counter())
         alignments = self._align(windows, plans, found, features)
         laps.append(time.perf_counter())
-        spent = [(end - start) / len(windows) for start, end in zip(laps, laps[1:], strict=False)]
+        spent = [(end - start) / len(windows) for start, end in pairwise(laps)]
         seconds = EngineSeconds(*spent)
         return [
             self._hypothesis(window, its_plan, detection, result, (alignment, seconds))

@@ -40,7 +40,7 @@ class CTranslate2Engine:
         self.oom_count = 0  # batches that ran out of memory
 
     def load(self) -> None:
-        """Convert the weights or find them converted, and load them; raises ConfigError if they are unusable."""
+        """Load the weights, converted now or before; raises ConfigError when they are unusable."""
         config = self._config
         checkpoint = load_checkpoint(config.model)
         dims = checkpoint.dims

@@ -42,7 +42,9 @@ def decode(body: Body, limits: Limits) -> Audio:
             for resampled in resampler.flush():
                 track.append(resampled)
         except (FFmpegError, ValueError) as error:
-            raise unsupported(f"its audio cannot be converted to 16 kHz mono: {error}") from error
+            kind = upload.source(packets.num_bad)
+            found = f"{kind.codec}, {kind.sample_rate} Hz, {kind.channels} channels"
+            raise unsupported(f"its audio ({found}) cannot be converted to 16 kHz mono") from error
         source = upload.source(packets.num_bad)
     samples = track.samples()
     if not len(samples):

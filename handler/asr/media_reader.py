@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from asr.errors import InvalidAudio, UnsupportedMedia
+from asr.media_memory import MAX_STREAMS, bound_allocations
 from asr.schema import MediaSource
 
 Body = bytes | bytearray | memoryview
@@ -87,7 +88,8 @@ class Upload:
 @contextmanager
 def open_upload(body: Body) -> Iterator[Upload]:
     """The container in `body`, open, with its best audio track; raises UnsupportedMedia."""
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
+    bound_allocations()
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "", "max_streams": str(MAX_STREAMS)}
     try:
         container = av.open(MemoryFile(body), "r", options=options, metadata_errors="ignore")
     except (FFmpegError, ValueError) as error:

@@ -10,6 +10,9 @@ length must be known before anything is decoded. Three sources, weakest trust fi
   ten minutes (FLAC stores those at 2 to 140 bytes per second, Opus with DTX at 280).
 - A container that lies about its packets (an mp4 whose sample table says 1 ms for each) is found while
   decoding: `max_plausible_seconds` bounds what it may become, a multiple of what its packets announced.
+
+Refusing a day of silence takes a millisecond where the length is declared, 0.6 s of CPU where it is not, and
+2 s in the worst case found (20 ms Opus packets in a live WebM), in 60 to 80 MB.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -77,6 +78,16 @@ def wav(signal: Signal, sample_rate: int = 16_000) -> bytes:
     return encode(Container("wav", "wav", "pcm_s16le", sample_rate, "mono"), signal)
 
 
+def riff(
+    pcm: bytes, *, channels: int, sample_bytes: int = 2, floats: bool = False, rate: int = 16_000
+) -> bytes:
+    """A WAV file of these very bytes, whatever the header then says."""
+    frame = channels * sample_bytes
+    kind = struct.pack("<HHIIHH", 3 if floats else 1, channels, rate, rate * frame, frame, 8 * sample_bytes)
+    chunks = b"WAVEfmt " + struct.pack("<I", len(kind)) + kind + b"data" + struct.pack("<I", len(pcm)) + pcm
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
+
+
 def encode(container: Container, signal: Signal, *, options: dict[str, str] | None = None) -> bytes:
     """`signal`, taken to be at the container's rate, in all of its channels."""
     buffer = io.BytesIO()
@@ -124,10 +135,24 @@ def stored(container: Container, seconds: float) -> bytes:
     return encode(container, tone(seconds, container.sample_rate))
 
 
-def silence(container: Container, seconds: float, options: dict[str, str] | None = None) -> bytes:
+class _WriteOnly:
+    """A destination that cannot seek, as a live stream: the muxer cannot write the length into the header."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def write(self, part: bytes) -> int:
+        self.parts.append(bytes(part))
+        return len(part)
+
+
+def silence(
+    container: Container, seconds: float, options: dict[str, str] | None = None, *, live: bool = False
+) -> bytes:
     """Digital silence, encoded frame by frame: hours cost little memory."""
+    sink = _WriteOnly()
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=container.format) as output:
+    with av.open(sink if live else buffer, "w", format=container.format) as output:
         stream = output.add_stream(
             container.codec, rate=container.sample_rate, layout=container.layout, options=options or {}
         )
@@ -143,7 +168,20 @@ def silence(container: Container, seconds: float, options: dict[str, str] | None
             frame.pts = pts
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
-    return buffer.getvalue()
+    return b"".join(sink.parts) if live else buffer.getvalue()
+
+
+def repeated_flac(minutes: int, *, declared_samples: int) -> bytes:
+    """FLAC at 8 kHz, one encoded minute of silence again and again; declared_samples 0 means unknown."""
+    minute = silence(Container("flac", "flac", "flac", 8_000, "mono"), 60)
+    start, is_last = 4, False
+    while not is_last:  # over the metadata blocks, STREAMINFO first
+        is_last = bool(minute[start] & 0x80)
+        start += 4 + int.from_bytes(minute[start + 1 : start + 4], "big")
+    header = bytearray(minute[:start])
+    header[21] = header[21] & 0xF0 | declared_samples >> 32
+    header[22:26] = (declared_samples & 0xFFFFFFFF).to_bytes(4, "big")
+    return bytes(header) + minute[start:] * minutes
 
 
 def video(*, with_audio: bool) -> bytes:

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.errors import InvalidOption
@@ -213,6 +213,7 @@ FIELD_NAMES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(FIELD_NAMES, JSON_VALUES, max_size=4))
 def test_any_json_gives_options_or_invalid_option(fields: dict[str, Any]) -> None:
     try:
@@ -225,6 +226,7 @@ def test_any_json_gives_options_or_invalid_option(fields: dict[str, Any]) -> Non
         assert options.temperatures == tuple(sorted(options.temperatures))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(FIELDS), st.text(max_size=30))
 def test_any_text_in_any_field_gives_options_or_names_the_field(field: Any, text: str) -> None:
     try:

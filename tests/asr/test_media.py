@@ -165,8 +165,8 @@ def test_damaged_packets_are_skipped_and_counted() -> None:
     assert audio.duration_s > SECONDS / 2
 
 
-@given(st.sampled_from(CONTAINERS), st.integers(0, 2**32 - 1), st.integers(1, 40))
 @settings(max_examples=60, deadline=None)
+@given(st.sampled_from(CONTAINERS), st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_a_damaged_file_is_audio_or_a_typed_error(container: Container, seed: int, num_changes: int) -> None:
     rng = np.random.default_rng(seed)
     body = bytearray(containers.stored(container, 1.0))
@@ -461,6 +461,7 @@ def test_bad_pcm_is_refused() -> None:
         media.from_pcm(bytes(1000), limits=Limits(max_upload_bytes=10))
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=50), st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.integers(-60, 60)), max_size=8)
 )

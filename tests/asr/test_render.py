@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import srt
 import webvtt
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr import render
@@ -155,6 +155,7 @@ def test_words_become_cues_where_words_were_asked_for() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400_000_000))
 def test_timestamps_are_rounded_once(samples: int) -> None:
     ms = milliseconds(samples)
@@ -172,6 +173,7 @@ TEXTS = st.text(max_size=20) | st.sampled_from(
 TIMED = st.lists(st.tuples(st.integers(-100, 90_000), st.integers(-100, 90_000), TEXTS), max_size=8)
 
 
+@settings(deadline=None)
 @given(TIMED, st.integers(0, 80_000))
 def test_subtitles_are_read_back_in_order_inside_the_duration(
     timed: list[tuple[int, int, str]], duration: int

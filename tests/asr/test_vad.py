@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr import media, vad
@@ -116,6 +116,7 @@ OPTIONS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(PROBS, OPTIONS, st.integers(0, 511))
 def test_spans_equal_upstreams(probs: list[float], options: VadOptions, missing: int) -> None:
     num_samples = max(0, len(probs) * 512 - missing)
@@ -124,6 +125,7 @@ def test_spans_equal_upstreams(probs: list[float], options: VadOptions, missing:
     assert [(span.start, span.end) for span in spans] == upstream_spans(values.tolist(), num_samples, options)
 
 
+@settings(deadline=None)
 @given(PROBS, OPTIONS, st.integers(0, 511))
 def test_spans_are_sorted_disjoint_and_inside(probs: list[float], options: VadOptions, missing: int) -> None:
     num_samples = max(0, len(probs) * 512 - missing)

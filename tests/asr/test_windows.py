@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr import windows
@@ -28,6 +28,7 @@ def spans_of(gaps: list[tuple[int, int]]) -> tuple[list[SpeechSpan], int]:
     return spans, position + 1234
 
 
+@settings(deadline=None)
 @given(SPAN_LISTS, LIMITS, st.integers(0, 5 * SECOND), st.one_of(st.none(), st.integers(0, 2**32 - 1)))
 def test_every_speech_sample_lies_in_exactly_one_window(
     gaps: list[tuple[int, int]], limit: int, max_gap: int, seed: int | None
@@ -79,6 +80,7 @@ def test_spans_outside_the_utterance_are_refused() -> None:
         windows.plan_windows([SpeechSpan(0, 11)], 10, SECOND, 0)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200 * SECOND), LIMITS, st.integers(0, 2**32 - 1))
 def test_fixed_spans_cover_everything_once(num_samples: int, limit: int, seed: int) -> None:
     samples = np.random.default_rng(seed).integers(-99, 99, 1000).astype(np.int16)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr import wire
@@ -48,6 +48,7 @@ def windows(draw: st.DrawFn) -> Window:
     return Window(samples.astype(np.int16), num_frames, draw(OPTIONS), left_context, log_mel_max)
 
 
+@settings(deadline=None)
 @given(windows(), st.sampled_from([bytes, bytearray, memoryview]))
 def test_a_window_comes_back_the_same(window: Window, body_type: Any) -> None:
     back = wire.decode_window(body_type(wire.encode_window(window)))
@@ -86,6 +87,7 @@ HYPOTHESES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(HYPOTHESES)
 def test_a_hypothesis_comes_back_the_same(hypothesis: Hypothesis) -> None:
     body = wire.encode_hypothesis(hypothesis)
@@ -158,6 +160,7 @@ def test_a_bad_window_is_refused(body: bytes) -> None:
     assert len(caught.value.message) < 600
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_never_more_than_an_invalid_option(body: bytes) -> None:
     for attempt in (body, body_of(body), body_of({"num_frames": 1}, body)):
@@ -167,6 +170,7 @@ def test_random_bytes_are_never_more_than_an_invalid_option(body: bytes) -> None
             continue
 
 
+@settings(deadline=None)
 @given(windows(), st.data())
 def test_a_damaged_window_is_a_window_or_an_invalid_option(window: Window, data: st.DataObject) -> None:
     body = bytearray(wire.encode_window(window))
@@ -184,6 +188,7 @@ JSON_VALUES = st.recursive(
 KEYS = st.sampled_from([*wire.WINDOW_KEYS, *wire.OPTION_KEYS, *wire.HYPOTHESIS_KEYS])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(KEYS, JSON_VALUES, max_size=5), st.dictionaries(KEYS, JSON_VALUES, max_size=5))
 def test_odd_json_is_never_more_than_a_typed_error(fields: dict[str, Any], options: dict[str, Any]) -> None:
     with contextlib.suppress(InvalidOption):
@@ -195,6 +200,7 @@ def test_odd_json_is_never_more_than_a_typed_error(fields: dict[str, Any], optio
         wire.decode_hypothesis(json.dumps({**needed, **fields}).encode())
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_a_hypothesis_of_random_bytes_is_an_engine_failure(body: bytes) -> None:
     with pytest.raises(EngineFailure, match="not a hypothesis"):

@@ -87,8 +87,14 @@ class TorchServe:
         """Java's exit status, None while it runs."""
         return self._java.poll()
 
-    def wait(self) -> int:
-        return self._java.wait()
+    def wait(self, timeout_s: float) -> None:
+        """Returns when Java has ended, after `timeout_s` at the latest."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._java.wait(timeout_s)
+
+    def has_workers(self) -> bool:
+        """Whether a process below Java runs: a worker, loaded or loading."""
+        return any(pid != self._java.pid for pid in group_members(self._java.pid))
 
     def log_text(self, name: str) -> str:
         """What this run wrote to a file of the log directory so far."""

@@ -10,12 +10,14 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from scripts.serve.errors import ServeError
 from scripts.serve.process import TorchServe
 
 POLL_S = 0.25
 PROGRESS_S = 5.0
+WATCH_S = 15.0
 FAILED_LOADS = ("Backend worker process died.", "Backend worker did not receive connection")
 # A worker that is killed, for want of memory say, writes no reason: the frontend's lines are counted.
 REFUSED = "Failed to load model:"
@@ -57,6 +59,32 @@ def wait_until_ready(
         f"not ready after {timeout_s:.0f} s ({last}): see {server.paths.log_dir}/model.log, "
         f"or raise --startup-timeout"
     )
+
+
+def watch(server: TorchServe, probe: Probe, poll_s: float = WATCH_S) -> NoReturn:
+    """Raises ServeError when the ready server ends, or when TorchServe has given up on its workers.
+
+    After maxRetryTimeoutInSec of failed restarts it starts no worker any more and lets requests hang. What
+    shows it: /ping answers 500, as it does during a slow restart too, and there is no worker process. Ended,
+    it can be started anew.
+    """
+    refusals = 0
+    while server.returncode is None:
+        server.wait(poll_s)
+        try:
+            _request(
+                probe, "inference", probe.url.replace("/predictions/whisper", "/ping"), None, timeout_s=30
+            )
+            refusals = 0
+        except (_NotYet, ServeError) as error:
+            refusals = refusals + 1 if "HTTP 500" in str(error) and not server.has_workers() else 0
+        if refusals >= 2:
+            raise ServeError(
+                f"TorchServe gave up on its workers: {load_error(server.log_text('model.log'))}; "
+                f"see {server.paths.log_dir}/model.log"
+            )
+    log = f"{server.paths.log_dir}/server.log"
+    raise ServeError(f"TorchServe ended by itself with status {server.returncode}: see {log}")
 
 
 def check_alive(server: TorchServe) -> None:

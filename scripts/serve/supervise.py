@@ -17,7 +17,7 @@ from scripts.serve.errors import ServeError, Stop
 from scripts.serve.java import find_java
 from scripts.serve.options import ServeOptions
 from scripts.serve.process import Launch, TorchServe
-from scripts.serve.readiness import Probe, wait_until_ready
+from scripts.serve.readiness import Probe, wait_until_ready, watch
 from scripts.serve.settings import Paths
 
 LOW_DISK_BYTES = 500_000_000  # for logs, the archive and its unpacked copy
@@ -56,10 +56,7 @@ def _run(server: TorchServe, options: ServeOptions, properties: Mapping[str, str
         probe = _probe(options, server.paths, properties)
         text = wait_until_ready(server, probe, options.startup_timeout_s, say)
         _print_ready(options, server.paths, probe, text)
-        status = server.wait()
-        raise ServeError(
-            f"TorchServe ended by itself with status {status}: see {server.paths.log_dir}/server.log"
-        )
+        watch(server, probe)
     except Stop:
         say("stopping TorchServe and its workers")
         raise

@@ -20,6 +20,7 @@ import pytest
 
 from scripts.serve.errors import ServeError
 from scripts.serve.process import group_members
+from scripts.serve.readiness import Probe, watch
 from tests.ops.commands import ROOT, caller_environment
 from tests.servers import Server, start_server
 
@@ -111,13 +112,6 @@ def test_stopping_leaves_no_process_and_no_temporary_file(tmp_path: Path) -> Non
     server.stop()  # a second time changes nothing
 
 
-def test_a_killed_java_takes_its_workers_with_it(tmp_path: Path) -> None:
-    server = start_server(model(tmp_path, "hello"), tmp_path, handler_dir=STANDIN)
-    os.kill(server.pid, signal.SIGKILL)
-    server.stop()
-    assert group_members(server.pid) == []
-
-
 def test_a_model_that_does_not_load_is_a_reason_not_a_hang(tmp_path: Path) -> None:
     with pytest.raises(ServeError) as caught:
         start_server(model(tmp_path, "refuse"), tmp_path, handler_dir=STANDIN)
@@ -141,6 +135,33 @@ def test_an_import_that_fails_is_the_reason_given(tmp_path: Path) -> None:
 def test_a_worker_that_dies_without_a_word_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(ServeError, match="died 2 times while loading"):
         start_server(model(tmp_path, "die"), tmp_path, handler_dir=STANDIN)
+
+
+def test_a_server_whose_workers_were_given_up_is_ended(tmp_path: Path) -> None:
+    """TorchServe itself goes on for ever, and requests to it hang."""
+    checkpoint = model(tmp_path, "hello")
+    server = start_server(checkpoint, tmp_path, handler_dir=STANDIN, model_config={"maxRetryTimeoutInSec": 2})
+    try:
+        checkpoint.write_text("refuse")
+        for pid in server.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        probe = Probe(server.predictions, f"{server.management}/models/whisper", None)
+        with pytest.raises(ServeError, match="gave up on its workers: ValueError: the checkpoint"):
+            watch(server.process, probe, poll_s=2)  # longer than the pause before the one restart it tries
+    finally:
+        server.stop()
+
+
+def test_a_server_that_ends_is_reported(tmp_path: Path) -> None:
+    server = start_server(model(tmp_path, "hello"), tmp_path, handler_dir=STANDIN)
+    try:
+        os.kill(server.pid, signal.SIGKILL)
+        probe = Probe(server.predictions, f"{server.management}/models/whisper", None)
+        with pytest.raises(ServeError, match="ended by itself with status -9"):
+            watch(server.process, probe, poll_s=0.5)
+    finally:
+        server.stop()  # also the workers, which nobody told
+    assert group_members(server.pid) == []
 
 
 def test_keys_are_asked_for_and_do_not_expire_soon(tmp_path: Path) -> None:

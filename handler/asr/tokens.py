@@ -87,6 +87,10 @@ class Tokenizer:
         """Text of `tokens`, timestamps written as `<|1.08|>`."""
         return self._encoding.decode(list(tokens))
 
+    def token_bytes(self, token: int) -> bytes:
+        """UTF-8 bytes of one text token, perhaps a part of a character; empty for special tokens."""
+        return b"" if token >= self.eot else self._encoding.decode_single_token_bytes(token)
+
     def language_token(self, code: str) -> int:
         """Token id of a language code; raises KeyError when the model does not know it."""
         try:

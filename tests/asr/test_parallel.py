@@ -8,6 +8,7 @@ spans, caps and endings are.
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from asr.constants import SAMPLE_RATE, SAMPLES_PER_POSITION
 from asr.errors import AsrError, EngineFailure
 from asr.options import GuardOptions, RequestOptions
+from asr.render import render
 from asr.schema import Hypothesis, Samples, SpeechSpan, TokenAlignment, Window
 from asr.sessions.parallel import ParallelSession, Plan, clip_spans
 from asr.stitch import kept_text_tokens
@@ -148,6 +150,22 @@ def test_a_cap_without_timestamps_halves_the_window(seed: int) -> None:
     samples, spans = utterance(random.Random(seed), 40)
     told = transcribe(ReadingEngine(4, "bare"), samples, spans).transcript().text.split()
     assert set(map(int, told)) >= set(range(40))  # a word on a cut may be told on both sides
+
+
+def test_each_token_brings_its_bytes_and_its_logprob() -> None:
+    samples, spans = utterance(random.Random(9), 12)
+
+    class Sure(ReadingEngine):
+        def _one(self, window: Window) -> Hypothesis:
+            hypothesis = super()._one(window)
+            return replace(hypothesis, token_logprobs=tuple(-0.01 * k for k in range(len(hypothesis.tokens))))
+
+    transcript = transcribe(Sure(), samples, spans, logprobs=True).transcript()
+    for segment in transcript.segments:
+        assert len(segment.tokens) == len(segment.token_logprobs) == len(segment.token_bytes) > 2
+        assert b"".join(segment.token_bytes).decode() == segment.text
+    body, _ = render(transcript, RequestOptions(logprobs=True))
+    assert "".join(entry["token"] for entry in json.loads(body)["logprobs"]) == transcript.text
 
 
 def test_segments_come_in_order_while_windows_finish_in_any_order() -> None:

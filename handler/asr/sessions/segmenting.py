@@ -37,6 +37,7 @@ def make_segment(
         no_speech_prob=hypothesis.no_speech_prob,
         words=placed.to_words() if placed is not None else (),
         token_logprobs=logprobs,
+        token_bytes=tuple(tokenizer.token_bytes(token) for token in piece.tokens) if logprobs else (),
     )
 
 
@@ -44,4 +45,4 @@ def cleared(segment: Segment) -> Segment:
     """The segment, emptied if it takes no time or says nothing."""
     if segment.start != segment.end and segment.text.strip():
         return segment
-    return replace(segment, text="", tokens=(), words=(), token_logprobs=())
+    return replace(segment, text="", tokens=(), words=(), token_logprobs=(), token_bytes=())

@@ -123,6 +123,7 @@ class Batches(IterableDataset):
 
     def _batch(self, rng: random.Random, corpus: Corpus) -> Batch:
         stage = self.schedule.stage()
+        corpus.far_share = stage.far
         seconds = rng.choice(stage.short_lengths_s) if rng.random() >= stage.full else WINDOW_S
         count = max(2, round(self.share * stage.batch_s / seconds))
         windows = [

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from training.speech import SAMPLE_RATE
+from training.voices import NEAR_VARIANTS
+
+FLITE_DRAWS = 0.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,16 @@ class Utterance:
 
 
 class Corpus:
-    """The complete shards of a folder; `refresh` picks up those that were finished since."""
+    """The complete shards of a folder; `refresh` picks up those that were finished since.
+
+    Of the training draws, FLITE_DRAWS of the English ones are flite, and `far_share` of the
+    espeak-ng ones are variants outside NEAR_VARIANTS; by default every utterance is as likely.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.far_share: float | None = None
+        self.groups: dict[tuple[str, str], list[tuple[str, dict]]] = {}
         self.shards: dict[str, np.ndarray] = {}
         self.rows: dict[str, list[tuple[str, dict]]] = {"en": [], "hi": []}
         self.refresh()
@@ -42,6 +51,8 @@ class Corpus:
             self.shards[table.stem] = np.memmap(table.with_suffix(".pcm"), dtype=np.int16, mode="r")
             for row in json.loads(table.read_text("utf-8")):
                 self.rows[row["language"]].append((table.stem, row))
+                group = (row["language"], voice_group(row["voice"]))
+                self.groups.setdefault(group, []).append((table.stem, row))
 
     def __len__(self) -> int:
         return sum(map(len, self.rows.values()))
@@ -54,4 +65,17 @@ class Corpus:
 
     def draw(self, rng: random.Random, language: str) -> Utterance:
         """A random utterance of the language."""
-        return self.load(*rng.choice(self.rows[language]))
+        rows = self.rows[language]
+        if self.far_share is not None:
+            is_flite = language == "en" and rng.random() < FLITE_DRAWS
+            group = "flite" if is_flite else "far" if rng.random() < self.far_share else "near"
+            rows = self.groups.get((language, group), rows)
+        return self.load(*rng.choice(rows))
+
+
+def voice_group(voice: str) -> str:
+    """`flite`, `near` or `far`, of a table's voice such as `espeak-ng:en-us+m3/opus`."""
+    engine, _, name = voice.partition("/")[0].partition(":")
+    if engine == "flite":
+        return "flite"
+    return "near" if name.partition("+")[2] in NEAR_VARIANTS else "far"

@@ -15,7 +15,7 @@ from training.targets import IGNORED
 from training.vocabulary_rows import NUM_TOKENS, used_tokens
 
 SPELLING_WEIGHT = 0.3
-NAMING_WEIGHT = 0.5
+NAMING_WEIGHT = 1.0
 NAMED_SHARE = 3  # one frame in so many is named
 GUIDE_WEIGHT = 1.0
 COMPUTE = torch.bfloat16
@@ -32,7 +32,7 @@ def dimensions(num_tokens: int) -> ModelDimensions:
 
 @dataclass(slots=True)
 class Losses:
-    """Means over tokens (text, guide) and frames (spelling, naming); `correct` is the share of right tokens."""
+    """Means over tokens (text, guide) and frames (spelling, naming); `correct`: share of right tokens."""
 
     text: Tensor
     spelling: Tensor

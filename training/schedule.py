@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 WARMUP_STEPS = 200
-DECAY_FROM = 0.68  # share of the whole time
+DECAY_FROM = 0.70  # share of the whole time
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,14 @@ class Stage:
     silent: float
     shifted: float  # short batches at a random place of the encoder's positions
     augment: float
+    far: float  # espeak-ng variants that are learnt later
 
 
 STAGES = (
-    Stage(0.10, (3.0, 4.0, 5.0), 0.0, 80, 0.1, 0.0, 0.02, 0.1, 0.0),
-    Stage(0.22, (3.0, 4.0, 6.0, 10.0), 0.1, 100, 0.4, 0.15, 0.05, 0.1, 0.1),
-    Stage(0.45, (4.0, 6.0, 10.0, 15.0), 0.35, 120, 0.5, 0.35, 0.06, 0.1, 0.35),
-    Stage(1.00, (4.0, 8.0, 15.0), 0.65, 150, 0.5, 0.4, 0.08, 0.0, 0.45),
+    Stage(0.10, (3.0, 4.0, 5.0), 0.0, 80, 0.1, 0.0, 0.02, 0.1, 0.0, 0.6),
+    Stage(0.37, (3.0, 4.0, 5.0), 0.0, 80, 0.3, 0.05, 0.03, 0.0, 0.0, 0.6),
+    Stage(0.66, (4.0, 6.0, 10.0, 15.0), 0.20, 100, 0.4, 0.2, 0.06, 0.0, 0.05, 0.1),
+    Stage(1.00, (4.0, 8.0, 15.0), 0.6, 140, 0.5, 0.35, 0.08, 0.0, 0.25, 0.2),
 )
 
 

@@ -21,6 +21,7 @@ from training.network import Losses, Network
 from training.schedule import Schedule
 
 PEAK_RATE = 1e-3
+MATRIX_FACTOR = 2.0  # Muon's rate over AdamW's
 EMA_DECAY = 0.999
 CHECKPOINT_S = 180.0
 LOG_STEPS = 50
@@ -50,17 +51,21 @@ def ends_at(until: str | None, minutes: float | None) -> float:
 class Trainer:
     """Network, optimiser, averaged weights, and how long they were trained."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rank: int) -> None:
         self.settings = settings
         torch.manual_seed(settings.seed)
         self.network = Network()
         self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        other = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": 0.01}, {"params": other, "weight_decay": 0.0}],
-            lr=PEAK_RATE, betas=(0.9, 0.98), fused=True,
-        )  # fmt: skip
+        self.matrices = [
+            p for name, p in self.network.named_parameters() if ".blocks." in name and p.ndim == 2
+        ]
+        matrix_ids = {id(p) for p in self.matrices}
+        others = [p for p in self.network.parameters() if id(p) not in matrix_ids]
+        self.owned = self.matrices[rank :: settings.processes]
+        self.muon = torch.optim.Muon(
+            self.owned, lr=PEAK_RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+        )
+        self.adam = torch.optim.AdamW(others, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
         self.step, self.audio_s, self.spent_s = 0, 0.0, 0.0
         self.path = settings.run / "checkpoint.pt"
         if self.path.exists():
@@ -69,14 +74,14 @@ class Trainer:
     def _restore(self) -> None:
         state = torch.load(self.path, weights_only=True)
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.adam.load_state_dict(state["adam"])
         self.average = state["average"]
         self.step, self.audio_s, self.spent_s = state["step"], state["audio_s"], state["spent_s"]
 
     def save(self, spent_s: float) -> None:
         """Replaces the checkpoint in one step."""
         state = {
-            "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "network": self.network.state_dict(), "adam": self.adam.state_dict(),
             "average": self.average, "step": self.step, "audio_s": self.audio_s, "spent_s": spent_s,
         }  # fmt: skip
         partial = self.path.with_suffix(".partial")
@@ -85,15 +90,17 @@ class Trainer:
 
     def update(self, batch: Batch, rate: float) -> Losses:
         """One optimiser step on one batch."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer, factor in ((self.adam, 1.0), (self.muon, MATRIX_FACTOR)):
+            for group in optimizer.param_groups:
+                group["lr"] = factor * rate
         with torch.autocast("cpu", dtype=torch.bfloat16):
             losses = self.network(batch)
         losses.total.backward()
         self._average_gradients()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.adam.step()
+        self._step_matrices()
+        self.network.zero_grad(set_to_none=True)
         self.step += 1
         self.audio_s += batch.audio_s * self.settings.processes
         decay = min(EMA_DECAY, self.step / (self.step + 10))
@@ -102,6 +109,16 @@ class Trainer:
             averaged = [self.average[name] for name in current]
             torch._foreach_lerp_(averaged, list(current.values()), 1 - decay)
         return losses
+
+    @torch.no_grad()
+    def _step_matrices(self) -> None:
+        """Muon's step, each process for its own share of the matrices, then everyone gets all of them."""
+        self.muon.step()
+        owned = {id(matrix) for matrix in self.owned}
+        flat = torch.cat([(m if id(m) in owned else torch.zeros_like(m)).flatten() for m in self.matrices])
+        dist.all_reduce(flat)
+        for matrix, new in zip(self.matrices, flat.split([m.numel() for m in self.matrices]), strict=True):
+            matrix.copy_(new.view_as(matrix))
 
     def _average_gradients(self) -> None:
         """Mean over the processes; every one of them then takes the same step."""
@@ -157,7 +174,7 @@ def train(rank: int, settings: Settings) -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(str(settings.run / f"store-{os.getppid()}"), settings.processes)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=settings.processes)
-    trainer = Trainer(settings)
+    trainer = Trainer(settings, rank)
     started_at = saved_at = time.time()
     schedule = Schedule(trainer.spent_s, started_at, settings.ends_at)
     log = Log(settings.run / "log.csv") if rank == 0 else None

@@ -13,6 +13,7 @@ TRAIN_VARIANTS = (
     "", "m1", "m2", "m3", "m5", "m7", "f1", "f2", "f4", "f5",
     "Andy", "Gene", "Lee", "Mike", "adam", "benjamin", "david", "steph", "rob", "max",
 )  # fmt: skip
+NEAR_VARIANTS = ("", "m1", "m3", "m7", "f1", "f2", "f4")  # learnt first
 TEST_VARIANTS = ("f3", "m4", "Michael", "linda")
 FLITE = ("slt", "rms", "awb", "kal16")
 FLITE_SHARE = 0.34  # of the English utterances

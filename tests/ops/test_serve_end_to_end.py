@@ -1,0 +1,147 @@
+"""`./serve.sh` with the bundled demo: to READY, through the pasted curl line, to an empty machine again."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.serve.process import group_members
+from tests.ops.commands import ROOT, caller_environment
+from tests.servers import free_ports
+
+DEMO = ROOT / "whisper-models" / "demo.pt"
+SAMPLE_TEXT = ROOT / "samples" / "harvard.txt"
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(not DEMO.is_file(), reason="whisper-models/demo.pt is not there"),
+]
+
+
+class Running:
+    """serve.sh in the foreground of nobody; `said` grows while it runs."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.ports = free_ports(3)
+        options = zip(("--port", "--management-port", "--metrics-port"), map(str, self.ports), strict=True)
+        own = ("--model-store", "--run-dir", "--log-dir")
+        self.log_dir, self.run_dir = folder / "--log-dir", folder / "--run-dir"
+        self.process = subprocess.Popen(
+            [
+                str(ROOT / "serve.sh"),
+                *arguments,
+                *(word for pair in options for word in pair),
+                *(word for option in own for word in (option, str(folder / option))),
+            ],
+            env=caller_environment(TMPDIR=str(folder)),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.said: list[str] = []
+        self.ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line.rstrip("\n"))
+            if "READY" in line or "Ctrl-C stops" in line:
+                self.ready.set()
+        self.ready.set()  # it ended
+
+    @property
+    def java(self) -> int:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        (java,) = map(int, children)
+        return java
+
+    def end(self, number: int) -> int:
+        """The exit status after a signal."""
+        self.process.send_signal(number)
+        status = self.process.wait(60)
+        self._reader.join(10)
+        return status
+
+
+@pytest.fixture()
+def running(tmp_path: Path) -> Iterator[Running]:
+    started = Running(tmp_path)
+    try:
+        assert started.ready.wait(280), started.said
+        assert started.process.poll() is None, started.said
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.end(signal.SIGTERM)
+
+
+def curl_line(said: list[str]) -> str:
+    (line,) = [line for line in said if "curl " in line]
+    return line.partition("serve.sh:")[2].strip()
+
+
+def test_demo_from_ready_to_stopped(running: Running) -> None:
+    assert any("MODEL demo" in line and "small vocabulary" in line for line in running.said)
+    assert any("./serve.sh base.en" in line for line in running.said)
+
+    while not any("curl " in line for line in running.said):
+        running.ready.wait(0.1)
+    answer = subprocess.run(
+        ["bash", "-c", curl_line(running.said)], capture_output=True, text=True, timeout=120, check=True
+    )
+    heard, written = (re.findall(r"\w+", text.lower()) for text in (answer.stdout, SAMPLE_TEXT.read_text()))
+    assert heard == written, answer.stdout
+
+    second = subprocess.run(
+        [str(ROOT / "serve.sh"), "--port", str(running.ports[0])],
+        env=caller_environment(), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert second.returncode == 1
+    assert "is in use" in second.stderr
+
+    health = subprocess.run(
+        [sys.executable, "-m", "scripts.healthcheck", "--port", str(running.ports[0])],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (health.returncode, health.stdout) == (0, "healthy\n")
+
+    group = running.java
+    assert len(group_members(group)) == 2
+    assert running.end(signal.SIGINT) == 0
+    assert running.said[-1] == "serve.sh: stopped"
+    assert group_members(group) == []
+    assert not list(running.run_dir.parent.glob("whisper-*")), "the temporary directory is still there"
+    with pytest.raises(OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{running.ports[0]}/ping", timeout=5)
+
+
+def test_a_checkpoint_that_is_none_ends_in_one_line_and_status_1(tmp_path: Path) -> None:
+    (tmp_path / "broken.pt").write_bytes(b"this is not a checkpoint")
+    started = Running(tmp_path, "broken.pt")
+    assert started.process.wait(280) == 1
+    started._reader.join(10)
+    assert started.said[-1].startswith("serve.sh: the worker could not load the model:")
+
+
+def test_sigterm_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    started = Running(tmp_path)
+    while not any("starting TorchServe" in line for line in started.said):
+        assert started.process.poll() is None, started.said
+        started.ready.wait(0.05)
+    while not Path(f"/proc/{started.process.pid}/task/{started.process.pid}/children").read_text().split():
+        started.ready.wait(0.05)
+    group = started.java
+    assert started.end(signal.SIGTERM) == 0
+    assert group_members(group) == []

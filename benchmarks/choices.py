@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""Measures what the engine's own choices cost and bring, each against the same work without it.
+
+Compaction on mixed lengths, deterministic mode, how often a window's tokens depend on its neighbours, speech
+detection, and the guards on clean speech (the demo checkpoint and the samples, where both are there).
+
+    python benchmarks/choices.py --size tiny --repetitions 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+import time
+import wave
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+
+from tqdm import tqdm  # noqa: E402
+
+from asr.config import EngineConfig  # noqa: E402
+from asr.constants import SAMPLE_RATE, WINDOW_FRAMES  # noqa: E402
+from asr.engines.loading import load_engine  # noqa: E402
+from asr.engines.search import Search  # noqa: E402
+from asr.options import GuardOptions, RequestOptions  # noqa: E402
+from asr.schema import Audio, DecodingOptions, Hypothesis, MediaSource, Samples, Window  # noqa: E402
+from asr.sessions import open_session  # noqa: E402
+from asr.transcriber import drive  # noqa: E402
+from asr.vad import speech_probs  # noqa: E402
+from benchmarks import models, report  # noqa: E402
+from benchmarks.machine import conditions, conditions_text  # noqa: E402
+from benchmarks.peers.engines import WINDOW_SECONDS  # noqa: E402
+
+BATCH = 16
+# Tokens of 16 windows as a server sees them: English speech of 30 s has about 100 tokens, windows at the end
+# of a file fewer, Hindi reaches the cap of 224.
+MIXED_TOKENS = (100, 85, 120, 95, 110, 70, 130, 105, 90, 60, 25, 12, 40, 8, 224, 224)
+NEIGHBOURS = (1, 2, 7, 15)
+INVARIANCE_TOKENS = 32
+UNGUARDED = GuardOptions(None, None, None)
+DEMO = ROOT / "whisper-models" / "demo.pt"
+
+
+def make_engine(path: Path, threads: int, **config: Any) -> Any:
+    """A loaded engine without the loop guard, which would end forced rows early."""
+    settings = {"device": "cpu", "threads": threads, "loop_guard": False, "max_batch_size": BATCH} | config
+    return load_engine(EngineConfig(model=str(path), **settings))
+
+
+def window(pcm: Samples, num_tokens: int) -> Window:
+    return Window(pcm, WINDOW_FRAMES, DecodingOptions("transcribe", "en", max_tokens=num_tokens))
+
+
+def timed(engine: Any, windows: Sequence[Window]) -> dict[str, float]:
+    """Wall seconds, and those of the decode stage."""
+    begun = time.perf_counter()
+    found = engine.decode(windows)
+    total = time.perf_counter() - begun
+    assert all(isinstance(one, Hypothesis) for one in found), found
+    return {"total": total, "decode": sum(one.seconds.decode for one in found)}
+
+
+def leave_without_compaction(self: Search, sampled: int) -> None:
+    """Search._leave with every row kept until the last one is done."""
+    kept = self._settings
+    self._settings = dataclasses.replace(kept, fixed_windows=self._num_windows)
+    try:
+        leave(self, sampled)
+    finally:
+        self._settings = kept
+
+
+leave = Search._leave
+
+
+def compaction(path: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of a mixed batch with and without compaction, interleaved."""
+    engine = make_engine(path, given.threads, precision="float32")
+    windows = [window(pcm, n) for pcm, n in zip(models.sounds(BATCH), MIXED_TOKENS, strict=True)]
+    engine.decode(windows[:2])
+    runs: dict[str, list[dict[str, float]]] = {"with": [], "without": []}
+    for _ in tqdm(range(given.repetitions), desc="compaction"):
+        runs["with"].append(timed(engine, windows))
+        with mock.patch.object(Search, "_leave", leave_without_compaction):
+            runs["without"].append(timed(engine, windows))
+    return runs
+
+
+def invariance(path: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
+    """How many windows keep their tokens beside neighbours, and what deterministic mode costs."""
+    rows = []
+    sounds = models.sounds(BATCH)
+    windows = [window(pcm, INVARIANCE_TOKENS) for pcm in sounds]
+    plans = [("float32", False), ("bfloat16", False), ("float32", True)]
+    for precision, deterministic in tqdm(plans, desc="invariance"):
+        engine = make_engine(path, given.threads, precision=precision, deterministic=deterministic)
+        begun = time.perf_counter()
+        subjects = given.subjects
+        alone = [engine.decode([windows[index]])[0].tokens for index in range(subjects)]
+        seconds_alone = (time.perf_counter() - begun) / subjects
+        same = compared = 0
+        for neighbours in NEIGHBOURS:
+            for index in range(min(subjects, 2)):
+                others = [one for place, one in enumerate(windows) if place != index][:neighbours]
+                compared += 1
+                same += engine.decode([*others, windows[index]])[-1].tokens == alone[index]
+        batch_s = timed(engine, windows)["total"]
+        rows.append({"precision": precision, "deterministic": deterministic, "same": same})
+        rows[-1] |= {"compared": compared, "batch_s": batch_s, "alone_s": seconds_alone}
+    return rows
+
+
+def detection_seconds(repetitions: int) -> list[float]:
+    """Seconds of speech detection per second of audio, one thread, five minutes of sound."""
+    pcm = np.concatenate(models.sounds(10))
+    speech_probs(pcm[: 5 * SAMPLE_RATE])
+    found = []
+    for _ in range(max(3, repetitions)):
+        begun = time.perf_counter()
+        speech_probs(pcm)
+        found.append((time.perf_counter() - begun) / (len(pcm) / SAMPLE_RATE))
+    return found
+
+
+def clean_speech() -> list[Audio]:
+    """The samples, repeated to a batch of utterances; none where the repository has none yet."""
+    audios = []
+    for file in sorted((ROOT / "samples").glob("*.wav")):
+        with wave.open(str(file)) as reader:
+            if (reader.getframerate(), reader.getnchannels(), reader.getsampwidth()) == (SAMPLE_RATE, 1, 2):
+                pcm = np.frombuffer(reader.readframes(reader.getnframes()), np.int16)
+                audios.append(Audio(pcm, MediaSource("wav", "pcm_s16le", SAMPLE_RATE, 1)))
+    return (audios * BATCH)[:BATCH]
+
+
+def guards(given: argparse.Namespace) -> dict[str, Any] | None:
+    """Seconds of a batch of clean utterances with guards and speech detection on and off, interleaved."""
+    audios = clean_speech()
+    if not audios or not DEMO.is_file():
+        return None
+    engine = make_engine(DEMO, given.threads, precision="float32", loop_guard=True)
+    kinds: dict[str, RequestOptions] = {
+        "guards on, detection off": RequestOptions(vad_filter=False),
+        "guards off, detection off": RequestOptions(vad_filter=False, guards=UNGUARDED, temperatures=(0.0,)),
+        "guards on, detection on": RequestOptions(),
+    }
+    runs: dict[str, list[float]] = {kind: [] for kind in kinds}
+    windows: dict[str, int] = {}
+    for _ in tqdm(range(given.repetitions + 1), desc="guards"):
+        for kind, options in kinds.items():
+            begun = time.perf_counter()
+            sessions = [open_session(audio, options, engine.spec) for audio in audios]
+            drive(engine, sessions)
+            runs[kind].append(time.perf_counter() - begun)
+            windows[kind] = sum(session.transcript().stats.windows for session in sessions)
+    audio_s = sum(audio.duration_s for audio in audios)
+    return {"runs": {kind: found[1:] for kind, found in runs.items()}, "windows": windows, "audio_s": audio_s}
+
+
+def section(data: dict[str, Any]) -> str:
+    """The Markdown of all choices."""
+    spread = report.Spread.of
+    parts = ["### What the engine's choices cost and bring"]
+    if runs := data.get("compaction"):
+        lines = [
+            [
+                f"{kind} compaction",
+                *(spread(one[key] for one in found).text(2) for key in ("decode", "total")),
+            ]
+            for kind, found in runs.items()
+        ]
+        ratio = {
+            key: spread(one[key] for one in runs["without"]).median
+            / spread(one[key] for one in runs["with"]).median
+            for key in ("decode", "total")
+        }
+        lines.append(["without / with", f"{ratio['decode']:.2f}", f"{ratio['total']:.2f}"])
+        parts.append(
+            f"**Compaction**, {data['size']} sizes, float32, 16 windows of "
+            f"{', '.join(map(str, MIXED_TOKENS))} tokens; seconds for the batch."
+        )
+        parts.append(report.table(["", "decode s", "total s"], lines))
+    if rows := data.get("invariance"):
+        lines = [
+            [
+                row["precision"] + (", deterministic" if row["deterministic"] else ""),
+                f"{row['same']} of {row['compared']}",
+                f"{row['batch_s']:.2f}",
+                f"{row['alone_s']:.2f}",
+            ]
+            for row in rows
+        ]
+        parts.append(
+            f"**Batch invariance**: windows whose {INVARIANCE_TOKENS} tokens are the same beside "
+            f"{', '.join(map(str, NEIGHBOURS))} neighbours as alone. Random weights leave little between the "
+            "best token and the next, so a trained model changes more rarely."
+        )
+        parts.append(report.table(["", "same tokens", "batch of 16, s", "one window, s"], lines))
+    detection = spread(data["detection"])
+    parts.append(
+        f"**Speech detection** costs {detection.text(2, 1000)} ms per second of audio on one thread, "
+        f"{1000 * WINDOW_SECONDS * detection.median:.0f} ms per 30 s window."
+    )
+    if found := data.get("guards"):
+        lines = [
+            [
+                kind,
+                spread(runs).text(2),
+                f"{found['audio_s'] / spread(runs).median:.1f}",
+                found["windows"][kind],
+            ]
+            for kind, runs in found["runs"].items()
+        ]
+        parts.append(f"**Guards** on {found['audio_s']:.0f} s of clean samples, demo checkpoint, float32.")
+        parts.append(report.table(["", "seconds", "RTFx", "windows decoded"], lines))
+    else:
+        parts.append("**Guards**: not measured, there is no demo checkpoint or there are no samples.")
+    return "\n\n".join([*parts, conditions_text(data["conditions"])])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--size", default="tiny")
+    names = ("compaction", "invariance", "guards")
+    parser.add_argument("--parts", nargs="+", default=list(names), choices=list(names))
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--subjects", type=int, default=4, help="windows decoded alone for invariance")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--checkpoints", type=Path, default=Path(tempfile.gettempdir()) / "whisper-benchmark")
+    parser.add_argument("--no-publish", action="store_true", help="print only")
+    given = parser.parse_args()
+    data: dict[str, Any] = {"conditions": conditions(), "size": given.size}
+    path = models.checkpoint(given.size, given.checkpoints)
+    steps: dict[str, Callable[[], Any]] = {
+        "compaction": lambda: compaction(path, given),
+        "invariance": lambda: invariance(path, given),
+        "guards": lambda: guards(given),
+    }
+    for name in given.parts:
+        data[name] = steps[name]()
+    data["detection"] = detection_seconds(given.repetitions)
+    print(section(data))
+    if not given.no_publish:
+        report.save("choices", data)
+        report.publish("choices", section(data))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Seeded random checkpoints with the sizes of OpenAI's models, and sounds for them.
+
+Random weights cost what trained ones cost. End-of-text has an embedding of zeros, so it is never the
+likeliest token and every window decodes exactly as many tokens as it is allowed, in every engine.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+
+from whisper.model import ModelDimensions  # noqa: E402
+
+from tests.asr.checkpoints import MULTILINGUAL, random_audio, random_model, save_checkpoint  # noqa: E402
+
+# name → state, heads, layers of encoder and decoder
+SIZES = {"tiny": (384, 6, 4), "base": (512, 8, 6), "small": (768, 12, 12)}
+SEED = 11
+
+
+def checkpoint(size: str, folder: Path) -> Path:
+    """The file of a random model, written when it is not there yet."""
+    path = folder / f"random-{size}.pt"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(random_model(dimensions(size), SEED, end_weight=0.0), path)
+    return path
+
+
+def dimensions(size: str) -> ModelDimensions:
+    """Upstream's sizes; "nano" is for trying the programs out."""
+    state, heads, layers = SIZES.get(size, (64, 2, 2))
+    return ModelDimensions(
+        n_mels=80,
+        n_audio_ctx=1500,
+        n_audio_state=state,
+        n_audio_head=heads,
+        n_audio_layer=layers,
+        n_vocab=MULTILINGUAL,
+        n_text_ctx=448,
+        n_text_state=state,
+        n_text_head=heads,
+        n_text_layer=layers,
+    )
+
+
+def sounds(count: int, seconds: float = 30.0) -> list[NDArray[np.int16]]:
+    """Windows of int16 PCM at 16 kHz, always the same."""
+    return [random_audio(seconds, seed) for seed in range(count)]

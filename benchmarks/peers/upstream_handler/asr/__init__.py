@@ -1,0 +1,1 @@
+"""Stands where the core is in the real archive."""

@@ -24,9 +24,9 @@ def healthy(port: int, key_file: Path, timeout_s: float) -> str | None:
         if key_file.is_file():
             headers["Authorization"] = f"Bearer {json.loads(key_file.read_text())['inference']['key']}"
         url = f"http://127.0.0.1:{port}/predictions/whisper/1.0/healthz"
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=timeout_s
-        ) as response:
+        # The server is on this machine: no proxy.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(urllib.request.Request(url, headers=headers), timeout=timeout_s) as response:
             response.read()
     except urllib.error.HTTPError as error:
         return f"HTTP {error.code}: {' '.join(error.read().decode('utf-8', 'replace').split())[:200]}"

@@ -23,6 +23,8 @@ FAILED_LOADS = ("Backend worker process died.", "Backend worker did not receive 
 REFUSED = "Failed to load model:"
 DEATH = "Load model failed"
 MAX_DEATHS = 2
+# The server is on this machine: a proxy of the caller's shell has no part in it.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +143,7 @@ def _request(probe: Probe, api: str, url: str, body: bytes | None, timeout_s: fl
     try:
         if probe.key_file is not None:
             headers["Authorization"] = f"Bearer {read_key(probe.key_file, api)}"
-        with urllib.request.urlopen(
-            urllib.request.Request(url, body, headers), timeout=timeout_s
-        ) as response:
+        with DIRECT.open(urllib.request.Request(url, body, headers), timeout=timeout_s) as response:
             return bytes(response.read()).decode("utf-8", "replace")
     except urllib.error.HTTPError as error:
         text = " ".join(error.read().decode("utf-8", "replace").split())[:300]

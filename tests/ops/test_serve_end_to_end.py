@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -41,7 +42,8 @@ class Running:
                 *(word for pair in options for word in pair),
                 *(word for option in own for word in (option, str(folder / option))),
             ],
-            env=caller_environment(TMPDIR=str(folder)),
+            # a proxy that answers nothing must not come between serve.sh and its own server
+            env=caller_environment(TMPDIR=str(folder), http_proxy="http://127.0.0.1:9"),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -133,6 +135,24 @@ def test_a_checkpoint_that_is_none_ends_in_one_line_and_status_1(tmp_path: Path)
     assert started.process.wait(280) == 1
     started._reader.join(10)
     assert started.said[-1].startswith("serve.sh: the worker could not load the model:")
+
+
+def test_with_keys_the_pasted_line_carries_one(tmp_path: Path) -> None:
+    started = Running(tmp_path, "--token-auth")
+    try:
+        assert started.ready.wait(280), started.said
+        while not any("curl " in line for line in started.said):
+            assert started.process.poll() is None, started.said
+            started.ready.wait(0.1)
+        line = curl_line(started.said)
+        key = json.loads((started.run_dir / "key_file.json").read_text())["inference"]["key"]
+        assert key not in "".join(started.said), "a key in the log is a key for everybody who reads it"
+        answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=True)
+        assert re.findall(r"\w+", answer.stdout.lower()) == re.findall(
+            r"\w+", SAMPLE_TEXT.read_text().lower()
+        )
+    finally:
+        assert started.end(signal.SIGTERM) == 0
 
 
 def test_sigterm_while_it_starts_leaves_nothing(tmp_path: Path) -> None:

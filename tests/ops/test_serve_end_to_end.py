@@ -23,7 +23,10 @@ SAMPLE_TEXT = ROOT / "samples" / "harvard.txt"
 
 pytestmark = [
     pytest.mark.server,
-    pytest.mark.skipif(not DEMO.is_file(), reason="whisper-models/demo.pt is not there"),
+    pytest.mark.skipif(
+        not (DEMO.is_file() and SAMPLE_TEXT.is_file()),
+        reason="the demo checkpoint or its sample is not there",
+    ),
 ]
 
 

@@ -17,6 +17,8 @@ from asr.schema import TokenAlignment
 from asr.tokens import Tokenizer
 
 MEDIAN_WIDTH = 7  # positions, as upstream
+# scores of all alignment heads kept at once; a large model whose heads are not known has 320 of them
+MAX_SCORE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,18 @@ class Aligner:
         self._n_ctx = n_ctx
 
     def __call__(self, tasks: Sequence[AlignmentTask], cross: CrossCache) -> list[TokenAlignment]:
-        """One alignment per task, all tasks in one forward pass; `cross` holds their windows in order."""
+        """One alignment per task, many in one forward pass; `cross` holds their windows in order."""
         tasks = [self._fitting(task) for task in tasks]
+        longest = max(len(task.sot_sequence) + len(task.text_tokens) + 2 for task in tasks)
+        per_task = len(self._heads) * longest * cross.keys.shape[3] * torch.float32.itemsize
+        size = max(1, MAX_SCORE_BYTES // per_task)
+        aligned: list[TokenAlignment] = []
+        for first in range(0, len(tasks), size):
+            part = tasks[first : first + size]
+            aligned += self._align_together(part, cross.slots(range(first, first + len(part))))
+        return aligned
+
+    def _align_together(self, tasks: Sequence[AlignmentTask], cross: CrossCache) -> list[TokenAlignment]:
         sequences = [
             [*task.sot_sequence, self._tokenizer.no_timestamps, *task.text_tokens, self._tokenizer.eot]
             for task in tasks
@@ -47,9 +59,8 @@ class Aligner:
         scores = CrossScores(self._heads)
         tokens = torch.tensor(padded, device=cross.keys.device)
         hidden = self._decoder.prefill(tokens, cross, scores=scores)
-        stacked = torch.stack(
-            [scores.scores[head] for head in self._heads], 1
-        )  # [tasks, heads, tokens, positions]
+        # [tasks, heads, tokens, positions]
+        stacked = torch.stack([scores.scores[head] for head in self._heads], 1)
         return [
             self._align(task, hidden[row], stacked[row, :, : len(sequences[row])])
             for row, task in enumerate(tasks)

@@ -119,7 +119,10 @@ class Decoder:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """float32 [..., n_vocab] of hidden states [..., state]."""
-        return self._weights.head(hidden).float()
+        weights = self._weights
+        if weights.fine_head is None:
+            return weights.head(hidden).float()
+        return torch.cat([weights.head(hidden).float(), weights.fine_head(hidden)], -1)
 
     def _future_mask(self, positions: Tensor, columns: int) -> Tensor:
         """[rows, 1, 1, columns], -inf behind each row's own last token, 0 elsewhere."""

@@ -52,7 +52,8 @@ def memory_plan(dims: ModelDims, placement: Placement, batch_size: int) -> Memor
     residual = torch.empty(0, dtype=placement.residual_dtype).itemsize
     parameters = sum(prod(shape) for shape in expected_shapes(dims).values())
     embedding = dims.n_vocab * dims.n_text_state
-    copies = residual if residual != itemsize else 0  # the embedding is kept in both formats
+    # kept twice: for the lookup, and for the logits in another format or (CPU) another layout
+    copies = residual if residual != itemsize or not placement.is_cuda else 0
     positions = batch_size * dims.n_audio_ctx * dims.n_audio_state
     # residual, its norm, four times the state in the MLP twice (before and after GELU)
     encoder = positions * (2 * residual + 8 * itemsize)

@@ -12,17 +12,43 @@ from torch import Tensor
 from asr.engines.checkpoint import Checkpoint
 from asr.engines.device import Placement
 
+EOT = 50_257  # first token behind the text of a multilingual vocabulary; one less in an English-only one
+PACKED_ROWS = 16  # rows that the blocked layout is chosen for; others work too
+
 
 class Linear:
     """y = x Wᵀ + b in the weights' format."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self.weight = weight  # [out, in]
+        self.weight = weight  # [out, in]; PackedLinear keeps its format here only
         self.bias = bias  # [out]
 
     def __call__(self, x: Tensor) -> Tensor:
         """x: [..., in], any float format; returns [..., out] in the weights' format."""
         return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+
+class PackedLinear(Linear):
+    """The same on a CPU for few rows, the weight kept in oneDNN's blocked layout.
+
+    One thread of a busy Zen 4, tiny's 51,865 x 384 logits, 16 rows: 61 → 37 ms in float32, 28 → 6 in
+    bfloat16; its 1,536 x 384 MLP 0.25 → 0.19 and 0.14 → 0.11. torch.compile uses the same operators.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(weight.new_empty(0), bias)
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_ROWS)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = x.to(self.weight.dtype)
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+        return result
+
+    @staticmethod
+    def is_possible(placement: Placement) -> bool:
+        if placement.is_cuda or not torch.backends.mkldnn.is_available():
+            return False
+        return placement.dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class LayerNorm:
@@ -81,14 +107,19 @@ class DecoderWeights:
     cross_values: tuple[Linear, ...]
     norm: LayerNorm
     head: Linear  # tied to the embedding
+    # The same for special and timestamp tokens in float32, where `head` is bfloat16 and would give
+    # neighbouring timestamps equal logits; None where `head` is precise enough for them.
+    fine_head: Linear | None
 
 
 class _Reader:
     """Tensors of a state dict by name, moved to their place."""
 
-    def __init__(self, state: Mapping[str, Tensor], placement: Placement) -> None:
+    def __init__(self, state: Mapping[str, Tensor], placement: Placement, *, few_rows: bool) -> None:
         self._state = state
         self._placement = placement
+        packs = few_rows and PackedLinear.is_possible(placement)
+        self.linear_kind: type[Linear] = PackedLinear if packs else Linear
 
     def matrix(self, name: str) -> Tensor:
         return self._state[name].to(self._placement.device, self._placement.dtype).contiguous()
@@ -109,7 +140,7 @@ class _Reader:
             biases.append(torch.zeros(weight.shape[0]) if bias is None else bias.float() * scale)
         to = (self._placement.device, self._placement.dtype)
         has_bias = any(f"{prefix}.bias" in self._state for prefix in prefixes)
-        return Linear(torch.cat(weights).to(*to), torch.cat(biases).to(*to) if has_bias else None)
+        return self.linear_kind(torch.cat(weights).to(*to), torch.cat(biases).to(*to) if has_bias else None)
 
     def attention(self, prefix: str, head_size: int) -> Attention:
         qkv = [f"{prefix}.attn.{part}" for part in ("query", "key", "value")]
@@ -135,7 +166,7 @@ class _Reader:
 
 
 def encoder_weights(checkpoint: Checkpoint, placement: Placement) -> EncoderWeights:
-    dims, read = checkpoint.dims, _Reader(checkpoint.state, placement)
+    dims, read = checkpoint.dims, _Reader(checkpoint.state, placement, few_rows=False)
     head_size = dims.n_audio_state // dims.n_audio_head
     blocks = [f"encoder.blocks.{layer}" for layer in range(dims.n_audio_layer)]
     return EncoderWeights(
@@ -149,10 +180,12 @@ def encoder_weights(checkpoint: Checkpoint, placement: Placement) -> EncoderWeig
 
 
 def decoder_weights(checkpoint: Checkpoint, placement: Placement) -> DecoderWeights:
-    dims, read = checkpoint.dims, _Reader(checkpoint.state, placement)
+    dims, read = checkpoint.dims, _Reader(checkpoint.state, placement, few_rows=True)
     head_size = dims.n_text_state // dims.n_text_head
     blocks = [f"decoder.blocks.{layer}" for layer in range(dims.n_text_layer)]
     embedding = read.residual("decoder.token_embedding.weight")
+    text_tokens = EOT if dims.multilingual else EOT - 1
+    is_coarse = placement.dtype == torch.bfloat16
     return DecoderWeights(
         num_heads=dims.n_text_head,
         embedding=embedding,
@@ -164,5 +197,6 @@ def decoder_weights(checkpoint: Checkpoint, placement: Placement) -> DecoderWeig
         cross_keys=tuple(read.linear([f"{block}.cross_attn.key"], (1.0,)) for block in blocks),
         cross_values=tuple(read.linear([f"{block}.cross_attn.value"], (1.0,)) for block in blocks),
         norm=read.norm("decoder.ln"),
-        head=Linear(embedding.to(placement.dtype), None),
+        head=read.linear_kind(embedding[: text_tokens if is_coarse else None].to(placement.dtype), None),
+        fine_head=Linear(embedding[text_tokens:], None) if is_coarse else None,
     )

@@ -101,3 +101,12 @@ def test_heads_of_openais_models(tmp_path):
     model.set_alignment_heads(_ALIGNMENT_HEADS["tiny"])
     theirs = model.alignment_heads.coalesce().indices().T.tolist()
     assert [list(head) for head in load_checkpoint(str(path)).alignment_heads] == theirs
+
+
+def test_many_heads_are_aligned_in_parts(multilingual, monkeypatch):
+    pieces = [window(random_audio(5, seed), language="en", word_timestamps=True) for seed in range(4)]
+    together = [ours.alignment for ours in multilingual.engine.decode(pieces)]
+    monkeypatch.setattr("asr.engines.alignment.MAX_SCORE_BYTES", 1)
+    apart = [ours.alignment for ours in multilingual.engine.decode(pieces)]
+    assert [alignment.starts for alignment in apart] == [alignment.starts for alignment in together]
+    assert any(alignment.tokens for alignment in apart)

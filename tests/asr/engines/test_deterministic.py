@@ -21,7 +21,10 @@ NEIGHBOUR_OPTIONS = [
 
 def neighbours(count):
     return [
-        window(random_audio(1 + index % 4, 90 + index), **NEIGHBOUR_OPTIONS[index % len(NEIGHBOUR_OPTIONS)])
+        window(
+            random_audio(1 + index % 4, 90 + index),
+            **({"max_tokens": 12} | NEIGHBOUR_OPTIONS[index % len(NEIGHBOUR_OPTIONS)]),
+        )
         for index in range(count)
     ]
 
@@ -29,10 +32,10 @@ def neighbours(count):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_neighbours_change_nothing(multilingual, precision):
     engine = multilingual.engine_with(deterministic=True, max_batch_size=16, precision=precision)
-    piece = window(random_audio(4.4, 2), word_timestamps=True, token_logprobs=True, max_tokens=40)
+    piece = window(random_audio(4.4, 2), word_timestamps=True, token_logprobs=True, max_tokens=20)
     [alone] = engine.decode([piece])
     assert len(alone.tokens) > 3
-    for count, place in ((1, 0), (1, 1), (2, 1), (7, 3), (15, 0), (15, 15)):
+    for count, place in ((1, 1), (2, 0), (7, 3), (15, 15)):
         batch = neighbours(count)
         batch.insert(place, piece)
         together = engine.decode(batch)[place]

@@ -69,6 +69,8 @@ class Model:
         log_mel = self._log_mel(windows).numpy()
         laps.append(time.perf_counter())
         encoded = self._model.encode(self._package.StorageView.from_array(log_mel), to_cpu=True)
+        if encoded.dtype == self._package.DataType.bfloat16:  # which numpy lacks
+            encoded = encoded.to(self._package.DataType.float32)
         features: Features = np.asarray(encoded)  # shares `encoded`'s memory, which must outlive it
         laps.append(time.perf_counter())
         detections = self._detect(windows, features)

@@ -7,6 +7,7 @@ no transformers is needed. What is written is what its own converter writes: oth
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import logging
 import shutil
@@ -54,7 +55,7 @@ def converted_model(checkpoint: Checkpoint, path: Path, tokenizer: Tokenizer) ->
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_CHARS]
     name = f"{path.stem}-{digest}-{LAYOUT}"
-    homes = (path.parent / CACHE_NAME, Path.home() / ".cache" / "whisper-torchserve" / CACHE_NAME[1:])
+    homes = _homes(path)
     for home in homes:
         if (home / name / "model.bin").is_file():
             return home / name
@@ -65,6 +66,14 @@ def converted_model(checkpoint: Checkpoint, path: Path, tokenizer: Tokenizer) ->
         except OSError as error:
             reasons.append(str(error))
     raise ConfigError(f"engine.model {str(path)!r} cannot be converted: {'; '.join(reasons)}")
+
+
+def _homes(path: Path) -> list[Path]:
+    """Where converted models may lie, best first."""
+    homes = [path.parent / CACHE_NAME]
+    with contextlib.suppress(RuntimeError):  # a user without a home
+        homes.append(Path.home() / ".cache" / "whisper-torchserve" / CACHE_NAME.removeprefix("."))
+    return homes
 
 
 def _write(checkpoint: Checkpoint, tokenizer: Tokenizer, home: Path, name: str) -> Path:

@@ -183,7 +183,8 @@ def test_a_sampled_window_reports_the_likelihood_without_temperature(
     sot = list(tokenizer.sot_sequence_including_notimestamps)
     mel = upstream.segment(window.samples, window.num_frames, 80)[None]
     with torch.inference_mode():
-        logits = multilingual.upstream(mel, torch.tensor([[*sot, *tokens]]))[0, len(sot) - 1 :].clone()
+        logits = multilingual.upstream(mel, torch.tensor([[*sot, *tokens]]))[0, len(sot) - 1 :]
+    logits = logits.clone()  # what inference mode made cannot be changed
     logits[0, [*tokenizer.encode(" "), tokenizer.eot]] = -torch.inf
     logprobs = logits.log_softmax(-1)
     ends = [] if hypothesis.truncated else [tokenizer.eot]
@@ -244,6 +245,40 @@ def test_the_conversion_is_made_once_and_follows_the_content(
     checkpoints.save_checkpoint(other, path)
     make_engine(path)
     assert len([folder for folder in cache.iterdir() if folder.is_dir()]) == 2
+
+
+def test_where_the_checkpoint_lies_read_only_the_users_cache_is_taken(
+    multilingual: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "some.pt"
+    shutil.copy(multilingual.path, path)
+    (tmp_path / ctranslate2_model.CACHE_NAME).write_text("no folder can be made here")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    make_engine(path)
+    assert len(list((tmp_path / "home").rglob("model.bin"))) == 1
+    (tmp_path / "home").rename(tmp_path / "elsewhere")
+    (tmp_path / "home").write_text("nor here")
+    with pytest.raises(ConfigError, match="cannot be converted"):
+        make_engine(path)
+
+
+def test_two_workers_that_convert_at_once_share_one_model(
+    multilingual: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "some.pt"
+    shutil.copy(multilingual.path, path)
+    build = ctranslate2_model.model_spec
+
+    def build_after_another_worker(*arguments: object) -> object:
+        monkeypatch.setattr(ctranslate2_model, "model_spec", build)
+        make_engine(path)
+        return build(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ctranslate2_model, "model_spec", build_after_another_worker)
+    make_engine(path)
+    cache = tmp_path / ctranslate2_model.CACHE_NAME
+    assert len(list(cache.rglob("model.bin"))) == 1
+    assert not [folder for folder in cache.iterdir() if folder.name.startswith(".some")]
 
 
 def test_a_half_precision_checkpoint_stays_one(tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ from asr.engines.ctranslate2_search import call_of
 from asr.engines.loading import load_engine
 from asr.engines.plan import plan
 from asr.errors import InvalidOption
-from asr.schema import Hypothesis, Window
+from asr.options import RequestOptions
+from asr.schema import Audio, Hypothesis, MediaSource, Window
+from asr.sessions import open_session
+from asr.transcriber import drive
 from tests.asr import checkpoints
 from tests.asr.engines import upstream
 from tests.asr.engines.conftest import Pair
@@ -190,6 +193,28 @@ def test_a_sampled_window_reports_the_likelihood_without_temperature(
     ends = [] if hypothesis.truncated else [tokenizer.eot]
     total = sum(float(row[token]) for row, token in zip(logprobs, [*tokens, *ends], strict=False))
     assert hypothesis.avg_logprob == pytest.approx(total / (len(tokens) + 1), abs=LOGPROB_TOLERANCE)
+
+
+@pytest.mark.parametrize("long_form", ["sequential", "parallel"])
+def test_a_session_comes_to_the_same_transcript(
+    multilingual: Pair, float32: CTranslate2Engine, long_form: str
+) -> None:
+    """Guards, prompts and the seek live in the session: with the same hypotheses it does the same."""
+    audio = Audio(checkpoints.random_audio(43, 21), MediaSource("wav", "pcm_s16le", 16_000, 1))
+    options = RequestOptions(
+        language="en", long_form=long_form, vad_filter=False, temperatures=(0.0,), max_tokens=30
+    )
+    transcripts = []
+    for engine in (float32, multilingual.engine):
+        session = open_session(audio, options, engine.spec)
+        drive(engine, [session])
+        assert session.error is None
+        transcripts.append(session.transcript())
+    ours, theirs = transcripts
+    assert [(one.start, one.end, one.tokens) for one in ours.segments] == [
+        (one.start, one.end, one.tokens) for one in theirs.segments
+    ]
+    assert ours.stats.windows == theirs.stats.windows > 1
 
 
 def test_deterministic_mode_gives_a_window_the_same_tokens_beside_any_neighbours(multilingual: Pair) -> None:

@@ -92,7 +92,7 @@ def text_header(headers: Mapping[str, Any], name: str) -> str:
 
 def _window_body(row: Mapping[str, Any]) -> bytes | bytearray:
     value = row.get("body", row.get("data"))
-    if isinstance(value, (bytes, bytearray)):
+    if isinstance(value, (bytes, bytearray)) and value:
         return value
     raise InvalidAudio("a window is a raw application/octet-stream body in the window wire format")
 

@@ -50,8 +50,8 @@ class Api:
     def send(self, path: str = "", *, method: str = "POST", **arguments: Any) -> requests.Response:
         return requests.request(method, self.url(path), timeout=TIMEOUT_S, **arguments)
 
-    def form(self, audio: bytes, path: str = "", stream: bool = False, **fields: Any) -> requests.Response:
-        return self.send(path, files={"file": ("speech.wav", audio)}, data={**PLAIN, **fields}, stream=stream)
+    def form(self, audio: bytes, path: str = "", **fields: Any) -> requests.Response:
+        return self.send(path, files={"file": ("speech.wav", audio)}, data={**PLAIN, **fields})
 
     def form_until_answered(self, audio: bytes, **fields: Any) -> Attempts:
         """Retries what a client should: 503, 507, a worker that died, a broken connection."""

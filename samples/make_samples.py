@@ -30,7 +30,7 @@ HARVARD = range(78, 84)  # rows of vocabulary/sentences_en.txt
 EMMA = range(84, 89)
 SLT = Voice("flite", "slt", 0.92, 50, 1.0)
 ENGLISH = Voice("espeak-ng", "en-us+m3", 170, 50, 1.0)
-BRITISH = Voice("espeak-ng", "en-gb+f2", 170, 50, 1.0)
+BRITISH = Voice("espeak-ng", "en-gb-x-rp+f2", 170, 50, 1.0)
 HINDI = Voice("espeak-ng", "hi", 165, 50, 1.0)
 NUMBERS = (
     "zero one two three four five six seven eight nine",

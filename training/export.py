@@ -22,9 +22,9 @@ PREFIX = "whisper."
 
 
 def full_state(checkpoint: Path) -> dict[str, Tensor]:
-    """State of upstream's `Whisper` from the averaged weights, all 51,865 rows; float16."""
-    average = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
-    state = {name.removeprefix(PREFIX): w for name, w in average.items() if name.startswith(PREFIX)}
+    """State of upstream's `Whisper`, all 51,865 rows; float16."""
+    network = torch.load(checkpoint, map_location="cpu", weights_only=True)["network"]
+    state = {name.removeprefix(PREFIX): w for name, w in network.items() if name.startswith(PREFIX)}
     trained = state[EMBEDDING]
     rows = trained[-1:].repeat(NUM_TOKENS, 1)
     rows[torch.tensor(used_tokens())] = trained[:-1]

@@ -22,7 +22,6 @@ from training.schedule import Schedule
 
 PEAK_RATE = 1e-3
 MATRIX_FACTOR = 2.0  # Muon's rate over AdamW's
-EMA_DECAY = 0.999
 CHECKPOINT_S = 180.0
 LOG_STEPS = 50
 
@@ -49,13 +48,12 @@ def ends_at(until: str | None, minutes: float | None) -> float:
 
 
 class Trainer:
-    """Network, optimiser, averaged weights, and how long they were trained."""
+    """Network, its two optimisers, and how long it was trained."""
 
     def __init__(self, settings: Settings, rank: int) -> None:
         self.settings = settings
         torch.manual_seed(settings.seed)
         self.network = Network()
-        self.average = {name: p.detach().clone() for name, p in self.network.named_parameters()}
         self.matrices = [
             p for name, p in self.network.named_parameters() if ".blocks." in name and p.ndim == 2
         ]
@@ -75,14 +73,13 @@ class Trainer:
         state = torch.load(self.path, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.adam.load_state_dict(state["adam"])
-        self.average = state["average"]
         self.step, self.audio_s, self.spent_s = state["step"], state["audio_s"], state["spent_s"]
 
     def save(self, spent_s: float) -> None:
         """Replaces the checkpoint in one step."""
         state = {
             "network": self.network.state_dict(), "adam": self.adam.state_dict(),
-            "average": self.average, "step": self.step, "audio_s": self.audio_s, "spent_s": spent_s,
+            "step": self.step, "audio_s": self.audio_s, "spent_s": spent_s,
         }  # fmt: skip
         partial = self.path.with_suffix(".partial")
         torch.save(state, partial)
@@ -103,11 +100,6 @@ class Trainer:
         self.network.zero_grad(set_to_none=True)
         self.step += 1
         self.audio_s += batch.audio_s * self.settings.processes
-        decay = min(EMA_DECAY, self.step / (self.step + 10))
-        with torch.no_grad():
-            current = dict(self.network.named_parameters())
-            averaged = [self.average[name] for name in current]
-            torch._foreach_lerp_(averaged, list(current.values()), 1 - decay)
         return losses
 
     @torch.no_grad()

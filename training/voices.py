@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from training import espeak, flite
 from training.speech import Speech, at_16_khz
 
-ACCENTS = {"en": ("en-us", "en-us", "en-gb", "en-gb-x-rp"), "hi": ("hi",)}
+ACCENTS = {"en": ("en-us", "en-us", "en-gb-x-rp"), "hi": ("hi",)}
 TRAIN_VARIANTS = (
     "", "m1", "m2", "m3", "m5", "m7", "f1", "f2", "f4", "f5",
     "Andy", "Gene", "Lee", "Mike", "adam", "benjamin", "david", "steph", "rob", "max",

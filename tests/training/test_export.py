@@ -27,7 +27,7 @@ def test_the_full_softmax_equals_the_compact_one(tmp_path) -> None:
     torch.manual_seed(0)
     network = Network()
     path = tmp_path / "checkpoint.pt"
-    torch.save({"average": dict(network.named_parameters())}, path)
+    torch.save({"network": network.state_dict()}, path)
     rows = full_state(path)[EMBEDDING].float()
     assert rows.shape[0] == NUM_TOKENS
     state = torch.randn(3, rows.shape[1])

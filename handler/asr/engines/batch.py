@@ -31,6 +31,7 @@ CUDA_CHECK_EVERY = 8  # steps between two looks at the finished flags: each look
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
     max_batch_size: int
+    encoder_batch: int  # windows that go through features and encoder together
     deterministic: bool
     loop_guard: bool
 
@@ -45,7 +46,7 @@ class Model:
         self._settings = settings
         self._log_mel = LogMel(self.dims.n_mels, placement.device)
         self._encoder = Encoder(encoder_weights(checkpoint, placement), placement)
-        self._decoder = Decoder(decoder_weights(checkpoint, placement), placement)
+        self._decoder = Decoder(decoder_weights(checkpoint, placement), placement, self.dims.n_audio_ctx)
         self._aligner = Aligner(
             self._decoder, self.tokenizer, checkpoint.alignment_heads, self.dims.n_text_ctx
         )
@@ -76,15 +77,15 @@ class Model:
         ]
 
     def _cross_cache(self, windows: Sequence[Window], clock: _Clock) -> CrossCache:
-        """Keys and values of the audio; in deterministic mode one window at a time."""
-        parts = [[window] for window in windows] if self._settings.deterministic else [windows]
-        caches = []
-        for part in parts:
-            log_mel = self._log_mel(part)
+        """Keys and values of the audio, a few windows at a time."""
+        cross = self._decoder.cross_cache(len(windows))
+        size = self._settings.encoder_batch
+        for first in range(0, len(windows), size):
+            log_mel = self._log_mel(windows[first : first + size])
             clock.lap("features")
-            caches.append(self._decoder.cross_cache(self._encoder(log_mel)))
+            self._decoder.fill_cross_cache(cross, self._encoder(log_mel), first)
             clock.lap("encode")
-        return caches[0] if len(caches) == 1 else CrossCache.joined(caches)
+        return cross
 
     def _detect(self, windows: Sequence[Window], cross: CrossCache) -> list[Detection | None]:
         """The language of the windows that ask for it, None for the others."""

@@ -37,26 +37,35 @@ class CrossScores:
 class Decoder:
     """Whisper's text decoder without state of its own; caches are arguments."""
 
-    def __init__(self, weights: DecoderWeights, placement: Placement) -> None:
+    def __init__(self, weights: DecoderWeights, placement: Placement, audio_positions: int) -> None:
         self._weights = weights
         self._placement = placement
+        self._audio_positions = audio_positions
 
-    def cross_cache(self, features: Tensor) -> CrossCache:
-        """Keys and values of all layers from audio features [windows, positions, state]."""
-        weights, is_cuda = self._weights, self._placement.is_cuda
-        windows, positions, state = features.shape
-        heads = weights.num_heads
-        size = state // heads
+    def cross_cache(self, windows: int) -> CrossCache:
+        """Room for the keys and values of so many windows, to be filled."""
+        weights, place = self._weights, self._placement
+        positions, heads = self._audio_positions, weights.num_heads
+        size = weights.positions.shape[1] // heads
         shape = (len(weights.layers), windows, heads, positions, size)
-        keys = torch.empty(shape, dtype=features.dtype, device=features.device)
-        values = torch.empty(
-            shape if is_cuda else (*shape[:3], size, positions), dtype=features.dtype, device=features.device
-        )
-        for layer, (key, value) in enumerate(zip(weights.cross_keys, weights.cross_values, strict=True)):
-            keys[layer] = key(features).view(windows, positions, heads, size).transpose(1, 2)
-            new = value(features).view(windows, positions, heads, size)
-            values[layer] = new.transpose(1, 2) if is_cuda else new.permute(0, 2, 3, 1)
+        keys = torch.empty(shape, dtype=place.dtype, device=place.device)
+        values = keys.new_empty(shape if place.is_cuda else (*shape[:3], size, positions))
         return CrossCache(keys, values)
+
+    def fill_cross_cache(self, cross: CrossCache, features: Tensor, first: int) -> None:
+        """Keep keys and values of audio features [windows, positions, state] as windows `first` and on."""
+        weights = self._weights
+        windows, positions, _ = features.shape
+        here = slice(first, first + windows)
+        for layer, (key, value) in enumerate(zip(weights.cross_keys, weights.cross_values, strict=True)):
+            keys, values = (
+                projection(features).view(windows, positions, weights.num_heads, -1)
+                for projection in (key, value)
+            )
+            cross.keys[layer, here] = keys.transpose(1, 2)
+            cross.values[layer, here] = (
+                values.transpose(1, 2) if self._placement.is_cuda else values.permute(0, 2, 3, 1)
+            )
 
     def self_cache(self, windows: int, group: int, columns: int) -> SelfCache:
         """An empty cache for `group` rows per window."""

@@ -26,13 +26,6 @@ class CrossCache:
         self.keys = keys
         self.values = values
 
-    @classmethod
-    def joined(cls, caches: Sequence[CrossCache]) -> CrossCache:
-        """The windows of all caches, in order."""
-        return cls(
-            torch.cat([cache.keys for cache in caches], 1), torch.cat([cache.values for cache in caches], 1)
-        )
-
     def copied(self) -> CrossCache:
         return CrossCache(self.keys.clone(), self.values.clone())
 

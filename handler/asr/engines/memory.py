@@ -31,10 +31,14 @@ class MemoryPlan:
 
     @property
     def per_batch(self) -> int:
+        return self.with_windows(self.batch_size)
+
+    def with_windows(self, windows: int) -> int:
+        """Bytes beside the weights for a batch of `windows`, at most `batch_size`."""
+        caches = self.cross_cache, self.self_cache + self.logits
+        cross, own = (size * windows // self.batch_size for size in caches)
         # features and encoder activations are gone before decoding begins
-        return max(
-            self.features, self.encoder + self.cross_cache, self.cross_cache + self.self_cache + self.logits
-        )
+        return cross + max(self.features, self.encoder, own)
 
     @property
     def total(self) -> int:
@@ -46,24 +50,27 @@ class MemoryPlan:
         return f"{self.total / MIB:.0f} MiB for batches of {self.batch_size} ({listed} MiB)"
 
 
-def memory_plan(dims: ModelDims, placement: Placement, batch_size: int) -> MemoryPlan:
-    """Bytes needed by a model of these sizes."""
+def memory_plan(
+    dims: ModelDims, placement: Placement, batch_size: int, encoder_batch: int | None = None
+) -> MemoryPlan:
+    """Bytes needed by a model of these sizes; `encoder_batch` windows are encoded together, or all."""
+    together = min(batch_size, encoder_batch or batch_size)
     itemsize = torch.empty(0, dtype=placement.dtype).itemsize
     residual = torch.empty(0, dtype=placement.residual_dtype).itemsize
     parameters = sum(prod(shape) for shape in expected_shapes(dims).values())
     embedding = dims.n_vocab * dims.n_text_state
     # kept twice: for the lookup, and for the logits in another format or (CPU) another layout
     copies = residual if residual != itemsize or not placement.is_cuda else 0
-    positions = batch_size * dims.n_audio_ctx * dims.n_audio_state
+    positions = together * dims.n_audio_ctx * dims.n_audio_state
     # residual, its norm, four times the state in the MLP twice (before and after GELU)
     encoder = positions * (2 * residual + 8 * itemsize)
-    convolved = 2 * batch_size * WINDOW_FRAMES * dims.n_audio_state * itemsize
-    spectrum = batch_size * WINDOW_FRAMES * 201 * (8 + 2 * FLOAT32_BYTES)
+    convolved = 2 * together * WINDOW_FRAMES * dims.n_audio_state * itemsize
+    spectrum = together * WINDOW_FRAMES * 201 * (8 + 2 * FLOAT32_BYTES)
     cache = 2 * dims.n_text_layer * batch_size * dims.n_text_state * itemsize
     return MemoryPlan(
         batch_size=batch_size,
         weights=parameters * itemsize + embedding * copies,
-        features=spectrum + 2 * batch_size * WINDOW_FRAMES * dims.n_mels * FLOAT32_BYTES,
+        features=spectrum + 2 * together * WINDOW_FRAMES * dims.n_mels * FLOAT32_BYTES,
         encoder=max(encoder, convolved),
         cross_cache=cache * dims.n_audio_ctx,
         self_cache=cache * dims.n_text_ctx,
@@ -75,9 +82,9 @@ def check_fits(plan: MemoryPlan, available: int) -> None:
     """Raises ConfigError with the numbers when the plan is larger than `available` bytes."""
     if plan.total <= available:
         return
-    per_window = plan.per_batch / plan.batch_size
-    fitting = int((available - plan.weights) // per_window)
-    advice = f"set it to {fitting} or less" if fitting >= 1 else "this machine is too small for the model"
+    room = available - plan.weights
+    fitting = max((size for size in range(1, plan.batch_size) if plan.with_windows(size) <= room), default=0)
+    advice = f"set it to {fitting} or less" if fitting else "this machine is too small for the model"
     raise ConfigError(
         f"engine.max_batch_size is {plan.batch_size}: that needs {plan}, "
         f"but {available / MIB:.0f} MiB are available; {advice}"

@@ -13,7 +13,7 @@ from asr.constants import WINDOW_FRAMES, WINDOW_SAMPLES
 from asr.engine import ModelSpec
 from asr.engines.batch import BatchSettings, Model
 from asr.engines.checkpoint import load_checkpoint
-from asr.engines.device import cpu_threads, placement
+from asr.engines.device import cpu_threads, encoder_batch, placement
 from asr.engines.memory import available_bytes, check_fits, memory_plan
 from asr.engines.plan import check_options
 from asr.errors import AsrError, EngineFailure, Overloaded
@@ -38,15 +38,17 @@ class TorchEngine:
     def load(self) -> None:
         """Read the weights; raises ConfigError when they are unusable or the batch cannot fit."""
         config = self._config
+        threads = cpu_threads(config)
         if not self._placement.is_cuda:
-            torch.set_num_threads(cpu_threads(config))
+            torch.set_num_threads(threads)
+        together = encoder_batch(config, self._placement, threads)
         checkpoint = load_checkpoint(config.model)
-        needed = memory_plan(checkpoint.dims, self._placement, config.max_batch_size)
+        needed = memory_plan(checkpoint.dims, self._placement, config.max_batch_size, together)
         check_fits(needed, available_bytes(self._placement.device))
         self._model = Model(
             checkpoint,
             self._placement,
-            BatchSettings(config.max_batch_size, config.deterministic, config.loop_guard),
+            BatchSettings(config.max_batch_size, together, config.deterministic, config.loop_guard),
         )
         dims = checkpoint.dims
         self._spec = ModelSpec(
@@ -56,8 +58,8 @@ class TorchEngine:
             n_mels=dims.n_mels,
             n_text_ctx=dims.n_text_ctx,
         )
-        threads = "" if self._placement.is_cuda else f", {torch.get_num_threads()} threads"
-        logger.info("model %s on %s%s: %s", checkpoint.name, self._placement, threads, needed)
+        cores = "" if self._placement.is_cuda else f", {threads} threads"
+        logger.info("model %s on %s%s: %s", checkpoint.name, self._placement, cores, needed)
 
     def warm_up(self) -> None:
         """Decode silence once, words included, so that the first request pays for no compilation."""

@@ -73,7 +73,9 @@ def test_more_windows_than_a_batch(multilingual):
         assert_equal(ours, upstream.decode(multilingual.upstream, piece))
 
 
-@pytest.mark.parametrize("options", [{}, {"prompt": (50, 60)}, {"task": "translate"}, {"beam_size": 5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"prompt": (50, 60)}, {"task": "translate"}, {"beam_size": 5, "max_tokens": 30}]
+)
 def test_english_only(english_only, options):
     for seed in (1, 2):
         piece = window(random_audio(12, seed), language="en", **options)

@@ -10,7 +10,7 @@ import torch
 from asr.config import ConfigError, EngineConfig
 from asr.engines import device, memory
 from asr.engines.checkpoint import load_checkpoint
-from asr.engines.device import Placement, cpu_threads, placement
+from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
 from asr.engines.loading import load_engine
 from asr.engines.memory import check_fits, memory_plan
 from asr.schema import Hypothesis
@@ -96,17 +96,27 @@ def test_memory_of_the_weights(multilingual):
 
 def test_a_batch_that_cannot_fit_is_refused(multilingual, monkeypatch):
     dims = load_checkpoint(str(multilingual.path)).dims
-    plan = memory_plan(dims, Placement(torch.device("cpu"), torch.float32), 16)
+    plan = memory_plan(dims, Placement(torch.device("cpu"), torch.float32), 16, encoder_batch=1)
     check_fits(plan, plan.total)
-    half = plan.weights + plan.per_batch // 2
-    with pytest.raises(ConfigError, match=r"max_batch_size is 16: that needs .* set it to (7|8) or less"):
-        check_fits(plan, half)
+    less = plan.weights + plan.with_windows(11)
+    with pytest.raises(ConfigError, match=r"max_batch_size is 16: that needs .* set it to 11 or less"):
+        check_fits(plan, less)
     with pytest.raises(ConfigError, match="too small for the model"):
         check_fits(plan, plan.weights)
-    monkeypatch.setattr("asr.engines.torch_engine.available_bytes", lambda _: half)
+    monkeypatch.setattr("asr.engines.torch_engine.available_bytes", lambda _: less)
     with pytest.raises(ConfigError, match="max_batch_size is 16"):
         multilingual.engine_with()
-    multilingual.engine_with(max_batch_size=7)
+    multilingual.engine_with(max_batch_size=11)
+
+
+def test_windows_encoded_together():
+    cpu = Placement(torch.device("cpu"), torch.float32)
+    gpu = Placement(torch.device("cuda", 0), torch.float16)
+    assert encoder_batch(config(), cpu, threads=2) == 1
+    assert encoder_batch(config(), cpu, threads=32) == 8
+    assert encoder_batch(config(max_batch_size=4), cpu, threads=32) == 4
+    assert encoder_batch(config(), gpu, threads=2) == 16
+    assert encoder_batch(config(deterministic=True), gpu, threads=2) == 1
 
 
 def test_memory_of_the_container(tmp_path):

@@ -140,7 +140,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         pytest.skip("samples/ is not there")
     if request.param == "random":
         # a random model's text is unlikely at every temperature: take what temperature 0 gives
-        path = random_checkpoint(tmp_path_factory.mktemp("weights") / "random.pt", seed=7)
+        path = random_checkpoint(tmp_path_factory.mktemp("weights"), seed=7)
         return Pair(path, temperatures=(0.0,), guards=GuardOptions(None, None, None, "bytes"))
     if not DEMO.exists():
         pytest.skip("whisper-models/demo.pt is not there")

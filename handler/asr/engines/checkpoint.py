@@ -60,8 +60,16 @@ def load_checkpoint(path: str) -> Checkpoint:
     if not file.is_file():
         raise ConfigError(f"engine.model is {path!r}: there is no such file")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=_is_zip(file))
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=_can_be_mapped(file))
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"engine.model {path!r} is not a readable checkpoint: {reason}") from error
     if not isinstance(content, dict) or not {"dims", "model_state_dict"} <= content.keys():
@@ -75,9 +83,15 @@ def load_checkpoint(path: str) -> Checkpoint:
     return Checkpoint(file.stem, dims, state, heads)
 
 
-def _is_zip(file: Path) -> bool:
-    """Whether the file is in torch's zip format, which can be mapped instead of read."""
-    return zipfile.is_zipfile(file)
+def _can_be_mapped(file: Path) -> bool:
+    """Whether the file is in torch's zip format with nothing compressed: it is then mapped, not read.
+
+    The bundled demo checkpoint is compressed: most of its vocabulary rows are equal.
+    """
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
 
 
 def _dims(raw: Any, path: str) -> ModelDims:

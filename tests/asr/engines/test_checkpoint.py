@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -89,3 +90,14 @@ def test_wrong_contents(tmp_path, content):
     refused(tmp_path, content | {"model_state_dict": fewer}, "lacks 1 weights, among them decoder.ln.bias")
     refused(tmp_path, content | {"alignment_heads": [(7, 0)]}, "outside")
     refused(tmp_path, content | {"alignment_heads": "no"}, "must be .layer, head. pairs")
+
+
+def test_a_compressed_checkpoint_loads_as_the_stored_one(tmp_path):
+    stored = checkpoints.random_checkpoint(tmp_path)
+    compressed = tmp_path / "compressed.pt"
+    with zipfile.ZipFile(stored) as source, zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry in source.infolist():
+            target.writestr(entry.filename, source.read(entry))
+    expected, loaded = load_checkpoint(str(stored)).state, load_checkpoint(str(compressed)).state
+    assert expected.keys() == loaded.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)

@@ -30,9 +30,7 @@ class AsrError(Exception):
 
     def body(self) -> dict[str, dict[str, str | None]]:
         """OpenAI's error body."""
-        return {
-            "error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        }
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
 
 class InvalidOption(AsrError):

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 WARMUP_STEPS = 200
-DECAY_FROM = 0.70  # share of the whole time
+DECAY_FROM = 0.78  # share of the whole time
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Stage:
 
 STAGES = (
     Stage(0.10, (3.0, 4.0, 5.0), 0.0, 80, 0.1, 0.0, 0.02, 0.1, 0.0, 0.6),
-    Stage(0.37, (3.0, 4.0, 5.0), 0.0, 80, 0.3, 0.05, 0.03, 0.0, 0.0, 0.6),
-    Stage(0.66, (4.0, 6.0, 10.0, 15.0), 0.20, 100, 0.4, 0.2, 0.06, 0.0, 0.05, 0.1),
+    Stage(0.71, (3.0, 4.0, 5.0), 0.0, 80, 0.3, 0.05, 0.03, 0.0, 0.0, 0.6),
+    Stage(0.85, (4.0, 6.0, 10.0, 15.0), 0.20, 100, 0.4, 0.2, 0.06, 0.0, 0.05, 0.1),
     Stage(1.00, (4.0, 8.0, 15.0), 0.6, 140, 0.5, 0.35, 0.08, 0.0, 0.25, 0.2),
 )
 

@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def run_plan(plan: Plan, arguments: argparse.Namespace) -> int:
             return client.transcribe(clip.path, **options)
 
         _warm_up(send, plan, arguments.warm_up)
-        started_at = datetime.now(timezone.utc)
+        started_at = datetime.now(UTC)
         run = _run_with_bar(LoadRunner(send, plan.threads), plan)
         report = make_report(run)
         about = _about(plan, client, options, started_at)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 TIMEOUT = "timeout"
@@ -73,5 +73,5 @@ def parse_retry_after(header: str | None, now: datetime) -> float | None:
     except ValueError:
         return None
     if moment.tzinfo is None:  # "-0000" parses as naive; HTTP dates are UTC
-        moment = moment.replace(tzinfo=timezone.utc)
+        moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - now).total_seconds())

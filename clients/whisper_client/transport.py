@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from io import BytesIO
 from urllib.parse import urlsplit
 
@@ -123,7 +123,7 @@ class Transport:
         answer = Answer(response, body, causes, self._now() - started)
         cause = None if body is None else retry_cause(response.status_code, body)
         header = response.headers.get("Retry-After")
-        return _Outcome(cause, answer, retry_after_s=parse_retry_after(header, datetime.now(timezone.utc)))
+        return _Outcome(cause, answer, retry_after_s=parse_retry_after(header, datetime.now(UTC)))
 
     def _send(self, form: Form, stream: bool) -> tuple[requests.Response, bytes | None]:
         response = self._session().post(

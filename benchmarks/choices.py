@@ -185,7 +185,7 @@ def section(data: dict[str, Any]) -> str:
         }
         lines.append(["without / with", f"{ratio['decode']:.2f}", f"{ratio['total']:.2f}"])
         parts.append(
-            f"**Compaction**, {data['size']} sizes, float32, 16 windows of "
+            f"**Compaction**, {data['size']} sizes, float32, windows of "
             f"{', '.join(map(str, MIXED_TOKENS))} tokens; seconds for the batch."
         )
         parts.append(report.table(["", "decode s", "total s"], lines))

@@ -14,7 +14,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -131,6 +131,30 @@ def stages(
     }
 
 
+def counted(sizes: Sequence[str], batches: Sequence[int]) -> str:
+    """The Markdown of what each stage must do, by arithmetic alone: true of any machine."""
+    lines = []
+    for size in sizes:
+        dims = models.dimensions(size)
+        for batch in batches:
+            works = (
+                features_work(dims, batch),
+                encoder_work(dims, batch, itemsize=4),
+                step_work(dims, batch, 4, PROMPT_TOKENS + 32),
+            )
+            cells = [f"{work.flops / 1e9:.2f} / {work.num_bytes / 1e6:.0f}" for work in works]
+            lines.append([f"{size}, batch {batch}", *cells])
+    headers = ["GFLOP / MB in float32", "features", "encoder and cross keys, values", "one decode step"]
+    return "\n\n".join(
+        [
+            "### What must be done",
+            "Counted, not measured: for a whole batch of 30 s windows; a decode step at 36 tokens of text. "
+            "In bfloat16 the encoder and the step move half of the bytes.",
+            report.table(headers, lines),
+        ]
+    )
+
+
 def section(data: dict[str, object]) -> str:
     """The Markdown: the machine's limits, then each stage against its floor."""
     limits: dict[str, float] = data["limits"]  # type: ignore[assignment]
@@ -176,7 +200,14 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--checkpoints", type=Path, default=Path(tempfile.gettempdir()) / "whisper-benchmark")
     parser.add_argument("--no-publish", action="store_true", help="print only")
+    parser.add_argument("--count-only", action="store_true", help="count the work, measure nothing")
     given = parser.parse_args()
+    text = counted([*dict.fromkeys([*given.size, "small"])], given.batch)
+    print(text)
+    if not given.no_publish:
+        report.publish("floors", text)
+    if given.count_only:
+        return 0
     found = conditions()
     limits = machine_limits(given.threads)
     rows = []

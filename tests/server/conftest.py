@@ -6,7 +6,6 @@ small: answers come in a fraction of a second, and the same on every machine.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,9 +36,6 @@ OVERRIDES = {
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     checkpoint = random_checkpoint(tmp_path_factory.mktemp("model") / "random.pt")
-    # At the first word alignment numba starts a thread per core and torch then uses as many, whatever
-    # `threads` says; on a busy machine they wait for each other at every operation.
-    os.environ.setdefault("NUMBA_NUM_THREADS", "1")
     running = start_server(checkpoint, tmp_path_factory.mktemp("server"), model_config=OVERRIDES)
     yield running
     running.stop()

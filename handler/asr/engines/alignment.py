@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from whisper.timing import dtw, median_filter
 
@@ -77,7 +78,7 @@ class Aligner:
         """hidden: [tokens, state], padded; scores: float32 [heads, tokens, positions] of this task alone."""
         lead = len(task.sot_sequence)
         matrix = _matrix(scores, task.num_frames)[lead:-1]  # from no_timestamps to the last text token
-        text_indices, positions = dtw(-matrix)
+        text_indices, positions = _path(-matrix)
         is_jump = np.pad(np.diff(text_indices), (1, 0), constant_values=1).astype(bool)
         return TokenAlignment(
             tokens=task.text_tokens,
@@ -92,6 +93,20 @@ class Aligner:
         probs = self._decoder.logits(hidden)[:, : self._tokenizer.eot].softmax(-1)
         index = torch.tensor(text_tokens, device=hidden.device)
         return tuple(probs.gather(1, index[:, None])[:, 0].tolist())
+
+
+def _path(cost: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The cheapest way through [tokens, positions] as two rows of indices; torch keeps its thread count.
+
+    The first call of upstream's dtw in a process starts numba's pool with one thread per core, and the OpenMP
+    that it shares with torch takes that number over: several workers on one machine then decode ten times
+    slower.
+    """
+    threads = torch.get_num_threads()
+    text_indices, positions = dtw(cost)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    return text_indices, positions
 
 
 def _matrix(scores: Tensor, num_frames: int) -> Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -14,6 +17,7 @@ from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
 from asr.engines.loading import load_engine
 from asr.engines.memory import check_fits, memory_plan
 from asr.schema import Hypothesis
+from tests.asr import checkpoints
 from tests.asr.checkpoints import random_audio
 from tests.asr.engines.upstream import window
 
@@ -166,3 +170,27 @@ def test_cuda_equals_the_cpu(multilingual, options):
     for ours, theirs in zip(engine.decode(pieces), multilingual.engine.decode(pieces), strict=True):
         assert ours.tokens == theirs.tokens
         assert ours.avg_logprob == pytest.approx(theirs.avg_logprob, abs=1e-3)
+
+
+@pytest.mark.parametrize("warm_up", [True, False])
+def test_aligning_words_leaves_the_thread_count_alone(tmp_path, warm_up):
+    """Numba starts a pool at the first alignment of a process, hence one of its own."""
+    path = checkpoints.random_checkpoint(tmp_path)
+    program = f"""
+import numpy as np, torch
+from asr.config import EngineConfig
+from asr.engines import load_engine
+from asr.schema import DecodingOptions, Window
+engine = load_engine(EngineConfig({str(path)!r}, threads=1, warm_up={warm_up}))
+options = DecodingOptions(language="en", word_timestamps=True, max_tokens=8)
+noise = np.random.default_rng(0).integers(-9000, 9000, 32_000).astype(np.int16)
+outcome, = engine.decode([Window(noise, 200, options)])
+assert outcome.alignment.tokens, outcome
+print(torch.get_num_threads())
+"""
+    places = os.pathsep.join(place for place in sys.path if place)
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": places}, capture_output=True, text=True, timeout=250,
+    )  # fmt: skip
+    assert result.stdout.split() == ["1"], result.stderr

@@ -117,15 +117,14 @@ def time_errors(model: Whisper, wanted: Sequence[Clip]) -> tuple[list[float], li
     boundaries: list[float] = []
     starts: list[float] = []
     for clip in tqdm(wanted, desc="times"):
-        result = whisper.transcribe(model, clip.samples, language=clip.language, fp16=False)
+        options = {"language": clip.language, "temperature": 0.0, "fp16": False}
+        result = whisper.transcribe(model, clip.samples, **options)
         segments = {normalised(segment["text"]): segment for segment in result["segments"]}
         for utterance in clip.utterances:
             segment = segments.get(normalised(" ".join(word for word, _, _ in utterance)))
             if segment is not None:
                 boundaries += [segment["start"] - utterance[0][1], segment["end"] - utterance[-1][2]]
-        timed = whisper.transcribe(
-            model, clip.samples, language=clip.language, word_timestamps=True, fp16=False
-        )
+        timed = whisper.transcribe(model, clip.samples, word_timestamps=True, **options)
         words = [word for segment in timed["segments"] for word in segment["words"]]
         starts += matched_starts(clip, words)
     return boundaries, starts

@@ -43,7 +43,7 @@ GARDEN = (
     "the happy farmer carried the basket across the garden",
     "the teacher opened the window quietly",
     "seven children visited the museum",
-    "please bring the bread and butter",
+    "a cup of sugar makes sweet fudge",
 )
 HINDI_LINES = ("यह किताब बहुत सुंदर है", "वह लड़का पानी पीता है", "आज बाज़ार में मीठा आम है", "एक दो तीन चार पाँच")
 
@@ -80,8 +80,8 @@ SAMPLES = (
     Sample("hindi.opus", HINDI_LINES, "hi", HINDI, "libopus", 48_000, 1, 32_000, has_word_times=True),
     Sample("garden.m4a", GARDEN, "en", SLT, "aac", 22_050, 2, 64_000),
     Sample(
-        "long.mp3", fixed(LONG), "en", ENGLISH, "libmp3lame", 16_000, 1, 32_000,
-        (0.7, 1.2, 0.9, 2.5, 0.8, 0.6, 6.0, 1.0),
+        "long.mp3", fixed(LONG[:57]), "en", ENGLISH, "libmp3lame", 16_000, 1, 32_000,
+        (2.0, 3.5, 2.5, 6.0, 3.0, 1.5),
     ),
 )  # fmt: skip
 

@@ -268,7 +268,11 @@ def test_ctrl_c_ends_a_run_that_hangs_and_reports(server: FakeServer, clip: Path
     server.play(good, good, slow, slow, slow)
     command = [sys.executable, str(CLIENTS / "bulk_request.py"), str(clip), "--url", server.url]
     command += ["--concurrency", "2", "--count", "9", "--warm-up", "0"]
-    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    program = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # a shell's background jobs ignore Ctrl-C, and so would what these tests start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     give_up = time.monotonic() + 60
     while len(server.received) < 4 and time.monotonic() < give_up:  # both threads hang in the slow answers
         time.sleep(0.02)

@@ -11,6 +11,8 @@ import requests
 from tests.servers import Server
 
 TIMEOUT_S = 120
+# Scaling down, TorchServe was seen to drop a request without a word: a client must not wait for ever.
+SILENCE_S = 40
 RETRY_FOR_S = 150
 RETRY_PAUSE_S = 0.3
 # Detection, fallbacks and guards off: one decoding per window, so that answers are quick and comparable.
@@ -48,20 +50,25 @@ class Api:
         return f"{self.server.predictions}/1.0/{path}" if path else self.server.predictions
 
     def send(self, path: str = "", *, method: str = "POST", **arguments: Any) -> requests.Response:
-        return requests.request(method, self.url(path), timeout=TIMEOUT_S, **arguments)
+        return requests.request(method, self.url(path), **{"timeout": TIMEOUT_S, **arguments})
 
     def form(self, audio: bytes, path: str = "", **fields: Any) -> requests.Response:
         return self.send(path, files={"file": ("speech.wav", audio)}, data={**PLAIN, **fields})
 
     def form_until_answered(self, audio: bytes, **fields: Any) -> Attempts:
-        """Retries what a client should: 503, 507, a worker that died, a broken connection."""
+        """Retries what a client should: 503, 507, a worker that died, a broken connection, silence."""
         give_up = time.monotonic() + RETRY_FOR_S
         causes: list[str] = []
         while True:
             try:
-                response = self.form(audio, **fields)
+                upload = {"file": ("speech.wav", audio)}
+                response = self.send(files=upload, data={**PLAIN, **fields}, timeout=SILENCE_S)
                 cause = _retry_cause(response)
-            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            except (
+                requests.ConnectionError,
+                requests.Timeout,
+                requests.exceptions.ChunkedEncodingError,
+            ) as error:
                 cause = type(error).__name__
             if cause is None:
                 return Attempts(response, tuple(causes))

@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass
 
 WARMUP_STEPS = 200
-DECAY_FROM = 0.78  # share of the whole time
+DECAY_FROM = 0.6  # share of the cycle's time
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """Shares are probabilities; lengths and batch sizes are seconds of audio."""
 
-    until: float  # share of the whole time
+    until: float  # share of the cycle's time
     short_lengths_s: tuple[float, ...]
     full: float  # batches of 30 s windows
     batch_s: float
@@ -33,22 +33,31 @@ STAGES = (
 )
 
 
+LATER_STAGES = (
+    Stage(0.12, (3.0, 4.0, 6.0), 0.25, 100, 0.4, 0.1, 0.05, 0.0, 0.05, 0.3),
+    Stage(0.75, (4.0, 8.0, 15.0), 0.6, 140, 0.5, 0.25, 0.07, 0.0, 0.10, 0.45),
+    Stage(1.00, (4.0, 8.0, 15.0), 0.6, 140, 0.5, 0.35, 0.08, 0.0, 0.25, 0.55),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`spent_s` of training happened before `started_at`; it ends at `ends_at` (Unix times)."""
+    """Of cycle `cycle`, `spent_s` happened before `started_at`; it ends at `ends_at` (Unix times)."""
 
+    cycle: int
     spent_s: float
     started_at: float
     ends_at: float
 
     def progress(self) -> float:
-        """Share of the whole training time that is over, 0 to 1."""
+        """Share of the cycle that is over, 0 to 1."""
         whole = self.spent_s + self.ends_at - self.started_at
         return min(1.0, (self.spent_s + time.time() - self.started_at) / whole)
 
     def stage(self) -> Stage:
         progress = self.progress()
-        return next(stage for stage in STAGES if progress <= stage.until)
+        stages = LATER_STAGES if self.cycle else STAGES
+        return next(stage for stage in stages if progress <= stage.until)
 
     def learning_rate(self, step: int, peak: float) -> float:
         """Warm-up by steps, then constant, then a square-root decay to 1 % at the end."""

@@ -107,20 +107,29 @@ def template_words(rng: random.Random, language: str) -> list[str]:
 
 
 def random_words(rng: random.Random, language: str) -> list[str]:
-    """Content words in any order, 1 to 8 of them, one alone more often."""
-    count = 1 if rng.random() < 0.1 else rng.randint(2, 8)
-    return [rng.choice(content_words(language)) for _ in range(count)]
+    """Words in any order, 1 to 8 of them, one alone more often; one in six may be a function word."""
+    if rng.random() < 0.1:
+        return [rng.choice(content_words(language))]
+    sources = [content_words(language)] * 5 + [vocabulary(language)]
+    return [rng.choice(rng.choice(sources)) for _ in range(rng.randint(2, 8))]
+
+
+def spliced_words(rng: random.Random, language: str) -> list[str]:
+    """The start of one sentence and the end of another, one word in four replaced: nothing to learn by heart."""
+    first, second = rng.choice(sentences(language)), rng.choice(sentences(language))
+    words = [*first[: rng.randint(1, len(first) - 1)], *second[rng.randint(1, len(second) - 1) :]]
+    return [rng.choice(content_words(language)) if rng.random() < 0.25 else word for word in words]
 
 
 def utterance(rng: random.Random, language: str) -> list[str]:
-    """Words of one training utterance, lower case."""
+    """Words of one utterance, lower case. Fixed sentences are few: a model learns them instead of listening."""
     kind = rng.random()
-    if kind < 0.45:
+    if kind < 0.42:
         return random_words(rng, language)
-    if kind < 0.60:
+    if kind < 0.56:
         return number_words(rng, language)
-    if kind < 0.78 and sentences(language):
-        return list(rng.choice(sentences(language)))
+    if kind < 0.82 and sentences(language):
+        return list(rng.choice(sentences(language))) if kind < 0.60 else spliced_words(rng, language)
     return template_words(rng, language)
 
 

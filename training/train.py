@@ -35,6 +35,7 @@ class Settings:
     ends_at: float
     seed: int
     processes: int
+    new_cycle: bool
 
 
 def ends_at(until: str | None, minutes: float | None) -> float:
@@ -64,7 +65,8 @@ class Trainer:
             self.owned, lr=PEAK_RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
         )
         self.adam = torch.optim.AdamW(others, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
-        self.step, self.audio_s, self.spent_s = 0, 0.0, 0.0
+        self.step, self.audio_s = 0, 0.0
+        self.cycle, self.spent_s = 0, 0.0
         self.path = settings.run / "checkpoint.pt"
         if self.path.exists():
             self._restore()
@@ -73,13 +75,17 @@ class Trainer:
         state = torch.load(self.path, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.adam.load_state_dict(state["adam"])
-        self.step, self.audio_s, self.spent_s = state["step"], state["audio_s"], state["spent_s"]
+        self.step, self.audio_s = state["step"], state["audio_s"]
+        self.cycle, self.spent_s = state["cycle"], state["spent_s"]
+        if self.settings.new_cycle:
+            self.cycle, self.spent_s = self.cycle + 1, 0.0
 
     def save(self, spent_s: float) -> None:
         """Replaces the checkpoint in one step."""
         state = {
             "network": self.network.state_dict(), "adam": self.adam.state_dict(),
-            "step": self.step, "audio_s": self.audio_s, "spent_s": spent_s,
+            "step": self.step, "audio_s": self.audio_s,
+            "cycle": self.cycle, "spent_s": spent_s,
         }  # fmt: skip
         partial = self.path.with_suffix(".partial")
         torch.save(state, partial)
@@ -168,7 +174,7 @@ def train(rank: int, settings: Settings) -> None:
     dist.init_process_group("gloo", store=store, rank=rank, world_size=settings.processes)
     trainer = Trainer(settings, rank)
     started_at = saved_at = time.time()
-    schedule = Schedule(trainer.spent_s, started_at, settings.ends_at)
+    schedule = Schedule(trainer.cycle, trainer.spent_s, started_at, settings.ends_at)
     log = Log(settings.run / "log.csv") if rank == 0 else None
     seed = settings.seed + 1_000_003 * rank + trainer.step
     batches = iter(loader(settings.data, schedule, seed, 1 / settings.processes))
@@ -209,10 +215,13 @@ def main() -> None:
     parser.add_argument("--until", help="end at HH:MM, local time")
     parser.add_argument("--minutes", type=float, help="end after so many minutes (100)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--new-cycle", action="store_true", help="go on with a finished run: full rate, dense windows first"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     given = parser.parse_args()
     end = ends_at(given.until, given.minutes)
-    launch(Settings(given.run, given.data, end, given.seed, given.processes))
+    launch(Settings(given.run, given.data, end, given.seed, given.processes, given.new_cycle))
 
 
 if __name__ == "__main__":

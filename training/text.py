@@ -115,14 +115,14 @@ def random_words(rng: random.Random, language: str) -> list[str]:
 
 
 def spliced_words(rng: random.Random, language: str) -> list[str]:
-    """The start of one sentence and the end of another, one word in four replaced: nothing to learn by heart."""
+    """The start of one sentence and the end of another, one word in four replaced: none to learn by heart."""
     first, second = rng.choice(sentences(language)), rng.choice(sentences(language))
     words = [*first[: rng.randint(1, len(first) - 1)], *second[rng.randint(1, len(second) - 1) :]]
     return [rng.choice(content_words(language)) if rng.random() < 0.25 else word for word in words]
 
 
 def utterance(rng: random.Random, language: str) -> list[str]:
-    """Words of one utterance, lower case. Fixed sentences are few: a model learns them instead of listening."""
+    """Words of one utterance, lower case. Fixed sentences are few: a model would learn them by heart."""
     kind = rng.random()
     if kind < 0.42:
         return random_words(rng, language)

@@ -1,0 +1,285 @@
+"""A TorchServe without model and Java: same routes, same wire format, same batching, failures on demand.
+
+It batches as TorchServe does: one worker at a time collects a batch, which closes at its size or after
+`max_batch_delay_s`; each worker decodes one batch at a time; beyond `queue_size` waiting rows it answers 503;
+a client that leaves is not noticed. `tests.gateway.fake_hypotheses` says what it answers to a window.
+
+    with FakeTorchServe(delay_s=0.05, batch_size=16) as fake:
+        fake.fail_next("die")
+        … fake.url, fake.management_url, fake.windows, fake.batches
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, MutableMapping
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+
+from asr import wire
+from asr.errors import AsrError, EngineFailure, Overloaded
+from asr.schema import Window
+from tests.gateway.fake_hypotheses import SPEC, fake_hypothesis
+
+START_TIMEOUT_S = 20
+JSON = "application/json"
+NO_WORKER = (
+    'Model "whisper" Version 1.0 has no worker to serve inference request. '
+    "Please use scale workers API to add workers."
+)
+BATCH_FAILURES = {  # a whole batch meets it
+    "die": (500, "InternalServerException", "Worker died."),
+    "killed": (507, "InternalServerException", "Worker died."),  # by SIGKILL or for memory
+    "failed": (503, "InternalServerException", "Prediction failed"),  # the handler raised
+}
+WINDOW_FAILURES = ("busy", "hang", "garbage", "reset", "refused", "overloaded")  # met as a window arrives
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Row:
+    """One request that waits for a worker; without a window it is a canary or asks for the model."""
+
+    window: Window | None
+    good: Answer
+    answer: asyncio.Future[Answer]
+
+
+def torchserve_error(status: int, kind: str, message: str) -> Answer:
+    return Answer(status, json.dumps({"code": status, "type": kind, "message": message}).encode())
+
+
+class FakeTorchServe:
+    """Runs in a thread of its own. All times are in seconds; the attributes may be changed while it runs."""
+
+    def __init__(
+        self,
+        delay_s: float = 0.02,
+        batch_size: int = 16,
+        workers: int = 1,
+        *,
+        max_batch_delay_s: float = 0.005,
+        queue_size: int = 64,
+        restart_s: float = 0.05,
+        key: str | None = None,
+        keep_windows: bool = True,
+    ) -> None:
+        self.delay_s = delay_s  # of one batch
+        self.batch_size = batch_size
+        self.workers = workers
+        self.max_batch_delay_s = max_batch_delay_s
+        self.queue_size = queue_size
+        self.restart_s = restart_s  # of a worker that died
+        self.key = key  # asked for as TorchServe's token authorization does
+        self.keep_windows = keep_windows  # off for long runs: a window is up to 960 KB
+        self.poison: Callable[[Window], bool] = lambda window: False  # kills the worker that decodes it
+        self.spec = SPEC
+        self.windows: list[Window] = []  # received, in order, those refused and failed included
+        self.num_windows = 0
+        self.batches: list[list[Window]] = []  # begun
+        self.deaths = 0
+        self._failures: Counter[str] = Counter()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = self.management_url = f"http://127.0.0.1:{self.port}"
+
+    def fail_next(self, kind: str, count: int = 1) -> None:
+        """The next `count` windows meet a failure of WINDOW_FAILURES, or the next batches one of
+        BATCH_FAILURES."""
+        if kind not in BATCH_FAILURES and kind not in WINDOW_FAILURES:
+            raise ValueError(f"{kind!r} is not one of {(*BATCH_FAILURES, *WINDOW_FAILURES)}")
+        self._failures[kind] += count
+
+    def __enter__(self) -> FakeTorchServe:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listens on `port`; after `stop` again on the same one."""
+        config = uvicorn.Config(
+            self._app,
+            host="127.0.0.1",
+            port=self.port,
+            interface="asgi3",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        give_up = time.monotonic() + START_TIMEOUT_S
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > give_up:
+                raise RuntimeError(f"the fake TorchServe did not start on port {self.port}")
+            time.sleep(0.002)
+
+    def stop(self) -> None:
+        """Ends at once, as TorchServe does: open requests are cut off."""
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(START_TIMEOUT_S)
+
+    # ---- workers
+
+    async def _serve(self) -> None:
+        self._queue: asyncio.Queue[Row] = asyncio.Queue(self.queue_size)
+        self._collecting = asyncio.Lock()
+        crew = asyncio.create_task(self._crew())
+        await self._server.serve()
+        crew.cancel()
+
+    async def _crew(self) -> None:
+        """Keeps as many workers running as `workers` says."""
+        running: list[asyncio.Task[None]] = []
+        while True:
+            while len(running) < self.workers:
+                running.append(asyncio.create_task(self._worker()))
+            while len(running) > self.workers:
+                running.pop().cancel()
+            await asyncio.sleep(0.01)
+
+    async def _worker(self) -> None:
+        while True:
+            async with self._collecting:
+                rows = await self._collect()
+            windows = [row.window for row in rows if row.window is not None]
+            if windows:
+                self.batches.append(windows)
+            failure = self._batch_failure(windows)
+            try:
+                await asyncio.sleep(self.delay_s if windows else 0)
+            except asyncio.CancelledError:  # scaled down: what it held is lost
+                _answer_all(rows, torchserve_error(*BATCH_FAILURES["die"]))
+                raise
+            _answer_all(rows, failure)
+            if failure is not None and failure.status != 503:
+                self.deaths += 1
+                await asyncio.sleep(self.restart_s)
+
+    async def _collect(self) -> list[Row]:
+        rows = [await self._queue.get()]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.max_batch_delay_s):
+                while len(rows) < self.batch_size:
+                    rows.append(await self._queue.get())
+        return rows
+
+    def _batch_failure(self, windows: list[Window]) -> Answer | None:
+        if any(self.poison(window) for window in windows):
+            return torchserve_error(*BATCH_FAILURES["die"])
+        kind = next((kind for kind in BATCH_FAILURES if windows and self._due(kind)), None)
+        return None if kind is None else torchserve_error(*BATCH_FAILURES[kind])
+
+    def _due(self, kind: str) -> bool:
+        if self._failures[kind] <= 0:
+            return False
+        self._failures[kind] -= 1
+        return True
+
+    # ---- HTTP
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b"".join([chunk async for chunk in _body(receive)])
+        answer = await self._route(scope["path"], dict(scope["headers"]), body)
+        if answer is None:
+            return  # uvicorn cuts the connection of an application that answers nothing
+        headers = [(b"content-type", JSON.encode())]
+        if answer.status >= 400:
+            headers.append((b"connection", b"close"))  # as TorchServe does
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _route(self, path: str, headers: dict[bytes, bytes], body: bytes) -> Answer | None:
+        if self.key is not None and headers.get(b"authorization") != f"Bearer {self.key}".encode():
+            return torchserve_error(400, "InvalidKeyException", "Token Authorization failed.")
+        if path == "/ping":
+            return Answer(200, b'{"status": "Healthy"}')
+        if path == "/models/whisper":
+            return Answer(200, json.dumps([self._description()]).encode())
+        tail = path.removeprefix("/predictions/whisper/1.0/")
+        if tail == "healthz":
+            return await self._enqueue(None, Answer(200, b'{"status": "ok", "model": "fake"}'))
+        if tail == "model":
+            return await self._enqueue(None, Answer(200, json.dumps(self._model()).encode()))
+        if tail == "windows":
+            return await self._take_window(body)
+        return torchserve_error(404, "ResourceNotFoundException", "Requested resource is not found")
+
+    async def _take_window(self, body: bytes) -> Answer | None:
+        try:
+            window = wire.decode_window(body)
+        except AsrError as error:
+            return _refusal(error)
+        self.num_windows += 1
+        if self.keep_windows:
+            self.windows.append(window)
+        kind = next((kind for kind in WINDOW_FAILURES if self._due(kind)), None)
+        if kind == "hang":
+            await asyncio.Event().wait()
+        if kind == "reset":
+            return None
+        if kind == "busy":
+            return torchserve_error(503, "ServiceUnavailableException", NO_WORKER)
+        good = {
+            "garbage": Answer(200, b'{"tokens": "no hypothesis"}'),
+            "refused": _refusal(EngineFailure("the engine broke on this window")),
+            "overloaded": _refusal(Overloaded("no memory left for this window")),
+        }.get(kind or "", Answer(200, wire.encode_hypothesis(fake_hypothesis(window))))
+        return await self._enqueue(window, good)
+
+    async def _enqueue(self, window: Window | None, good: Answer) -> Answer:
+        row = Row(window, good, asyncio.get_running_loop().create_future())
+        if self.workers == 0 or self._queue.full():
+            return torchserve_error(503, "ServiceUnavailableException", NO_WORKER)
+        self._queue.put_nowait(row)
+        return await row.answer
+
+    def _model(self) -> dict[str, Any]:
+        facts = {"max_batch_size": self.batch_size, "sha256": "fake", "runs_on": "nothing"}
+        return {"object": "model", **dataclasses.asdict(self.spec), **facts}
+
+    def _description(self) -> dict[str, Any]:
+        workers = [{"id": str(9000 + i), "status": "READY", "gpu": False} for i in range(self.workers)]
+        return {"modelName": "whisper", "batchSize": self.batch_size, "workers": workers}
+
+
+def _answer_all(rows: list[Row], failure: Answer | None) -> None:
+    for row in rows:
+        if not row.answer.done():
+            row.answer.set_result(failure or row.good)
+
+
+def _refusal(error: AsrError) -> Answer:
+    return Answer(error.status, json.dumps(error.body()).encode())
+
+
+async def _body(receive: Receive) -> Any:
+    more = True
+    while more:
+        message = await receive()
+        yield message.get("body", b"")
+        more = message.get("more_body", False)

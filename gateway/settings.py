@@ -52,6 +52,7 @@ class UpstreamSettings(Section):
     urls: tuple[AnyHttpUrl, ...] = (AnyHttpUrl("http://127.0.0.1:8080"),)
     management_urls: tuple[AnyHttpUrl, ...] = ()  # in the order of `urls`; to follow the number of workers
     model: str = "whisper"  # TorchServe's name of it
+    aliases: tuple[str, ...] = ("whisper-1",)  # more names that callers may use for it
     key_file: Path | None = None  # TorchServe's key_file.json, where its token authorization is on
     workers: Count = 1  # per upstream, where no management address tells
     batches_outstanding: Positive = (

@@ -17,8 +17,8 @@ from adapter.metrics import ServiceMetrics
 from adapter.replies import EVENT_STREAM_TYPE, Reply, announce, error_reply
 from adapter.request_log import configure_logging, log_failure, log_request
 from adapter.startup import Service, start
-from adapter.streaming import EventStream
 from asr.errors import AsrError, EngineFailure, Overloaded
+from asr.event_stream import EventStream
 from asr.transcriber import drive
 
 

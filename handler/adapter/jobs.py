@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from adapter.replies import EVENT_STREAM_TYPE, Reply, error_reply
 from adapter.request_log import log_failure
 from adapter.rows import Request
-from adapter.streaming import EventStream
 from asr.errors import AsrError, EngineFailure, Overloaded
+from asr.event_stream import EventStream
 from asr.options import RequestOptions
 from asr.schema import MediaSource
 from asr.sessions import FileSession, WindowSession

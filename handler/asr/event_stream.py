@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
+
+import regex
 
 from asr import render
 from asr.errors import AsrError
 from asr.options import RequestOptions
 from asr.sessions import FileSession
+
+CLUSTER = regex.compile(r"\X")  # what a reader takes for one character, vowel signs and marks included
+
+
+class TextStream:
+    """A text that arrives in pieces, told again in pieces that never split what a reader sees as one.
+
+    What `take` and `rest` return adds up to the whole text in NFC without blanks at its ends, exactly. The
+    last cluster waits, as the next piece may begin with a mark that belongs to it; trailing blanks wait, as
+    they are part of the text only if more text follows.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""  # from a border between clusters on
+        self._has_text = False
+
+    def take(self, piece: str) -> str:
+        """What can be told now that this piece is known."""
+        text = self._held + render.CONTROL.sub("", piece)
+        border = max((match.start() for match in CLUSTER.finditer(text)), default=0)
+        border = len(text[:border].rstrip())
+        self._held = text[border:]
+        return self._tell(text[:border])
+
+    def rest(self) -> str:
+        """What is left once the last piece is known."""
+        text, self._held = self._held.rstrip(), ""
+        return self._tell(text)
+
+    def _tell(self, text: str) -> str:
+        if not self._has_text:
+            text = text.lstrip()
+            self._has_text = bool(text)
+        return unicodedata.normalize("NFC", text)
 
 
 class EventStream:
@@ -24,8 +61,7 @@ class EventStream:
         self._options = options
         self._send = send
         self._num_segments = 0
-        self._has_text = False
-        self._held = ""  # blanks that are part of the text if more text follows
+        self._text = TextStream()
 
     def advance(self, session: FileSession) -> None:
         """Sends the events of the segments finished since the last call, behind the last the done event."""
@@ -38,9 +74,9 @@ class EventStream:
         """What is left to send of a session that is done, once; empty if it has all been sent."""
         if self._done:
             return b""
-        events = self._segment_events(session) + render.sse_done(session.transcript(), self._options)
+        events = self._segment_events(session) + _delta_event(self._text.rest())
         self._done = True
-        return events
+        return events + render.sse_done(session.transcript(), self._options)
 
     def failed(self, error: AsrError) -> bytes:
         """The error event that ends a stream which has begun."""
@@ -49,20 +85,11 @@ class EventStream:
     def _segment_events(self, session: FileSession) -> bytes:
         events = []
         for segment in session.take_segments():
-            if delta := self._next_delta(segment.text):
-                events.append(render.sse_delta(delta))
+            events.append(_delta_event(self._text.take(segment.text)))
             events.append(render.sse_segment(segment, self._num_segments))
             self._num_segments += 1
         return b"".join(events)
 
-    def _next_delta(self, text: str) -> str:
-        """What the segment adds to the answer's text, which has no blanks at its ends: trailing blanks wait
-        for text behind them. All deltas together are that text, in NFC as far as a mark that begins a
-        segment can be composed without taking back a letter already sent."""
-        text = self._held + render.clean(text)
-        if not self._has_text:
-            text = text.lstrip()
-        delta = text.rstrip()
-        self._held = text[len(delta) :]
-        self._has_text = self._has_text or bool(delta)
-        return delta
+
+def _delta_event(text: str) -> bytes:
+    return render.sse_delta(text) if text else b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from ts.metrics.metric_type_enum import MetricTypes
 from adapter.answers import answer, record
 from adapter.intake import Arrival, Intake
 from adapter.jobs import Job, failing_alone
-from adapter.metrics import ServiceMetrics
+from adapter.metrics import ServiceMetrics, worker_name
 from adapter.replies import EVENT_STREAM_TYPE, Reply, announce, error_reply
 from adapter.request_log import configure_logging, log_failure, log_request
 from adapter.startup import Service, start
@@ -37,7 +38,13 @@ class WhisperHandler:
         configure_logging()
         self.service = start(context.model_yaml_config, context.system_properties.get("gpu_id"))
         self.intake = Intake(self.service.config.limits, self.service.engine.spec)
-        self.metrics = ServiceMetrics(lambda name, kind: context.metrics.get_metric(name, MetricTypes(kind)))
+        self.metrics = ServiceMetrics(
+            lambda name, kind: context.metrics.get_metric(name, MetricTypes(kind)),
+            worker=worker_name(sys.argv),
+            max_rows=int(context.model_yaml_config.get("batchSize", 1)),
+            max_windows=self.service.engine.max_batch_size,
+        )
+        self.metrics.started()
 
     def handle(self, data: Any, context: Any) -> list[bytes]:
         """One body per row of `data`, in order; statuses and content types are set in the context."""
@@ -80,6 +87,7 @@ class WhisperHandler:
                 self.service.engine,
                 sessions,
                 on_progress=on_progress,
+                on_batch=self.metrics.batch,
                 expired=lambda i: active[i].error or self._overdue(active[i]),
             )
         except Exception:

@@ -32,6 +32,7 @@ class Job:
     session: FileSession | WindowSession | None = None
     events: EventStream | None = None  # only for stream=true
     error: AsrError | None = None
+    first_segment_s: float | None = None  # from `started` to the first event of a stream
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -56,6 +57,8 @@ class Job:
         session = self.file_session
         if self.events is not None and session is not None and session.error is None:
             self.events.advance(session)
+            if self.events.started and self.first_segment_s is None:
+                self.first_segment_s = time.monotonic() - self.started
 
     def close(self) -> None:
         """Takes over the session's error; a session that never came to its end has one from now on."""

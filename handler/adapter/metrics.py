@@ -9,24 +9,58 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
+from adapter.memory import device_memory_bytes, gpu_memory, host_memory_bytes
 from adapter.records import RequestRecord
+from asr.guards import COMPRESSION, LOGPROB
+from asr.languages import LANGUAGES
 
 UNSAFE_IN_LABEL = re.compile(r"[^A-Za-z0-9_.\-]")
 MAX_LABEL_CHARS = 40
+SOCKET_OPTIONS = ("--sock-name", "--port")  # of TorchServe's worker process; both end in the worker's number
+
+STAGES = ("media", "vad", "features", "encode", "decode", "words", "render")
+COUNTED_KINDS = ("file", "windows", "unread")
 
 COUNTERS = (
-    "whisper_requests_total",  # outcome, language
-    "whisper_audio_seconds_total",
+    "whisper_requests_total",  # kind, outcome, language
+    "whisper_audio_seconds_total",  # outcome
     "whisper_windows_total",
+    "whisper_silent_windows_total",
     "whisper_fallbacks_total",  # reason
+    "whisper_batches_total",
     "whisper_oom_total",
     "whisper_stage_seconds_total",  # stage
 )
-RTF_HISTOGRAM = "whisper_rtf"
+GAUGES = (
+    "whisper_windows_outstanding",  # worker
+    "whisper_worker_memory_bytes",  # worker, memory
+    "whisper_worker_start_seconds",  # worker
+    "whisper_device_memory_bytes",  # device, memory
+)
+HISTOGRAMS = (
+    "whisper_request_seconds",  # kind
+    "whisper_rtf",
+    "whisper_queue_wait_seconds",
+    "whisper_first_segment_seconds",
+    "whisper_batch_fill_ratio",  # of
+)
+# Counters that are there from the start, at zero: the first out-of-memory is then a rise that alerts can see.
+FROM_THE_START: tuple[tuple[str, ...], ...] = (
+    ("whisper_audio_seconds_total", "ok"),
+    ("whisper_windows_total",),
+    ("whisper_silent_windows_total",),
+    ("whisper_fallbacks_total", COMPRESSION),
+    ("whisper_fallbacks_total", LOGPROB),
+    ("whisper_batches_total",),
+    ("whisper_oom_total",),
+    *(("whisper_stage_seconds_total", stage) for stage in STAGES),
+)
 
 
 class Metric(Protocol):
@@ -36,44 +70,112 @@ class Metric(Protocol):
 
 
 class ServiceMetrics:
-    """Counts finished requests. One sample per metric and label set goes out for each batch, not per row."""
+    """Counts finished requests. Counters go out summed, a sample per label set and batch, not per row."""
 
-    def __init__(self, get_metric: Callable[[str, str], Any]) -> None:
-        """`get_metric(name, kind)` returns the declared metric; kind is "counter" or "histogram"."""
-        self._counters: dict[str, Metric] = {name: get_metric(name, "counter") for name in COUNTERS}
-        self._rtf: Metric = get_metric(RTF_HISTOGRAM, "histogram")
+    def __init__(
+        self, get_metric: Callable[[str, str], Any], *, worker: str, max_rows: int, max_windows: int
+    ) -> None:
+        """`get_metric(name, kind)` returns the declared metric; kind is "counter", "gauge" or "histogram".
+
+        worker: what sets its gauges apart; max_rows and max_windows: places in a batch of TorchServe's and
+        of the engine's.
+        """
+        kinds = {"counter": COUNTERS, "gauge": GAUGES, "histogram": HISTOGRAMS}
+        self._metrics: dict[str, Metric] = {
+            name: get_metric(name, kind) for kind, names in kinds.items() for name in names
+        }
+        self._worker = label(worker)
+        self._max_rows = max_rows
+        self._max_windows = max_windows
+        self._batches: list[int] = []  # windows of each forward pass since the last publish
         self._seen_ooms = 0
 
-    def publish(self, records: list[RequestRecord], oom_count: int) -> None:
-        """Adds one batch's records; `oom_count` is the engine's count since it was loaded."""
-        totals: defaultdict[tuple[str, tuple[str, ...]], float] = defaultdict(float)
-        for record in records:
-            if record.kind not in ("file", "windows"):
-                continue
-            outcome = record.error_code or "ok"
-            totals["whisper_requests_total", (label(outcome), label(record.language or "none"))] += 1
-            if record.error_code is None:
-                totals["whisper_audio_seconds_total", ()] += record.audio_s
-            totals["whisper_windows_total", ()] += record.windows
-            for reason, count in record.fallbacks:
-                totals["whisper_fallbacks_total", (label(reason),)] += count
-            for stage, seconds in (("queue", record.queue_s or 0.0), *record.stage_seconds):
-                totals["whisper_stage_seconds_total", (label(stage),)] += seconds
-        totals["whisper_oom_total", ()] += oom_count - self._seen_ooms
-        self._seen_ooms = oom_count
-        for (name, labels), value in totals.items():
-            self._add(self._counters[name], value, list(labels))
-        for record in records:
-            if record.kind == "file" and record.rtf is not None:
-                self._add(self._rtf, record.rtf, [])
+    def started(self) -> None:
+        """Says that this worker is up, and shows the counters that must not wait for their first event."""
+        for name, *labels in FROM_THE_START:
+            self._send(name, 0, *labels)
+        self._send("whisper_worker_start_seconds", int(time.time()), self._worker)
+        self._send_memory()
 
-    @staticmethod
-    def _add(metric: Metric, value: float, labels: list[str]) -> None:
+    def batch(self, windows: int, outstanding: int) -> None:
+        """A batch of `windows` goes to the engine, of `outstanding` that are known and not decoded."""
+        self._batches.append(windows)
+        self._send("whisper_windows_outstanding", outstanding, self._worker)
+
+    def publish(self, records: Sequence[RequestRecord], oom_count: int) -> None:
+        """Adds one batch's records; `oom_count` is the engine's count since it was loaded."""
+        for (name, *labels), value in self._totals(records, oom_count).items():
+            if value > 0:
+                self._send(name, value, *labels)
+        for record in records:
+            if record.kind in COUNTED_KINDS:
+                self._observe(record)
+        self._send("whisper_batch_fill_ratio", len(records) / self._max_rows, "rows")
+        for windows in self._batches:
+            self._send("whisper_batch_fill_ratio", windows / self._max_windows, "windows")
+        if self._batches:
+            self._send("whisper_windows_outstanding", 0, self._worker)
+        self._batches.clear()
+        self._send_memory()
+
+    def _totals(self, records: Sequence[RequestRecord], oom_count: int) -> dict[tuple[str, ...], float]:
+        """(counter, labels …) → what this batch adds to it."""
+        totals: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        totals["whisper_batches_total",] = len(self._batches)
+        totals["whisper_oom_total",] = oom_count - self._seen_ooms
+        self._seen_ooms = oom_count
+        for record in records:
+            if record.kind not in COUNTED_KINDS:
+                continue
+            outcome = label(record.error_code or "ok")
+            totals["whisper_requests_total", record.kind, outcome, language_label(record.language)] += 1
+            totals["whisper_audio_seconds_total", outcome] += record.audio_s
+            totals["whisper_windows_total",] += record.windows
+            totals["whisper_silent_windows_total",] += record.silent_windows
+            for reason, count in record.fallbacks:
+                totals["whisper_fallbacks_total", label(reason)] += count
+            for stage, seconds in record.stage_seconds:
+                totals["whisper_stage_seconds_total", label(stage)] += seconds
+        return totals
+
+    def _observe(self, record: RequestRecord) -> None:
+        self._send("whisper_request_seconds", record.wall_s, record.kind)
+        if record.queue_s is not None:
+            self._send("whisper_queue_wait_seconds", record.queue_s)
+        if record.first_segment_s is not None:
+            self._send("whisper_first_segment_seconds", record.first_segment_s)
+        if record.kind == "file" and record.error_code is None and record.rtf is not None:
+            self._send("whisper_rtf", record.rtf)
+
+    def _send_memory(self) -> None:
+        for memory, size in (("host", host_memory_bytes()), ("device", device_memory_bytes())):
+            if size is not None:
+                self._send("whisper_worker_memory_bytes", size, self._worker, memory)
+        for device, (used, total) in gpu_memory().items():
+            self._send("whisper_device_memory_bytes", used, str(device), "used")
+            self._send("whisper_device_memory_bytes", total, str(device), "total")
+
+    def _send(self, name: str, value: float, *labels: str) -> None:
         value = round(value, 4)  # down to 0.0001 a float prints as a plain decimal
-        if math.isfinite(value) and value > 0:
-            metric.add_or_update(value, labels)
+        if math.isfinite(value) and value >= 0:
+            self._metrics[name].add_or_update(value, list(labels))
 
 
 def label(text: str) -> str:
     """`text` as a label value that TorchServe's metric line can carry; "unknown" for an empty one."""
     return UNSAFE_IN_LABEL.sub("_", text)[:MAX_LABEL_CHARS] or "unknown"
+
+
+def language_label(language: str | None) -> str:
+    """One of a bounded set, whatever the engine says: a language of Whisper's, "none" or "other"."""
+    if language is None:
+        return "none"
+    return language if language in LANGUAGES else "other"
+
+
+def worker_name(argv: Sequence[str]) -> str:
+    """The number of a TorchServe worker's socket by its command line, the same after a restart; else "0"."""
+    for option, value in pairwise(argv):
+        if option in SOCKET_OPTIONS and (number := re.search(r"\d+$", value)):
+            return number[0]
+    return "0"

@@ -34,6 +34,7 @@ class RequestRecord:
 
     queue_s: float | None = None  # before the worker saw it; known only if the caller sent X-Request-Start
     wall_s: float = 0.0  # from the worker's first sight of it to its reply
+    first_segment_s: float | None = None  # to the first event of a stream that had one before its end
     stage_seconds: tuple[tuple[str, float], ...] = ()  # media, vad, features, encode, decode, words, render
     text: str | None = None  # only under log_text
 

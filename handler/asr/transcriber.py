@@ -26,11 +26,13 @@ def drive(
     sessions: Sequence[Session],
     *,
     on_progress: Callable[[int], None] | None = None,
+    on_batch: Callable[[int, int], None] | None = None,
     expired: Callable[[int], AsrError | None] | None = None,
 ) -> None:
     """Decodes until every session is done; what fails is in its session's `error`.
 
-    on_progress(i): session i has taken an outcome. expired(i): an error that ends session i now, or None.
+    on_progress(i): session i has taken an outcome. on_batch(windows, outstanding): a batch of `windows` goes
+    to the engine, of `outstanding` that are known. expired(i): an error that ends session i now, or None.
     """
     waiting: list[deque[Offer]] = [deque() for _ in sessions]
     turn = 0
@@ -46,6 +48,8 @@ def drive(
         if not batch:
             return
         turn += 1
+        if on_batch is not None:
+            on_batch(len(batch), len(batch) + sum(map(len, waiting)))
         for (i, offer), outcome in zip(batch, _decode(engine, batch), strict=True):
             session = sessions[i]
             if session.error is None:

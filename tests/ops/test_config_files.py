@@ -83,9 +83,10 @@ def declared(kind: str) -> dict[str, list[str]]:
 def test_the_metrics_of_the_handler_are_declared() -> None:
     from adapter import metrics
 
-    assert set(metrics.COUNTERS) == {name for name in declared("counter") if name.startswith("whisper_")}
-    assert metrics.RTF_HISTOGRAM in declared("histogram")
-    assert declared("counter")["whisper_requests_total"] == ["outcome", "language"]
+    fed = {"counter": metrics.COUNTERS, "gauge": metrics.GAUGES, "histogram": metrics.HISTOGRAMS}
+    for kind, names in fed.items():
+        assert set(names) == {name for name in declared(kind) if name.startswith("whisper_")}
+    assert declared("counter")["whisper_requests_total"] == ["kind", "outcome", "language"]
     assert declared("counter")["whisper_fallbacks_total"] == ["reason"]
     assert declared("counter")["whisper_stage_seconds_total"] == ["stage"]
 

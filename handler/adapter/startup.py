@@ -29,7 +29,10 @@ READ_BYTES = 1 << 20
 class WorkerEngine(Engine, Protocol):
     """An engine in this process, with what its log and metrics need."""
 
-    oom_count: int  # batches that ran out of memory since it was loaded
+    @property
+    def oom_count(self) -> int:
+        """Batches that ran out of memory."""
+        ...
 
     @property
     def description(self) -> str:

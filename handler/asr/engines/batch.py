@@ -18,7 +18,7 @@ from asr.engines.features import LogMel
 from asr.engines.greedy import GreedySearch
 from asr.engines.kv_cache import CrossCache
 from asr.engines.language import Detection, detect_languages
-from asr.engines.plan import Plan, plan
+from asr.engines.plan import Plan, plan_all
 from asr.engines.search import Found, SearchSettings
 from asr.engines.weights import decoder_weights, encoder_weights
 from asr.schema import EngineSeconds, Hypothesis, TokenAlignment, Window
@@ -57,15 +57,7 @@ class Model:
         clock = _Clock(self._placement)
         cross = self._cross_cache(windows, clock)
         detections = self._detect(windows, cross)
-        plans = [
-            plan(
-                window,
-                detection.language if detection else window.options.language or "en",
-                self.dims,
-                self.tokenizer,
-            )
-            for window, detection in zip(windows, detections, strict=True)
-        ]
+        plans = plan_all(windows, detections, self.dims, self.tokenizer)
         found = self._search(windows, plans, cross)
         clock.lap("decode")
         alignments = self._align(windows, plans, found, cross)

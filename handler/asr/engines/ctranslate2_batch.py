@@ -18,7 +18,7 @@ from asr.engines.ctranslate2_search import Call, Features, call_of, search
 from asr.engines.features import LogMel
 from asr.engines.language import TOP_LANGUAGES, Detection
 from asr.engines.loop_guard import is_loop
-from asr.engines.plan import Plan, plan
+from asr.engines.plan import Plan, plan_all
 from asr.engines.search import Found
 from asr.schema import EngineSeconds, Hypothesis, TokenAlignment, Window
 from asr.stitch import kept_text_tokens
@@ -74,15 +74,7 @@ class Model:
         features: Features = np.asarray(encoded)  # shares `encoded`'s memory, which must outlive it
         laps.append(time.perf_counter())
         detections = self._detect(windows, features)
-        plans = [
-            plan(
-                window,
-                detection.language if detection else window.options.language or "en",
-                self.dims,
-                self.tokenizer,
-            )
-            for window, detection in zip(windows, detections, strict=True)
-        ]
+        plans = plan_all(windows, detections, self.dims, self.tokenizer)
         found = self._search(windows, plans, features)
         laps.append(time.perf_counter())
         alignments = self._align(windows, plans, found, features)

@@ -17,8 +17,9 @@ from asr.engines.ctranslate2_batch import Model, RunSettings
 from asr.engines.ctranslate2_model import converted_model, ctranslate2
 from asr.engines.device import Placement, cpu_threads, placement
 from asr.engines.memory import available_bytes, check_fits, memory_plan
+from asr.engines.outcomes import BatchRunner
 from asr.engines.plan import check_options
-from asr.errors import AsrError, EngineFailure, InvalidOption, Overloaded
+from asr.errors import AsrError, InvalidOption
 from asr.schema import DecodingOptions, Hypothesis, Window
 from asr.tokens import Tokenizer, tokenizer_for
 
@@ -37,7 +38,12 @@ class CTranslate2Engine:
         self._compute_type = compute_type(config, self._device.type)
         self._model: Model | None = None
         self._spec: ModelSpec | None = None
-        self.oom_count = 0  # batches that ran out of memory
+        self._runner = BatchRunner(
+            config.max_batch_size,
+            check=self._check,
+            decode_batch=lambda windows: self._loaded().decode(windows),
+            is_out_of_memory=is_out_of_memory,
+        )
 
     def load(self) -> None:
         """Load the weights, converted now or before; raises ConfigError when they are unusable."""
@@ -86,48 +92,29 @@ class CTranslate2Engine:
         name = self._model.compute_type if self._model else self._compute_type
         return f"{self._device} ctranslate2 {name}"
 
+    @property
+    def oom_count(self) -> int:
+        """Batches that ran out of memory."""
+        return self._runner.oom_count
+
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
         """One outcome per window, in order; never raises for a window's sake."""
-        model = self._loaded()
-        outcomes: list[Hypothesis | AsrError | None] = [None] * len(windows)
-        good = []
-        for index, window in enumerate(windows):
-            try:
-                check_options(window.options, model.tokenizer)
-                _check_supported(window.options, model.tokenizer)
-                good.append(index)
-            except AsrError as error:
-                outcomes[index] = error
-        for first in range(0, len(good), self.max_batch_size):
-            batch = good[first : first + self.max_batch_size]
-            for index, outcome in zip(batch, self._attempt([windows[i] for i in batch]), strict=True):
-                outcomes[index] = outcome
-        return [outcome for outcome in outcomes if outcome is not None]
+        return self._runner.decode(windows)
 
     def _loaded(self) -> Model:
         if self._model is None:
             raise RuntimeError("CTranslate2Engine.load() has not been called")
         return self._model
 
-    def _attempt(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
-        """The batch's outcomes; in halves after running out of memory, one by one after another error."""
-        ran_out = False
-        try:
-            return list(self._loaded().decode(windows))
-        except Exception as error:
-            ran_out = isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
-            if not ran_out:
-                logger.exception("a batch of %d windows failed", len(windows))
-        if ran_out:
-            self.oom_count += 1
-            logger.warning("out of memory with %d windows on %s", len(windows), self.description)
-        if len(windows) == 1:
-            if ran_out:
-                return [Overloaded("not enough memory to decode this window now; try again later")]
-            return [EngineFailure("the engine failed on this window")]
-        size = (len(windows) + 1) // 2 if ran_out else 1
-        parts = [windows[first : first + size] for first in range(0, len(windows), size)]
-        return [outcome for part in parts for outcome in self._attempt(part)]
+    def _check(self, window: Window) -> None:
+        tokenizer = self._loaded().tokenizer
+        check_options(window.options, tokenizer)
+        _check_supported(window.options, tokenizer)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out; CTranslate2 tells by its words only."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
 
 
 def compute_type(config: EngineConfig, device_type: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asr.constants import WINDOW_SECONDS
 from asr.engines.checkpoint import ModelDims
+from asr.engines.language import Detection
 from asr.errors import InvalidOption
 from asr.schema import DecodingOptions, Window
 from asr.tokens import Tokenizer
@@ -103,6 +105,16 @@ def plan(window: Window, language: str, dims: ModelDims, tokenizer: Tokenizer) -
         else None,
         seed=_seed(window),
     )
+
+
+def plan_all(
+    windows: Sequence[Window], detections: Sequence[Detection | None], dims: ModelDims, tokenizer: Tokenizer
+) -> list[Plan]:
+    """A plan per window; its language is the detected one, the option's, or English."""
+    return [
+        plan(window, detection.language if detection else window.options.language or "en", dims, tokenizer)
+        for window, detection in zip(windows, detections, strict=True)
+    ]
 
 
 def _initial_tokens(

@@ -15,8 +15,9 @@ from asr.engines.batch import BatchSettings, Model
 from asr.engines.checkpoint import load_checkpoint
 from asr.engines.device import cpu_threads, encoder_batch, placement
 from asr.engines.memory import available_bytes, check_fits, memory_plan
+from asr.engines.outcomes import BatchRunner
 from asr.engines.plan import check_options
-from asr.errors import AsrError, EngineFailure, Overloaded
+from asr.errors import AsrError
 from asr.schema import DecodingOptions, Hypothesis, Window
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,13 @@ class TorchEngine:
         self._placement = placement(config, gpu_id)
         self._model: Model | None = None
         self._spec: ModelSpec | None = None
-        self.oom_count = 0  # batches that ran out of memory
+        self._runner = BatchRunner(
+            config.max_batch_size,
+            check=lambda window: check_options(window.options, self._loaded().tokenizer),
+            decode_batch=lambda windows: self._loaded().decode(windows),
+            is_out_of_memory=is_out_of_memory,
+            after_out_of_memory=self._empty_cache,
+        )
 
     def load(self) -> None:
         """Read the weights; raises ConfigError when they are unusable or the batch cannot fit."""
@@ -85,50 +92,21 @@ class TorchEngine:
         """Device and number format, for the log: "cpu bfloat16"."""
         return str(self._placement)
 
+    @property
+    def oom_count(self) -> int:
+        """Batches that ran out of memory."""
+        return self._runner.oom_count
+
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
         """One outcome per window, in order; never raises for a window's sake."""
-        model = self._loaded()
-        outcomes: list[Hypothesis | AsrError | None] = [None] * len(windows)
-        good = []
-        for index, window in enumerate(windows):
-            try:
-                check_options(window.options, model.tokenizer)
-                good.append(index)
-            except AsrError as error:
-                outcomes[index] = error
-        for first in range(0, len(good), self.max_batch_size):
-            batch = good[first : first + self.max_batch_size]
-            for index, outcome in zip(batch, self._attempt([windows[i] for i in batch]), strict=True):
-                outcomes[index] = outcome
+        outcomes = self._runner.decode(windows)
         self._keep_memory_low()
-        return [outcome for outcome in outcomes if outcome is not None]
+        return outcomes
 
     def _loaded(self) -> Model:
         if self._model is None:
             raise RuntimeError("TorchEngine.load() has not been called")
         return self._model
-
-    def _attempt(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
-        """The batch's outcomes; in halves after running out of memory, one by one after another error."""
-        ran_out = False
-        try:
-            return list(self._loaded().decode(windows))
-        except Exception as error:
-            ran_out = is_out_of_memory(error)
-            if not ran_out:
-                logger.exception("a batch of %d windows failed", len(windows))
-        # outside the except block: the error holds on to every tensor of the failed batch
-        if ran_out:
-            self.oom_count += 1
-            logger.warning("out of memory with %d windows on %s", len(windows), self._placement)
-            self._empty_cache()
-        if len(windows) == 1:
-            if ran_out:
-                return [Overloaded("not enough memory to decode this window now; try again later")]
-            return [EngineFailure("the engine failed on this window")]
-        size = (len(windows) + 1) // 2 if ran_out else 1
-        parts = [windows[first : first + size] for first in range(0, len(windows), size)]
-        return [outcome for part in parts for outcome in self._attempt(part)]
 
     def _empty_cache(self) -> None:
         if self._placement.is_cuda:

@@ -1,0 +1,267 @@
+// The page: a file or the microphone in, the transcript out.
+
+import { FORMATS, clock } from "./formats.js";
+import { Player } from "./player.js";
+import { microphoneProblem, startRecording, whyNotRecord } from "./recorder.js";
+import { fetchModels, fetchSettings, transcribe } from "./server.js";
+import { TranscriptView } from "./transcript.js";
+
+const PLAY = "M8 5.5v13l11-6.5z";
+const PAUSE = "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z";
+const KEY = "whisper-api-key";
+
+const $ = (id) => document.getElementById(id);
+const state = { file: null, model: "", maxBytes: Infinity, job: null, recording: null };
+
+const view = new TranscriptView($("segments"), $("preview"), (index) => player.playSegment(index));
+const player = new Player($("wave"), {
+  onSegment: (index) => view.mark(index),
+  onTime: (seconds) => ($("clock").textContent = clock(seconds)),
+  onPlaying: showPlaying,
+  onFail: () => note("player-note", "This browser cannot play the recording. The transcript is not affected."),
+});
+
+// --- asking the server what it is
+
+async function loadSettings() {
+  try {
+    const { languages, max_upload_bytes, max_audio_s } = await fetchSettings();
+    const names = new Intl.DisplayNames([document.documentElement.lang], { type: "language" });
+    const options = languages.map(({ code, name }) => [nameOf(names, code, name), code]).sort();
+    $("language").append(...options.map(([name, code]) => new Option(name, code)));
+    state.maxBytes = max_upload_bytes;
+    $("limits").textContent = `Audio or video, up to ${size(max_upload_bytes)} and ${hours(max_audio_s)}`;
+  } catch (error) {
+    problem(error.message);
+  }
+}
+
+async function loadModel() {
+  const badge = $("model");
+  try {
+    [state.model = ""] = await fetchModels($("key").value);
+    badge.textContent = state.model || "no model";
+    badge.dataset.state = state.model ? "ready" : "absent";
+  } catch (error) {
+    state.model = "";
+    badge.textContent = error.status === 401 ? "needs an API key" : "not reachable";
+    badge.dataset.state = "absent";
+    if (error.status === 401) $("key-details").open = true;
+  }
+}
+
+function nameOf(names, code, name) {
+  const localized = names.of(code);
+  return localized && localized !== code ? localized : name.replace(/^./, (letter) => letter.toUpperCase());
+}
+
+// --- a recording comes in
+
+function take(file) {
+  if (!file) return;
+  state.job?.abort();
+  problem("");
+  if (file.size > state.maxBytes) {
+    return problem(`${file.name} has ${size(file.size)}; this server takes at most ${size(state.maxBytes)}.`);
+  }
+  state.file = file;
+  note("player-note", "");
+  player.load(file).catch(() => {}); // reported through onFail
+  run(file);
+}
+
+async function run(file) {
+  const job = new AbortController();
+  state.job = job;
+  view.clear();
+  player.clear();
+  showJob(file);
+  const result = $("result");
+  result.hidden = false;
+  result.setAttribute("aria-busy", "true");
+  try {
+    await transcribe(file, {
+      model: state.model,
+      language: $("language").value,
+      key: $("key").value,
+      signal: job.signal,
+      onUpload: (fraction) => state.job === job && showUpload(fraction),
+      onEvent: (event) => state.job === job && takeEvent(event),
+    });
+  } catch (error) {
+    if (state.job === job) fail(error);
+  } finally {
+    if (state.job === job) endJob();
+  }
+}
+
+function takeEvent(event) {
+  view.take(event);
+  if (event.type === "transcript.text.segment") {
+    player.add(event);
+    $("progress").removeAttribute("value");
+    $("status").textContent = `Transcribed up to ${clock(event.end)}`;
+  }
+}
+
+function fail(error) {
+  if (error.name !== "AbortError") problem(error.message);
+  if (!view.transcript.text) $("result").hidden = true; // what has arrived stays
+  if (error.status === 401) {
+    $("key-details").open = true;
+    $("key").focus();
+  }
+}
+
+function endJob() {
+  state.job = null;
+  $("job").hidden = true;
+  $("result").setAttribute("aria-busy", "false");
+}
+
+// --- showing
+
+function showJob(file) {
+  $("job").hidden = false;
+  $("file-name").textContent = file.name;
+  $("status").textContent = "Sending …";
+  $("progress").value = 0;
+}
+
+function showUpload(fraction) {
+  $("progress").value = fraction;
+  $("status").textContent = fraction < 1 ? `Sending, ${Math.floor(fraction * 100)} %` : "Listening …";
+  if (fraction >= 1) $("progress").removeAttribute("value");
+}
+
+function showPlaying(playing) {
+  $("play").setAttribute("aria-label", playing ? "Pause" : "Play");
+  $("play-icon").setAttribute("d", playing ? PAUSE : PLAY);
+}
+
+function problem(message) {
+  $("problem").textContent = message;
+  $("problem").hidden = !message;
+}
+
+function note(id, message) {
+  $(id).textContent = message;
+  $(id).hidden = !message;
+}
+
+function size(bytes) {
+  return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${Math.floor(bytes / 1e6)} MB`;
+}
+
+function hours(seconds) {
+  return seconds < 7200 ? `${Math.floor(seconds / 60)} minutes` : `${+(seconds / 3600).toFixed(1)} hours`;
+}
+
+// --- the microphone
+
+async function toggleRecording() {
+  const button = $("record");
+  if (state.recording) {
+    const { recorder, timer } = state.recording;
+    state.recording = null;
+    clearInterval(timer);
+    showRecording("Record", false);
+    return take(await recorder.stop());
+  }
+  problem("");
+  button.disabled = true;
+  try {
+    const recorder = await startRecording();
+    const began = performance.now();
+    const tick = () => showRecording(`Stop  ${clock((performance.now() - began) / 1000)}`, true);
+    state.recording = { recorder, timer: setInterval(tick, 500) };
+    tick();
+  } catch (error) {
+    problem(microphoneProblem(error));
+  } finally {
+    button.disabled = false;
+    button.focus();
+  }
+}
+
+function showRecording(label, pressed) {
+  $("record-label").textContent = label;
+  $("record").setAttribute("aria-pressed", String(pressed));
+}
+
+// --- saving
+
+function download() {
+  const blob = new Blob([view.file()], { type: FORMATS[view.format].type });
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `${state.file.name.replace(/\.[^.]*$/, "")}.${view.format}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the browser reads it after this turn
+}
+
+async function copy() {
+  try {
+    await navigator.clipboard.writeText(view.file());
+    $("copy").textContent = "Copied";
+  } catch {
+    $("copy").textContent = "Not allowed";
+  }
+  setTimeout(() => ($("copy").textContent = "Copy"), 2_000);
+}
+
+// --- wiring
+
+function wireDropping() {
+  const drop = $("choose");
+  const carriesFile = (event) => event.dataTransfer?.types.includes("Files");
+  for (const kind of ["dragenter", "dragover"]) {
+    document.addEventListener(kind, (event) => {
+      if (!carriesFile(event)) return;
+      event.preventDefault();
+      drop.classList.add("over");
+    });
+  }
+  document.addEventListener("dragleave", (event) => event.relatedTarget || drop.classList.remove("over"));
+  document.addEventListener("drop", (event) => {
+    if (!carriesFile(event)) return;
+    event.preventDefault();
+    drop.classList.remove("over");
+    take(event.dataTransfer.files[0]);
+  });
+}
+
+function wire() {
+  $("form").addEventListener("submit", (event) => event.preventDefault());
+  $("choose").addEventListener("click", () => $("file").click());
+  $("file").addEventListener("change", () => {
+    take($("file").files[0]);
+    $("file").value = ""; // the same file may be chosen again
+  });
+  $("record").addEventListener("click", toggleRecording);
+  $("cancel").addEventListener("click", () => {
+    state.job?.abort();
+    $("choose").focus();
+  });
+  $("again").addEventListener("click", () => take(state.file));
+  $("play").addEventListener("click", () => player.toggle());
+  $("copy").addEventListener("click", copy);
+  $("download").addEventListener("click", download);
+  for (const radio of document.getElementsByName("format")) {
+    radio.addEventListener("change", () => view.choose(radio.value));
+  }
+  $("key").value = sessionStorage.getItem(KEY) ?? "";
+  $("key").addEventListener("change", () => {
+    sessionStorage.setItem(KEY, $("key").value);
+    problem("");
+    loadModel();
+  });
+  const reason = whyNotRecord();
+  $("record").disabled = Boolean(reason);
+  note("record-note", reason);
+  wireDropping();
+}
+
+wire();
+loadSettings();
+loadModel();

@@ -1,0 +1,21 @@
+// Server-sent events out of text that arrives in pieces, cut anywhere.
+
+/** Returns `feed(text)`: takes the next piece, returns the data of the events it completes. */
+export function eventParser() {
+  let held = "";
+  return function feed(text) {
+    held += text;
+    // the last line may lack its end, and a CR its LF
+    const blocks = held.split(/\r\n\r\n|\n\n|\r\r(?!$)/);
+    held = blocks.pop();
+    return blocks.map(dataOf).filter((data) => data !== "");
+  };
+}
+
+function dataOf(block) {
+  return block
+    .split(/\r\n|\n|\r/)
+    .filter((line) => line.startsWith("data:"))
+    .map((line) => line.slice(5).replace(/^ /, ""))
+    .join("\n");
+}

@@ -1,0 +1,85 @@
+"""The web page at `/` and the files it is made of. Everything comes from this server and stays with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from asr.languages import LANGUAGES
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from gateway.errors import NotReady
+
+PAGE_DIR = Path(__file__).resolve().parents[1] / "page"
+SCRIPT = "text/javascript; charset=utf-8"  # some systems' tables know .js by an older name
+
+# wavesurfer writes one style sheet into its shadow root; the hash names exactly that one
+WAVESURFER_STYLE = "sha256-7Wn/5ghbhb9U5yM332FZpa4jDUilNGJdZ87eJ6XZFBA="
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        f"style-src 'self' '{WAVESURFER_STYLE}'",
+        "media-src 'self' blob:",
+        "connect-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+REVALIDATE = "no-cache"  # kept, but asked about: a new release shows at once
+FOR_EVER = "public, max-age=31536000, immutable"  # the folder's name holds the version
+
+router = APIRouter(include_in_schema=False)
+files = StaticFiles(directory=PAGE_DIR)
+
+
+@router.api_route("/", methods=["GET", "HEAD"])
+async def index(request: Request) -> Response:
+    response = await _file("index.html", request)
+    response.headers.update(HEADERS)
+    return response
+
+
+@router.get("/page/settings.json")
+async def settings(request: Request) -> dict[str, Any]:
+    """What the page must know before a key is given: the model's languages and the caps."""
+    service = request.app.state.service
+    return {
+        "languages": languages(service),
+        "max_upload_bytes": service.settings.media.max_upload_bytes,
+        "max_audio_s": service.settings.media.max_audio_s,
+    }
+
+
+@router.api_route("/page/{path:path}", methods=["GET", "HEAD"])
+async def asset(path: str, request: Request) -> Response:
+    return await _file(path, request)
+
+
+def languages(service: Any) -> list[dict[str, str]]:
+    """Code and English name of what the model speaks; of all that Whisper knows while no worker has told."""
+    known = [{"code": code, "name": name} for code, name in LANGUAGES.items()]
+    try:
+        spec = service.dispatcher.spec
+    except NotReady:
+        return known
+    return known[: spec.num_languages] if spec.multilingual else known[:1]
+
+
+async def _file(path: str, request: Request) -> Response:
+    """A file of the page, or 304 where the browser's copy is still right."""
+    response = await files.get_response(path, request.scope)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = FOR_EVER if path.startswith("vendor/") else REVALIDATE
+    if path.endswith(".js") and "content-type" in response.headers:
+        response.headers["content-type"] = SCRIPT
+    return response

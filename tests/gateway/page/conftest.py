@@ -1,0 +1,79 @@
+"""Debian's Chromium through playwright, watched: what the page must never do fails the test that saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.gateway.page.stand_in import Script, running, stand_in_app
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+ACTION_TIMEOUT_MS = 15_000
+NOTE_VIOLATIONS = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) =>
+  window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile} ${event.sample}`));
+"""
+
+
+@dataclass
+class Watched:
+    """A tab and what it did."""
+
+    page: Any
+    expected_statuses: set[int] = field(default_factory=set)  # refusals the test provokes
+    console: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+    def problems(self) -> list[str]:
+        expected = [f"status of {status}" for status in self.expected_statuses]
+        return [line for line in self.console if not any(text in line for text in expected)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        pytest.skip("needs Debian's chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def url(script: Script) -> Iterator[str]:
+    with running(stand_in_app(script)) as address:
+        yield address
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Watched]:
+    """A fresh tab; no error on its console, no blocked resource, no host but loopback by the end."""
+    context = browser.new_context(
+        permissions=["microphone", "clipboard-read", "clipboard-write"], accept_downloads=True
+    )
+    page = context.new_page()
+    page.set_default_timeout(ACTION_TIMEOUT_MS)
+    watched = Watched(page)
+    page.add_init_script(NOTE_VIOLATIONS)
+    page.on("console", lambda said: said.type == "error" and watched.console.append(said.text))
+    page.on("pageerror", lambda error: watched.console.append(str(error)))
+    page.on("request", lambda request: watched.hosts.add(urlsplit(request.url).hostname or ""))
+    yield watched
+    violations = page.evaluate("window.violations")
+    context.close()
+    assert violations == []
+    assert watched.problems() == []
+    assert watched.hosts <= {"127.0.0.1", ""}, "'' is a blob: or data: address"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from asr.languages import LANGUAGES
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
+from asr.languages import LANGUAGES
 from gateway.errors import NotReady
 
 PAGE_DIR = Path(__file__).resolve().parents[1] / "page"

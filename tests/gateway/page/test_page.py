@@ -1,0 +1,283 @@
+"""The page in Chromium, beside an API that behaves as each test says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import srt
+import webvtt
+
+from tests.gateway.page.conftest import Watched
+from tests.gateway.page.stand_in import SEGMENTS, Script, error_body
+
+SAMPLES = Path(__file__).resolve().parents[3] / "samples"
+HARVARD = SAMPLES / "harvard.wav"
+TEXTS = [text.strip() for _, _, text in SEGMENTS]
+DROP = """async ([name, text]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([text], name, { type: "audio/wav" }));
+  const over = new DragEvent("dragover", { dataTransfer: transfer, bubbles: true, cancelable: true });
+  document.body.dispatchEvent(over);
+  const shown = document.getElementById("choose").classList.contains("over");
+  const drop = new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+  document.body.dispatchEvent(drop);
+  return shown && over.defaultPrevented;
+}"""
+
+
+def upload(tab: Watched, url: str, file: Path = HARVARD) -> None:
+    tab.page.goto(url)
+    tab.until("document.getElementById('model').dataset.state !== 'waiting'")
+    tab.page.set_input_files("#file", file)
+
+
+def finished(tab: Watched) -> None:
+    tab.page.wait_for_selector("#result[aria-busy=false]")
+
+
+def segment_texts(tab: Watched) -> list[str]:
+    return [text.strip() for text in tab.page.locator("#segments span").all_inner_texts()]
+
+
+def save(tab: Watched, name: str) -> tuple[str, str]:
+    """File name and text of a download."""
+    tab.page.check(f"input[value={name}]", force=True)
+    with tab.page.expect_download() as waiting:
+        tab.page.click("#download")
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_text(encoding="utf-8")
+
+
+def test_an_upload_becomes_segments_and_files(tab: Watched, url: str, script: Script) -> None:
+    upload(tab, url)
+    finished(tab)
+    assert segment_texts(tab) == TEXTS
+    assert tab.page.inner_text("#model") == "whisper-demo"
+    assert script.uploads == [HARVARD.read_bytes()]
+    assert script.forms == [{"model": "whisper-demo", "response_format": "json", "stream": "true"}]
+
+    assert save(tab, "txt") == ("harvard.txt", " ".join(TEXTS) + "\n")
+    name, text = save(tab, "srt")
+    assert name == "harvard.srt"
+    assert [cue.content for cue in srt.parse(text)] == TEXTS
+    assert "00:01:00,000" in text
+    name, text = save(tab, "vtt")
+    assert len(webvtt.from_string(text)) == 3
+    assert tab.page.inner_text("#preview").startswith("WEBVTT")
+    document = json.loads(save(tab, "json")[1])
+    assert document["usage"] == {"type": "duration", "seconds": 60}
+    assert [segment["text"] for segment in document["segments"]] == [text for _, _, text in SEGMENTS]
+    tab.page.click("#copy")
+    tab.until("document.getElementById('copy').textContent === 'Copied'")
+    assert json.loads(tab.page.evaluate("navigator.clipboard.readText()")) == document
+
+
+def test_text_arrives_while_the_rest_is_missing(tab: Watched, url: str, script: Script) -> None:
+    script.delay_s = 0.4
+    upload(tab, url)
+    tab.page.wait_for_selector("#segments li")
+    assert tab.page.get_attribute("#result", "aria-busy") == "true"
+    assert len(segment_texts(tab)) < 3
+    assert tab.page.inner_text("#status").startswith("Transcribed up to 0:01")
+    finished(tab)
+    assert segment_texts(tab) == TEXTS
+    assert not tab.page.is_visible("#job")
+
+
+def test_cancel_stops_the_stream_and_keeps_what_came(tab: Watched, url: str, script: Script) -> None:
+    script.delay_s = 0.5
+    upload(tab, url)
+    tab.page.wait_for_selector("#segments li")
+    tab.page.click("#cancel")
+    finished(tab)
+    assert not tab.page.is_visible("#job") and not tab.page.is_visible("#problem")
+    assert segment_texts(tab) == TEXTS[:1]
+    assert tab.page.evaluate("document.activeElement.id") == "choose"
+
+
+def test_dropping_a_file_sends_it(tab: Watched, url: str, script: Script) -> None:
+    tab.page.goto(url)
+    assert tab.page.evaluate(DROP, ["note.wav", "not audio, but the stand-in does not mind"])
+    finished(tab)
+    assert script.uploads == [b"not audio, but the stand-in does not mind"]
+    assert "cannot play" in tab.page.inner_text("#player-note")
+
+
+def test_the_language_is_sent(tab: Watched, url: str, script: Script) -> None:
+    tab.page.goto(url)
+    tab.page.wait_for_selector("#language option[value=hi]", state="attached")
+    assert tab.page.locator("#language option").count() == 100
+    tab.page.select_option("#language", label="Hindi")
+    tab.page.set_input_files("#file", HARVARD)
+    finished(tab)
+    assert script.forms[0]["language"] == "hi"
+    tab.page.select_option("#language", "")
+    tab.page.click("#again")
+    tab.until("document.querySelectorAll('#segments span').length === 3")
+    finished(tab)
+    assert [form.get("language") for form in script.forms] == ["hi", None]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "shown"),
+    [
+        ((415, error_body("The upload is not audio.", "unsupported_media")), "The upload is not audio."),
+        ((500, {"detail": "?"}), "The server answered 500."),
+    ],
+)
+def test_refusals_are_told(tab: Watched, url: str, script: Script, refusal: Any, shown: str) -> None:
+    script.refusal = refusal
+    tab.expected_statuses = {refusal[0]}
+    upload(tab, url)
+    tab.page.wait_for_selector("#problem")
+    assert tab.page.inner_text("#problem") == shown
+    assert tab.page.get_attribute("#problem", "role") == "alert"
+    assert not tab.page.is_visible("#result")
+    script.refusal = None
+    tab.page.set_input_files("#file", HARVARD)
+    finished(tab)
+    assert not tab.page.is_visible("#problem")
+    assert segment_texts(tab) == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [({"fail_after": 2}, "The worker died twice."), ({"cut_after": 2}, "The connection ended before")],
+)
+def test_what_came_before_a_failure_stays(
+    tab: Watched, url: str, script: Script, change: dict[str, int], shown: str
+) -> None:
+    vars(script).update(change)
+    upload(tab, url)
+    tab.page.wait_for_selector("#problem")
+    assert tab.page.inner_text("#problem").startswith(shown)
+    assert segment_texts(tab) == TEXTS[:1]
+
+
+def test_a_key_is_asked_for_and_kept_in_the_tab_only(tab: Watched, url: str, script: Script) -> None:
+    script.key = "sk-test"
+    tab.expected_statuses = {401}
+    upload(tab, url)
+    tab.page.wait_for_selector("#problem")
+    assert "API key" in tab.page.inner_text("#problem")
+    assert tab.page.evaluate("document.activeElement.id") == "key"
+    tab.page.keyboard.type("sk-test")
+    tab.page.keyboard.press("Tab")
+    tab.until("document.getElementById('model').dataset.state === 'ready'")
+    tab.page.set_input_files("#file", HARVARD)
+    finished(tab)
+    assert segment_texts(tab) == TEXTS
+    stored = tab.page.evaluate("[Object.values(sessionStorage), localStorage.length, document.cookie]")
+    assert stored == [["sk-test"], 0, ""]
+    tab.page.reload()
+    tab.until("document.getElementById('model').dataset.state === 'ready'")
+
+
+def test_the_microphone_is_recorded_and_sent(tab: Watched, url: str, script: Script) -> None:
+    tab.page.goto(url)
+    tab.page.click("#record")
+    tab.page.wait_for_selector("#record[aria-pressed=true]")
+    tab.until("document.getElementById('record-label').textContent.includes('0:01')")
+    tab.page.click("#record")
+    finished(tab)
+    assert segment_texts(tab) == TEXTS
+    assert script.uploads[0][:4] == b"\x1a\x45\xdf\xa3", "not a Matroska file"
+    assert len(script.uploads[0]) > 1_000
+    assert save(tab, "txt")[0] == "recording.txt"
+
+
+def test_pressing_a_segment_plays_it(tab: Watched, url: str) -> None:
+    upload(tab, url)
+    finished(tab)
+    tab.until("document.querySelector('#wave div')?.shadowRoot.querySelector('[part~=segment-2]')")
+    tab.page.click("#segments li:nth-child(2) button")
+    tab.page.wait_for_selector("#segments li:nth-child(2) button[aria-current]")
+    tab.page.wait_for_selector("#play[aria-label=Play]")  # ends with the segment
+    tab.until("document.getElementById('clock').textContent >= '0:02'")
+    tab.page.evaluate(
+        "document.querySelector('#wave div').shadowRoot.querySelector('[part~=segment-0]').click()"
+    )
+    tab.page.wait_for_selector("#segments li:nth-child(1) button[aria-current]")
+
+
+def test_the_keyboard_reaches_everything(tab: Watched, url: str) -> None:
+    upload(tab, url)
+    finished(tab)
+    tab.page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges()")
+    order = []
+    for _ in range(16):
+        tab.page.keyboard.press("Tab")
+        focused = (
+            "(document.activeElement.id || document.activeElement.value || document.activeElement.tagName)"
+        )
+        order.append(tab.page.evaluate(focused))
+        outlined = """getComputedStyle(document.activeElement.matches('input[type=radio]')
+          ? document.activeElement.nextElementSibling : document.activeElement).outlineStyle"""
+        assert tab.page.evaluate(outlined) != "none", f"{order[-1]} shows no focus"
+        if order[-1] == "BUTTON":
+            break
+    assert order == [
+        *(
+            "A",
+            "choose",
+            "record",
+            "language",
+            "SUMMARY",
+            "play",
+            "txt",
+            "again",
+            "copy",
+            "download",
+            "BUTTON",
+        )
+    ]
+    for key, expected in (("ArrowDown", 1), ("End", 2), ("ArrowUp", 1), ("Home", 0)):
+        tab.page.keyboard.press(key)
+        at = "[...document.querySelectorAll('#segments button')].indexOf(document.activeElement)"
+        assert tab.page.evaluate(at) == expected
+    tab.page.keyboard.press("Enter")
+    tab.page.wait_for_selector("#segments li:nth-child(1) button[aria-current]")
+    tab.page.focus("#choose")
+    with tab.page.expect_file_chooser():
+        tab.page.keyboard.press("Enter")
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(tab: Watched, url: str) -> None:
+    tab.page.set_viewport_size({"width": 320, "height": 640})
+    upload(tab, url)
+    finished(tab)
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 320
+    for selector in ("#choose", "#record", "#language", "#play", "#copy", "#download"):
+        box = tab.page.locator(selector).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 320, selector
+        assert box["height"] >= 36, selector
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(tab: Watched, url: str, scheme: Any) -> None:
+    """WCAG AA, 4.5 to 1, for each colour of text on each ground it stands on."""
+    tab.page.emulate_media(color_scheme=scheme)
+    tab.page.goto(url)
+    pairs = [("--text", "--ground"), ("--soft", "--ground"), ("--soft", "--card"), ("--text", "--card")]
+    pairs += [("--accent", "--ground"), ("--on-accent", "--accent"), ("--problem", "--problem-ground")]
+    pairs += [("--soft", "--tint"), ("--text", "--tint"), ("--accent", "--tint")]
+    values = tab.page.evaluate(
+        """(pairs) => pairs.map((pair) => pair.map((name) =>
+             getComputedStyle(document.documentElement).getPropertyValue(name).trim()))""",
+        pairs,
+    )
+    for names, (text, ground) in zip(pairs, values, strict=True):
+        assert contrast(text, ground) >= 4.5, names
+
+
+def contrast(first: str, second: str) -> float:
+    lighter, darker = sorted((luminance(first), luminance(second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(color: str) -> float:
+    channels = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

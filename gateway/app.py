@@ -1,0 +1,45 @@
+"""The application: its routes, its middlewares and the life of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from gateway.http import failures
+from gateway.routes import compat, models, transcriptions
+from gateway.service import Service
+from gateway.settings import Settings
+
+TITLE = "Whisper on TorchServe"
+DESCRIPTION = "OpenAI's audio API, served by TorchServe workers."
+VERSION = "1.0"
+ROUTERS = (transcriptions.router, models.router, compat.router)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway as an ASGI application."""
+    app = FastAPI(
+        title=TITLE,
+        description=DESCRIPTION,
+        version=VERSION,
+        lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.service = Service(settings)
+    for router in ROUTERS:
+        app.include_router(router)
+    failures.install(app)
+    app.add_middleware(failures.CatchAll)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    await service.start()
+    try:
+        yield
+    finally:
+        await service.close()

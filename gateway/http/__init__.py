@@ -1,0 +1,1 @@
+"""HTTP on the way in (forms) and on the way out (answers, events, errors)."""

@@ -1,0 +1,142 @@
+"""A multipart body → its fields as text and its uploads as files on disk, whatever their size."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from asr.errors import Overloaded, UnsupportedMedia
+from gateway.errors import BadForm
+
+MAX_FIELDS = 2_000  # suppress_tokens alone may be a thousand
+MAX_FIELD_BYTES = 1_000_000
+HOW_TO_SEND = "send the audio as a form: curl -F file=@speech.wav"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file part of the form. The file is gone when the form is closed."""
+
+    field: str
+    filename: str  # as the client called it: text to show, never a path to open
+    path: Path
+
+
+@dataclass(slots=True)
+class Form:
+    """All parts in the order they came; a repeated field keeps every value."""
+
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    uploads: list[Upload] = field(default_factory=list)
+
+    def single_upload(self) -> Upload:
+        """The one part named `file`; raises BadForm."""
+        uploads = self.uploads_named("file")
+        if len(uploads) != 1:
+            raise BadForm(f"the form has {len(uploads)} parts named file, must have one", param="file")
+        return uploads[0]
+
+    def uploads_named(self, *names: str) -> list[Upload]:
+        """The uploads under these names; raises BadForm where there is none, or one under another name."""
+        for name in names:
+            if name in self.fields:
+                raise BadForm(f"{name} is a text field, must be a file; {HOW_TO_SEND}", param=name)
+        if odd := next((upload.field for upload in self.uploads if upload.field not in names), None):
+            raise BadForm(
+                f"the form has a file named {odd[:80]!r}, must be {' or '.join(names)}", param=odd[:80]
+            )
+        if not self.uploads:
+            raise BadForm(f"the form has no file; {HOW_TO_SEND}", param=names[0])
+        return self.uploads
+
+
+@asynccontextmanager
+async def received_form(request: Request, spool_dir: Path | None, max_files: int = 1) -> AsyncIterator[Form]:
+    """The request's form, its uploads on disk until the block ends.
+
+    Raises UnsupportedMedia for another content type, BadForm for a body that is not what its headers say,
+    and whatever reading the body raises.
+    """
+    _check_content_type(request)
+    parser = await _parsed(request, spool_dir, max_files)
+    try:
+        form = Form()
+        for name, value in parser.items:
+            if isinstance(value, UploadFile):
+                form.uploads.append(Upload(name, value.filename or "", Path(parser.paths[id(value)])))
+            else:
+                form.fields.setdefault(name, []).append(value)
+        yield form
+    finally:
+        parser.close()
+
+
+async def _parsed(request: Request, spool_dir: Path | None, max_files: int) -> _DiskParser:
+    async with aclosing(request.stream()) as stream:
+        parser = _DiskParser(
+            request.headers, stream, max_files=max_files, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+        )
+        parser.spool_dir = spool_dir
+        try:
+            await parser.parse()
+            if not parser.ended:
+                raise BadForm("the form ends before its closing boundary")
+        except BaseException as error:
+            parser.close()
+            raise _as_refusal(error) from error
+    return parser
+
+
+def _check_content_type(request: Request) -> None:
+    content_type, _ = parse_options_header(request.headers.get("Content-Type"))
+    if content_type != b"multipart/form-data":
+        shown = content_type.decode("latin-1")[:80]
+        raise UnsupportedMedia(f"Content-Type is {shown!r}, must be multipart/form-data; {HOW_TO_SEND}")
+
+
+def _as_refusal(error: BaseException) -> BaseException:
+    if isinstance(error, MultiPartException):
+        return BadForm(error.message)
+    if isinstance(error, ValueError | LookupError):  # a charset or boundary that Python cannot work with
+        return BadForm("the form cannot be read; its boundary or charset is unusable")
+    if isinstance(error, OSError):
+        return Overloaded("the server has no room for this upload; try again later")
+    return error
+
+
+class _DiskParser(MultiPartParser):
+    """Starlette's parser with named files for the uploads, which another process can open."""
+
+    spool_dir: Path | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ended = False
+        self.paths: dict[int, str] = {}
+        self._opened: list[IO[bytes]] = []
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        upload = self._current_part.file
+        if upload is not None:
+            upload.file.close()
+            upload.file = tempfile.NamedTemporaryFile(prefix="upload-", dir=self.spool_dir, buffering=0)  # noqa: SIM115
+            self.paths[id(upload)] = upload.file.name
+            self._opened.append(upload.file)
+
+    def on_end(self) -> None:
+        self.ended = True
+
+    def close(self) -> None:
+        """Removes the files."""
+        for file in self._opened:
+            file.close()

@@ -1,0 +1,120 @@
+"""The shapes of requests and answers, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+TEXT = "The stale smell of old beer lingers."
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorDetail(Shape):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(Shape):
+    """OpenAI's error body, of every failure."""
+
+    error: ErrorDetail = Field(
+        examples=[
+            {
+                "message": "temperature is '2', must be a number 0..1",
+                "type": "invalid_request_error",
+                "param": "temperature",
+                "code": "invalid_value",
+            }
+        ]
+    )
+
+
+class Usage(Shape):
+    """The audio's duration, rounded up to whole seconds."""
+
+    type: Literal["duration"]
+    seconds: int
+
+
+class Logprob(Shape):
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class Transcription(Shape):
+    """response_format=json; `logprobs` only where `include[]=logprobs` asks for them."""
+
+    text: str = Field(examples=[TEXT])
+    logprobs: list[Logprob] | None = None
+    usage: Usage
+
+
+class Segment(Shape):
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: list[int]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+class Word(Shape):
+    word: str
+    start: float
+    end: float
+    probability: float
+
+
+class TranscriptionVerbose(Shape):
+    """response_format=verbose_json; `segments` and `words` as `timestamp_granularities[]` ask for them."""
+
+    task: Literal["transcribe", "translate"]
+    language: str = Field(examples=["english"])
+    duration: float
+    text: str = Field(examples=[TEXT])
+    segments: list[Segment] | None = None
+    words: list[Word] | None = None
+    usage: Usage
+
+
+class Model(Shape):
+    id: str = Field(examples=["whisper-1"])
+    object: Literal["model"] = "model"
+    created: int = Field(description="when the gateway started, Unix time")
+    owned_by: str = "whisper-torchserve"
+
+
+class ModelList(Shape):
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class Text(Shape):
+    """The answer of /transcribe/."""
+
+    text: str = Field(examples=[TEXT])
+
+
+class BatchResult(Shape):
+    """One file's text, or why there is none."""
+
+    filename: str
+    text: str | None = None
+    error: ErrorDetail | None = None
+
+
+class BatchResults(Shape):
+    """The answer of /transcribe_batch/, in the order of the files."""
+
+    results: list[BatchResult]

@@ -1,0 +1,75 @@
+"""A transcript as server-sent events while it is made."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from asr.errors import AsrError
+from asr.event_stream import EventStream
+from asr.options import RequestOptions
+from asr.render import sse_error
+from gateway.errors import ClientGone
+from gateway.http.connection import while_connected
+from gateway.http.failures import internal_error
+from gateway.service import Run
+
+log = logging.getLogger(__name__)
+
+
+async def transcript_events(run: Run, options: RequestOptions) -> AsyncGenerator[bytes]:
+    """Events as segments finish, the done event last."""
+    ready: list[bytes] = []
+    stream = EventStream(options, ready.append)
+    going_on = True
+    while going_on:
+        going_on = await run.advance()
+        stream.advance(run.session)
+        if ready:
+            yield b"".join(ready)
+            ready.clear()
+
+
+class LiveEvents(Response):
+    """Sends events as they come. The status goes out with the first one: until then a request that fails is
+    answered with its error, afterwards with an error event."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes]) -> None:
+        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+        try:
+            async with aclosing(self._events) as events, while_connected(receive):
+                async for chunk in events:
+                    if not started:
+                        started = True
+                        await self._start(send)
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except Exception as error:
+            if not started:
+                raise
+            await send({"type": "http.response.body", "body": _last_words(error), "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _start(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+
+
+def _last_words(error: Exception) -> bytes:
+    """The error event that ends a stream; nothing for a client that is not there to read it."""
+    if isinstance(error, ClientGone):
+        log.info("the client left its stream")
+        return b""
+    if not isinstance(error, AsrError):
+        log.error("a stream broke", exc_info=error)
+        error = internal_error()
+    return sse_error(error)

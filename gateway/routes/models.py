@@ -1,0 +1,28 @@
+"""OpenAI's list of models: the one that is served, under each of its names."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+
+from gateway.http.caller import authenticated, service_of
+from gateway.http.documents import errors
+from gateway.http.schemas import Model, ModelList
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+@router.get("", responses=errors(401, 503))
+async def list_models(request: Request) -> ModelList:
+    """The names that may be used as `model`."""
+    service = service_of(request)
+    names = service.model_names(authenticated(request))
+    return ModelList(data=[Model(id=name, created=service.started_at) for name in names])
+
+
+@router.get("/{model_id:path}", responses=errors(401, 404, 503))
+async def retrieve_model(model_id: str, request: Request) -> Model:
+    """One of them."""
+    service = service_of(request)
+    service.check_model(model_id, authenticated(request))
+    return Model(id=model_id, created=service.started_at)

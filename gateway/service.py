@@ -1,0 +1,115 @@
+"""The parts of the gateway, and what they do together for one request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from asr.config import Limits
+from asr.options import RequestOptions
+from asr.prepared import PreparedAudio
+from asr.sessions import FileSession, open_session
+from gateway.access.admission import Admission
+from gateway.access.keys import KeyStore
+from gateway.access.limits import Limiter
+from gateway.caller import Caller
+from gateway.dispatch.dispatcher import Dispatcher, Ticket
+from gateway.dispatch.runner import run_session
+from gateway.errors import ModelNotFound
+from gateway.http.connection import within
+from gateway.media import MediaPool
+from gateway.settings import Settings
+
+
+class Run:
+    """One request at work: its session is driven in the background, and `advance` follows it."""
+
+    def __init__(self, prepared: PreparedAudio, session: FileSession, ticket: Ticket) -> None:
+        self.prepared = prepared
+        self.session = session
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(run_session(session, ticket, self._progressed))
+        self._task.add_done_callback(lambda _: self._news.set())
+
+    async def advance(self) -> bool:
+        """Waits for news of the session; False when it is done. Raises its AsrError."""
+        await self._news.wait()
+        self._news.clear()
+        if self._task.done():
+            self._task.result()
+            if self.session.error is not None:
+                raise self.session.error
+            return False
+        return True
+
+    async def finish(self) -> None:
+        """Waits until the session is done; raises its AsrError."""
+        while await self.advance():
+            pass
+
+    async def stop(self) -> None:
+        """Ends what still runs."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _progressed(self) -> None:
+        self._news.set()
+
+
+class Service:
+    """What the routes use; made once per process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.started_at = int(time.time())
+        self.limits = Limits(
+            max_audio_seconds=settings.media.max_audio_s, max_upload_bytes=settings.media.max_upload_bytes
+        )
+        self.keys = KeyStore(settings.access)
+        self.limiter = Limiter(settings.access)
+        self.admission = Admission(settings.admission)
+        self.pool = MediaPool(settings.media, self.limits)
+        self.dispatcher = Dispatcher(settings.upstream)
+
+    async def start(self) -> None:
+        await self.pool.start()
+        await self.dispatcher.start()
+
+    async def close(self) -> None:
+        await self.dispatcher.close()
+        await self.pool.close()
+
+    def model_names(self, caller: Caller) -> list[str]:
+        """The names under which this caller may use the model, its own name first; raises NotReady."""
+        upstream = self.settings.upstream
+        names = dict.fromkeys((self.dispatcher.spec.name, upstream.model, *upstream.aliases))
+        return [name for name in names if not caller.models or name in caller.models]
+
+    def check_model(self, name: str, caller: Caller) -> None:
+        """Raises ModelNotFound, in OpenAI's words, unless the caller may use a model of this name."""
+        if name not in self.model_names(caller):
+            raise ModelNotFound(
+                f"The model `{name[:100]}` does not exist or you do not have access to it.", param="model"
+            )
+
+    @asynccontextmanager
+    async def run(
+        self, upload: Path, options: RequestOptions, caller: Caller, deadline_s: float
+    ) -> AsyncIterator[Run]:
+        """The upload's session at work. Leaving the block drops what has not been decoded."""
+        async with within(deadline_s):
+            spec = self.dispatcher.spec
+            prepared = await self.pool.prepare(upload, options, spec.n_mels)
+            audio_s = prepared.audio.duration_s
+            with self.admission.admit(audio_s):
+                await self.limiter.check_audio(caller, audio_s)
+                session = await asyncio.to_thread(open_session, prepared, options, spec)
+                with self.dispatcher.ticket(caller, audio_s) as ticket:
+                    run = Run(prepared, session, ticket)
+                    try:
+                        yield run
+                    finally:
+                        await run.stop()

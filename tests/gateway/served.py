@@ -1,0 +1,87 @@
+"""The gateway in a thread of its own, on a free port, as a client meets it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+
+from gateway.app import create_app
+from gateway.service import Service
+from gateway.settings import Settings
+from tests.gateway.fake_torchserve import FakeTorchServe
+
+START_TIMEOUT_S = 30
+
+
+def settings_for(fake: FakeTorchServe, spool_dir: Path, **sections: dict[str, Any]) -> Settings:
+    """Settings of a gateway before `fake`; `sections` are laid over, key by key."""
+    values: dict[str, dict[str, Any]] = {
+        "upstream": {"urls": [fake.url], "management_urls": [fake.management_url]},
+        "media": {"processes": 1, "spool_dir": spool_dir},
+    }
+    for section, given in sections.items():
+        values[section] = values.get(section, {}) | given
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+class Gateway:
+    """A running gateway; a context manager."""
+
+    def __init__(self, settings: Settings, *, wait: bool = True) -> None:
+        self.settings = settings
+        self.app = create_app(settings)
+        self._wait = wait
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        config = uvicorn.Config(
+            self.app,
+            host="127.0.0.1",
+            port=self.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)
+
+    @property
+    def service(self) -> Service:
+        service: Service = self.app.state.service
+        return service
+
+    @property
+    def uploads(self) -> list[Path]:
+        """Upload files that are on disk now."""
+        spool_dir = self.settings.media.spool_dir
+        assert spool_dir is not None
+        return sorted(spool_dir.iterdir())
+
+    def __enter__(self) -> Gateway:
+        self._thread.start()
+        self._until(lambda: self._server.started, "the gateway did not start")
+        if self._wait:
+            self._until(lambda: self.service.dispatcher.ready, "no upstream answered")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(START_TIMEOUT_S)
+        assert not self._thread.is_alive(), "the gateway did not stop"
+
+    def _until(self, reached: Any, complaint: str) -> None:
+        give_up = time.monotonic() + START_TIMEOUT_S
+        while not reached():
+            if time.monotonic() > give_up or not self._thread.is_alive():
+                raise RuntimeError(complaint)
+            time.sleep(0.005)

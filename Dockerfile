@@ -2,6 +2,7 @@
 # Build:  docker build -t whisper .                         CPU
 #         docker build -t whisper:gpu --build-arg DEVICE=gpu .
 # Run:    docker run --rm -p 127.0.0.1:8080:8080 whisper    the bundled demo; docs/docker.md has the rest
+# Gateway: docker run --rm -p 127.0.0.1:8000:8000 -e WHISPER_GATEWAY_HOST=0.0.0.0 -e GATEWAY_ACCESS__KEYS='["a-key"]' whisper
 
 # An exact tag; pin its digest when you have pulled it: --build-arg PYTHON_IMAGE=python@sha256:…
 ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
@@ -23,7 +24,7 @@ RUN if [ "$DEVICE" = cpu ]; then export PIP_EXTRA_INDEX_URL="$CPU_INDEX_URL"; fi
 FROM ${PYTHON_IMAGE} AS runtime
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /app --shell /usr/sbin/nologin whisper \
     && install -d /app \
-    && install -d -o whisper -g whisper /app/tmp /app/logs /app/model-store
+    && install -d -o whisper -g whisper /app/tmp /app/logs /app/model-store /app/spool
 COPY --from=requirements /opt/venv /opt/venv
 WORKDIR /app
 COPY config/ config/
@@ -32,9 +33,11 @@ COPY scripts/ scripts/
 COPY clients/ clients/
 COPY samples/ samples/
 COPY handler/ handler/
+COPY gateway/ gateway/
 COPY whisper-models/demo.pt whisper-models/
 COPY serve.sh ./
-# Reachable from outside the container, therefore with keys. Management and metrics stay inside.
+# TorchServe is reachable from outside the container, therefore with keys. Management and metrics stay inside; so does
+# the gateway until WHISPER_GATEWAY_HOST lets it out, which it refuses without keys of its own.
 # The installed environment is taken as it is. NVIDIA_* are read by the NVIDIA container runtime only.
 # WHISPER_TOKEN_AUTH is a switch, not a secret.
 # hadolint ignore=DL3064
@@ -45,7 +48,7 @@ ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
 USER 10001:10001
 # Weights: mount read-only, -v "$PWD/whisper-models:/app/whisper-models:ro"
 VOLUME ["/app/whisper-models"]
-EXPOSE 8080
+EXPOSE 8000 8080
 # The canary waits behind a running batch, at most responseTimeout = 900 s: three times 300.
 HEALTHCHECK --interval=30s --timeout=300s --start-period=15m --retries=3 \
     CMD ["python", "-m", "scripts.healthcheck"]

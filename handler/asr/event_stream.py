@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 
-import regex
+import regex  # type: ignore[import-untyped]
 
 from asr import render
 from asr.errors import AsrError

@@ -41,8 +41,10 @@ def sse_delta(text: str) -> bytes:
 
 
 def sse_segment(segment: Segment, index: int) -> bytes:
-    """The event that carries a finished segment."""
-    return _event({"type": "transcript.text.segment", **_segment(segment, index)})
+    """The event that carries a finished segment. OpenAI's has a text as id, and a speaker: nobody in
+    particular, as speakers are not told apart."""
+    fields = {**_segment(segment, index), "id": str(index), "speaker": ""}
+    return _event({"type": "transcript.text.segment", **fields})
 
 
 def sse_done(transcript: Transcript, options: RequestOptions) -> bytes:

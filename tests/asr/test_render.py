@@ -214,7 +214,7 @@ def test_events() -> None:
     assert events(render.sse_delta(" नमस्ते\n")) == {"type": "transcript.text.delta", "delta": " नमस्ते\n"}
     assert "नमस्ते".encode() in render.sse_delta(" नमस्ते")
     told = events(render.sse_segment(TWO.segments[1], 1))
-    assert (told["type"], told["id"], told["text"]) == ("transcript.text.segment", 1, " Good bye.")
+    assert (told["type"], told["id"], told["text"]) == ("transcript.text.segment", "1", " Good bye.")
     assert events(render.sse_done(TWO, RequestOptions())) == {
         "type": "transcript.text.done",
         "text": "Hello world. Good bye.",

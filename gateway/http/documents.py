@@ -45,7 +45,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def transcript_responses() -> dict[int | str, dict[str, Any]]:
     """Every shape of a transcript, and every error."""
-    content = {
+    content: dict[str, dict[str, Any]] = {
         **{_media_type(kind): {"schema": {"type": "string"}} for kind in (TEXT, SRT, VTT, TSV)},
         "text/event-stream": {"schema": {"type": "string"}, "example": EVENTS_EXAMPLE},
     }

@@ -129,9 +129,10 @@ class _DiskParser(MultiPartParser):
         upload = self._current_part.file
         if upload is not None:
             upload.file.close()
-            upload.file = tempfile.NamedTemporaryFile(prefix="upload-", dir=self.spool_dir, buffering=0)  # noqa: SIM115
-            self.paths[id(upload)] = upload.file.name
-            self._opened.append(upload.file)
+            file = tempfile.NamedTemporaryFile(prefix="upload-", dir=self.spool_dir, buffering=0)  # noqa: SIM115
+            upload.file = file  # type: ignore[assignment]
+            self.paths[id(upload)] = file.name
+            self._opened.append(file)
 
     def on_end(self) -> None:
         self.ended = True

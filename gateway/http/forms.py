@@ -72,7 +72,7 @@ async def received_form(request: Request, spool_dir: Path | None, max_files: int
         form = Form()
         for name, value in parser.items:
             if isinstance(value, UploadFile):
-                form.uploads.append(Upload(name, value.filename or "", Path(parser.paths[id(value)])))
+                form.uploads.append(Upload(name, value.filename or "", Path(value.file.name)))
             else:
                 form.fields.setdefault(name, []).append(value)
         yield form
@@ -121,7 +121,6 @@ class _DiskParser(MultiPartParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ended = False
-        self.paths: dict[int, str] = {}
         self._opened: list[IO[bytes]] = []
 
     def on_headers_finished(self) -> None:
@@ -129,9 +128,8 @@ class _DiskParser(MultiPartParser):
         upload = self._current_part.file
         if upload is not None:
             upload.file.close()
-            file = tempfile.NamedTemporaryFile(prefix="upload-", dir=self.spool_dir, buffering=0)  # noqa: SIM115
+            file = tempfile.NamedTemporaryFile(prefix="upload-", dir=self.spool_dir)  # noqa: SIM115
             upload.file = file  # type: ignore[assignment]
-            self.paths[id(upload)] = file.name
             self._opened.append(file)
 
     def on_end(self) -> None:

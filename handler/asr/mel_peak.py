@@ -27,8 +27,8 @@ def log_mel_max(samples: Samples, n_mels: int) -> float:
     """
     if len(samples) == 0:
         return float(np.log10(FLOOR))
-    filters = _mel_filters(n_mels)
-    hann = _hann()
+    filters = mel_filters(n_mels)
+    hann = hann_window()
     padded = _padded(samples)
     num_frames = 1 + (len(padded) - N_FFT) // HOP_LENGTH
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP_LENGTH]
@@ -53,7 +53,7 @@ def _padded(samples: Samples) -> Samples:
 
 
 @lru_cache(maxsize=2)
-def _mel_filters(n_mels: int) -> NDArray[np.float32]:
+def mel_filters(n_mels: int) -> NDArray[np.float32]:
     """float32 [n_mels, 201]; openai-whisper's own file."""
     with np.load(Path(__file__).parent / "assets" / "mel_filters.npz", allow_pickle=False) as file:
         if f"mel_{n_mels}" not in file:
@@ -63,7 +63,7 @@ def _mel_filters(n_mels: int) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=1)
-def _hann() -> NDArray[np.float32]:
+def hann_window() -> NDArray[np.float32]:
     """Periodic Hann window [400], scaled so that int16 samples count as samples / 32768."""
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)
     return (window / 32_768).astype(np.float32)

@@ -1,4 +1,4 @@
-"""deploy/compose*.yaml: valid, confined, and in agreement with the image, the configuration and the options."""
+"""deploy/compose*.yaml: valid, confined, in agreement with the image, the configuration and the options."""
 
 from __future__ import annotations
 
@@ -109,3 +109,15 @@ def test_the_mounted_files_are_there() -> None:
     files = [mount for mount in mounts if mount.startswith("./")]
     assert files
     assert [file for file in files if not (DEPLOY / file).exists()] == []
+
+
+def test_prometheus_looks_where_the_server_is() -> None:
+    content = yaml.safe_load(FILES[0].read_text())["configs"]
+    used = {entry["source"]: entry["target"] for entry in services()["prometheus"]["configs"]}
+    targets = {Path(used[name]).name: yaml.safe_load(text["content"]) for name, text in content.items()}
+    assert targets == {
+        "gateway.yaml": [{"targets": ["server:8000"]}],
+        "torchserve.yaml": [{"targets": ["server:8082"]}],
+    }
+    read = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+    assert all(f"targets/{file}" in read for file in targets)

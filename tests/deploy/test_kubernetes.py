@@ -1,0 +1,250 @@
+"""deploy/kubernetes: valid against the API's schemas, confined, in agreement with the image and config/."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from clients.download_model import CHECKPOINTS
+from gateway.settings import Settings
+from scripts.serve import settings as serve_settings
+from scripts.serve.addresses import Address
+from scripts.serve.options import parse_options
+from tests.deploy.images import ROOT, image_copies, image_directories, image_user
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+BUILDS = ("overlays/cpu", "overlays/gpu", "kserve")
+PROPERTIES = serve_settings.read_properties(ROOT / "config" / "config.properties")
+OF_OPERATORS = {"ServiceMonitor", "InferenceService"}  # no schema to hold them against
+CONFINED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+Resource = dict[str, Any]
+
+
+def built(folder: str) -> list[Resource]:
+    """What `kubectl apply -k` would send; without kubectl, the files as they are written."""
+    if shutil.which("kubectl"):
+        made = subprocess.run(
+            ["kubectl", "kustomize", str(FOLDER / folder)], capture_output=True, text=True, timeout=60
+        )
+        assert made.returncode == 0, made.stderr
+        return list(yaml.safe_load_all(made.stdout))
+    folders = [FOLDER / folder, *([FOLDER / "base"] if folder != "kserve" else [])]
+    files = [file for each in folders for file in each.glob("*.yaml") if file.name != "kustomization.yaml"]
+    return [resource for file in files for resource in yaml.safe_load_all(file.read_text())]
+
+
+def of_kind(kind: str, folder: str = "overlays/cpu") -> Iterator[Resource]:
+    yield from (resource for resource in built(folder) if resource["kind"] == kind)
+
+
+def pods(folder: str) -> Iterator[Resource]:
+    for resource in built(folder):
+        if resource["kind"] in ("Deployment", "Job"):
+            yield resource["spec"]["template"]["spec"]
+        elif resource["kind"] == "InferenceService":
+            yield resource["spec"]["predictor"]
+
+
+def containers(pod: Resource) -> list[Resource]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def server_containers(folder: str = "overlays/cpu") -> dict[str, Resource]:
+    deployment = next(of_kind("Deployment", folder))
+    return {each["name"]: each for each in containers(deployment["spec"]["template"]["spec"])}
+
+
+def variables(container: Resource) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in container.get("env", [])}
+
+
+@pytest.mark.parametrize("folder", BUILDS)
+def test_the_resources_follow_the_api(folder: str) -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    for resource in built(folder):
+        if resource["kind"] not in OF_OPERATORS:
+            kubernetes_validate.validate(resource, "1.33", strict=True)
+
+
+@pytest.mark.parametrize("folder", BUILDS)
+def test_every_pod_passes_the_restricted_standard(folder: str) -> None:
+    """The namespace enforces it, so a pod that did not would never start."""
+    user, group = (int(number) for number in image_user().split(":"))
+    for pod in pods(folder):
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (user, group, group)
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        assert all("hostPath" not in volume for volume in pod["volumes"])
+        for container in containers(pod):
+            assert container["securityContext"] == CONFINED
+
+
+@pytest.mark.parametrize("folder", BUILDS)
+def test_every_container_has_limits_and_a_named_image(folder: str) -> None:
+    for pod in pods(folder):
+        for container in containers(pod):
+            limits = container["resources"]["limits"]
+            assert {"cpu", "memory"} <= limits.keys() & container["resources"]["requests"].keys()
+            assert container["image"].startswith("whisper:") or not shutil.which("kubectl")
+
+
+@pytest.mark.parametrize("folder", BUILDS)
+def test_every_server_has_probes_on_what_it_serves(folder: str) -> None:
+    for resource in built(folder):
+        if resource["kind"] not in ("Deployment", "InferenceService"):
+            continue
+        spec = resource["spec"]
+        pod = spec["template"]["spec"] if resource["kind"] == "Deployment" else spec["predictor"]
+        for container in pod["containers"]:
+            assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+            assert container["livenessProbe"]["httpGet"]["path"] == "/health/live"
+            assert container["startupProbe"]["httpGet"]["path"].startswith("/health/")
+
+
+def test_the_worker_is_probed_by_its_canary_and_ends_after_the_gateway() -> None:
+    worker = server_containers()["worker"]
+    assert worker["restartPolicy"] == "Always"  # a native sidecar
+    for probe in ("startupProbe", "livenessProbe"):
+        command = worker[probe]["exec"]["command"]
+        assert command[:3] == ["python", "-m", "scripts.healthcheck"]
+        assert worker[probe]["timeoutSeconds"] > float(command[-1])
+    model = serve_settings.read_model_config(ROOT / "config" / "model-config.yaml")
+    alive = worker["livenessProbe"]
+    assert alive["failureThreshold"] * alive["timeoutSeconds"] >= model["responseTimeout"]
+
+
+@pytest.mark.parametrize("folder", BUILDS)
+def test_the_grace_period_covers_the_drain(folder: str) -> None:
+    for pod in pods(folder):
+        for container in pod["containers"]:
+            drain = float(variables(container).get("GATEWAY_SERVER__DRAIN_S", 0))
+            pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            assert pod.get("terminationGracePeriodSeconds", 1e9) >= drain + pause + 30
+
+
+@pytest.mark.parametrize("folder", BUILDS)
+def test_writable_mounts_are_the_images_directories_and_never_the_weights(folder: str) -> None:
+    for pod in pods(folder):
+        names = {volume["name"] for volume in pod["volumes"]}
+        for container in containers(pod):
+            mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
+            assert {each["name"] for each in mounts.values()} <= names
+            writable = {path for path, each in mounts.items() if not each.get("readOnly")}
+            if container["name"] != "download":
+                assert writable <= {"/tmp", *image_directories()}
+        assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume)
+
+
+def test_the_worker_can_write_where_torchserve_does() -> None:
+    mounts = {each["mountPath"] for each in server_containers()["worker"]["volumeMounts"]}
+    assert {"/tmp", "/app/tmp", "/app/logs", "/app/model-store"} <= mounts
+
+
+def test_ports_are_those_of_the_configuration() -> None:
+    ports = {
+        port["name"]: port["containerPort"]
+        for each in server_containers().values()
+        for port in each.get("ports", [])
+    }
+    metrics = Address.parse("metrics_address", PROPERTIES["metrics_address"]).port
+    assert ports == {"http": Settings().server.port, "metrics": metrics}
+    for service in of_kind("Service"):
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports.keys()
+        assert all(port["port"] == ports[port["targetPort"]] for port in service["spec"]["ports"])
+
+
+def test_every_selector_finds_the_servers_pods() -> None:
+    labels = next(of_kind("Deployment"))["spec"]["template"]["metadata"]["labels"]
+    selectors = [service["spec"]["selector"] for service in of_kind("Service")]
+    selectors += [next(of_kind("PodDisruptionBudget"))["spec"]["selector"]["matchLabels"]]
+    selectors += [next(of_kind("Deployment"))["spec"]["selector"]["matchLabels"]]
+    assert len(selectors) == 4
+    assert all(selector.items() <= labels.items() for selector in selectors)
+
+
+def test_the_monitor_scrapes_ports_of_the_metrics_service() -> None:
+    monitor = next(of_kind("ServiceMonitor"))["spec"]
+    service = next(
+        each
+        for each in of_kind("Service")
+        if monitor["selector"]["matchLabels"].items() <= each["metadata"]["labels"].items()
+    )
+    assert {each["port"] for each in monitor["endpoints"]} == {
+        port["name"] for port in service["spec"]["ports"]
+    }
+
+
+def test_torchserve_is_reachable_from_the_pod_only_but_for_its_metrics() -> None:
+    worker = server_containers()["worker"]
+    options = parse_options([], variables(worker), ROOT, ROOT)
+    assert (options.host, options.metrics_host) == ("127.0.0.1", "0.0.0.0")
+    assert options.token_auth and options.no_gateway
+    assert options.management_host is None
+    assert options.workers == 1
+    policy = next(each for each in of_kind("NetworkPolicy") if each["metadata"]["name"] == "whisper-server")
+    allowed = [{port["port"] for port in rule["ports"]} for rule in policy["spec"]["ingress"]]
+    assert allowed == [{"http"}, {"http", "metrics"}]
+    assert policy["spec"]["egress"] == []
+    assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+
+
+@pytest.mark.parametrize("folder", BUILDS)
+def test_the_variables_are_settings_of_the_gateway(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for pod in pods(folder):
+        for container in containers(pod):
+            for name, value in variables(container).items():
+                if name.startswith("GATEWAY_"):
+                    monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.access.keys_file
+    assert str(settings.media.spool_dir) in image_directories()
+
+
+@pytest.mark.parametrize("folder", ("overlays/cpu", "overlays/gpu"))
+def test_the_weights_are_downloaded_once_and_verified_by_every_pod(folder: str) -> None:
+    job = next(of_kind("Job", folder))["spec"]["template"]["spec"]["containers"][0]
+    verify = server_containers(folder)["verify"]
+    for container in (job, verify):
+        program, script, model = container["command"][:3]
+        assert (program, model) == ("python", "$(WHISPER_MODEL)")
+        assert script.partition("/")[0] in image_copies()
+        assert (ROOT / script).is_file()
+    assert verify["volumeMounts"][0]["readOnly"] is True
+    if shutil.which("kubectl"):
+        assert next(of_kind("ConfigMap", folder))["data"]["WHISPER_MODEL"] in CHECKPOINTS
+
+
+def test_a_gpu_pod_asks_for_one_gpu_for_its_worker() -> None:
+    if not shutil.which("kubectl"):
+        pytest.skip("needs kubectl to apply the patch")
+    asked = {
+        name: each["resources"]["limits"].get("nvidia.com/gpu")
+        for name, each in server_containers("overlays/gpu").items()
+    }
+    assert asked == {"verify": None, "worker": "1", "gateway": None}
+
+
+def test_the_autoscaler_scales_the_deployment_and_nothing_fixes_its_replicas() -> None:
+    scaler = next(of_kind("HorizontalPodAutoscaler"))["spec"]
+    deployment = next(of_kind("Deployment"))
+    assert scaler["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert "replicas" not in deployment["spec"]
+    assert scaler["minReplicas"] >= 2  # one may go down for a node's maintenance
+
+
+def test_no_secret_stands_in_the_manifests() -> None:
+    for file in FOLDER.rglob("*.yaml"):
+        assert "kind: Secret" not in file.read_text(), file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import textwrap
 from xml.sax.saxutils import escape
 
@@ -17,6 +18,7 @@ LINE_HEIGHT = 16
 MAX_LINES = 4
 CHAR_WIDTH = 6.6  # about; the title has the text in full
 PADDING = 6
+NOT_XML = re.compile("[\ufffe\uffff]")  # beside the control characters, which the layout has dropped
 LANE_HEIGHT = MAX_LINES * LINE_HEIGHT + 2 * PADDING
 
 
@@ -45,10 +47,10 @@ def _block(block: Block, number: int, lane_top: int) -> str:
     width = block.right - block.left
     lines = _wrapped(block.text, width - 2 * PADDING)
     spans = "".join(
-        f'<tspan x="{block.left + PADDING}" dy="{LINE_HEIGHT}">{escape(line)}</tspan>' for line in lines
+        f'<tspan x="{block.left + PADDING}" dy="{LINE_HEIGHT}">{_escaped(line)}</tspan>' for line in lines
     )
     return (
-        f"<g><title>{number + 1}: {escape(block.text)}</title>"
+        f"<g><title>{number + 1}: {_escaped(block.text)}</title>"
         f'<rect x="{block.left}" y="{MARGIN}" width="{width}" height="{WAVE_HEIGHT + GAP + LANE_HEIGHT}" '
         f'fill="{palette.BLOCKS[number % 2]}"/>'
         f'<text y="{lane_top}" fill="{palette.INK}">{spans}</text></g>'
@@ -60,6 +62,10 @@ def _wrapped(text: str, width: float) -> list[str]:
     if num_chars < 3:
         return []
     return textwrap.wrap(text, num_chars, max_lines=MAX_LINES, placeholder="…")
+
+
+def _escaped(text: str) -> str:
+    return escape(NOT_XML.sub("", text))
 
 
 def _wave_path(picture: Picture) -> str:

@@ -1,0 +1,71 @@
+"""The plain paths of other Whisper services."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx2
+import pytest
+
+
+def plain(http: httpx2.Client, speech: Path, language: str) -> str:
+    with speech.open("rb") as file:
+        answer = http.post("/v1/audio/transcriptions", files={"file": file}, data={"language": language})
+    text: str = answer.json()["text"]
+    return text
+
+
+def test_transcribe(http: httpx2.Client, speech: Path) -> None:
+    answer = http.post("/transcribe/?language=de", files={"file": speech.read_bytes()})
+    assert answer.json() == {"text": plain(http, speech, "de")}
+
+
+def test_transcribe_without_the_slash_is_redirected(http: httpx2.Client, speech: Path) -> None:
+    answer = http.post("/transcribe", files={"file": speech.read_bytes()}, follow_redirects=True)
+    assert answer.json()["text"]
+
+
+@pytest.mark.parametrize("path", ["/transcribe/", "/transcribe_batch/", "/transcribe_stream/"])
+def test_the_language_is_checked(http: httpx2.Client, speech: Path, path: str) -> None:
+    answer = http.post(f"{path}?language=klingon", files={"file": speech.read_bytes()})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "language")
+
+
+@pytest.mark.parametrize("path", ["/transcribe/", "/transcribe_batch/", "/transcribe_stream/"])
+def test_other_fields_are_refused(http: httpx2.Client, speech: Path, path: str) -> None:
+    answer = http.post(path, files={"file": speech.read_bytes()}, data={"response_format": "srt"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "response_format")
+
+
+def test_a_batch_answers_every_file_for_itself(http: httpx2.Client, speech: Path, tone_wav: bytes) -> None:
+    files = [
+        ("files", ("speech.wav", speech.read_bytes())),
+        ("files", ("../notes.txt", b"no audio")),
+        ("files", ("नमस्ते.wav", speech.read_bytes())),
+        ("files", ("empty.wav", b"")),
+    ]
+    results = http.post("/transcribe_batch/?language=en", files=files).json()["results"]
+    assert [result["filename"] for result in results] == [file[1][0] for file in files]
+    text = plain(http, speech, "en")
+    assert [result.get("text") for result in results] == [text, None, text, None]
+    assert results[1]["error"]["code"] == "unsupported_media"
+    assert results[3]["error"]["code"] == "invalid_audio"
+
+
+def test_a_batch_too_many(http: httpx2.Client, tone_wav: bytes) -> None:
+    answer = http.post("/transcribe_batch/", files=[("files", tone_wav)] * 33)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_form")
+
+
+def test_stream(http: httpx2.Client, speech: Path) -> None:
+    answer = http.post("/transcribe_stream/?language=en", files={"file": speech.read_bytes()})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [json.loads(line[6:]) for line in answer.text.split("\n\n") if line]
+    assert events[-1]["text"] == plain(http, speech, "en")
+
+
+@pytest.mark.parametrize("path", ["/transcribe/", "/transcribe_batch/", "/transcribe_stream/"])
+def test_a_form_without_a_file(http: httpx2.Client, path: str) -> None:
+    answer = http.post(path, data={"file": "text"}, files={"other": b"x"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")

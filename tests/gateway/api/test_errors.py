@@ -1,0 +1,182 @@
+"""Every failure has OpenAI's body and status, and the SDK raises its class for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+from tests.gateway.api.conftest import WHOLE, StartGateway
+from tests.gateway.fake_torchserve import FakeTorchServe
+
+URL = "/v1/audio/transcriptions"
+
+
+def sdk(url: str, key: str = "none") -> openai.OpenAI:
+    return openai.OpenAI(api_key=key, base_url=f"{url}/v1", max_retries=0, timeout=60)
+
+
+def refused(client: openai.OpenAI, file: Any, **fields: Any) -> openai.APIStatusError:
+    fields.setdefault("model", "whisper-1")
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.audio.transcriptions.create(file=file, **fields)
+    body = caught.value.response.json()
+    assert set(body) == {"error"} and set(body["error"]) == {"message", "type", "param", "code"}
+    assert body["error"]["message"]
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"response_format": "diarized_json"}, "response_format"),
+        ({"response_format": "JSON"}, "response_format"),
+        ({"known_speaker_names": ["agent"]}, "known_speaker_names[]"),
+        ({"known_speaker_references": ["data:audio/wav;base64,AAAA"]}, "known_speaker_references[]"),
+        ({"timestamp_granularities": ["word"]}, "timestamp_granularities"),  # with json
+        ({"timestamp_granularities": ["phoneme"]}, "timestamp_granularities"),
+        ({"temperature": 1.5}, "temperature"),
+        ({"language": "klingon"}, "language"),
+        ({"languages": ["en", "tlh"]}, "languages"),
+        ({"prompt": "x" * 5000}, "prompt"),
+        ({"include": ["tokens"]}, "include"),
+        ({"include": ["logprobs"], "response_format": "srt"}, "include"),
+        ({"stream": True, "response_format": "vtt"}, "response_format"),
+        ({"chunking_strategy": {"type": "server_vad", "threshold": 7}}, "chunking_strategy.threshold"),
+        ({"chunking_strategy": "manual"}, "chunking_strategy"),
+        ({"extra_body": {"beam_sise": 5}}, "beam_sise"),
+        ({"extra_body": {"prompt": ["a", "b"]}}, "prompt[]"),
+    ],
+    ids=str,
+)
+def test_400_names_the_field(client: openai.OpenAI, speech: Path, fields: Any, param: str) -> None:
+    error = refused(client, speech, **fields)
+    assert isinstance(error, openai.BadRequestError)
+    assert (error.param, error.type) == (param, "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["language", "languages[]", "task", "keywords[]", "hotwords", "include[]", "stream",
+     "timestamp_granularities[]", "chunking_strategy", "chunking_strategy[type]"],
+)  # fmt: skip
+def test_translations_take_their_own_fields_only(http: httpx2.Client, tone_wav: bytes, field: str) -> None:
+    answer = http.post("/v1/audio/translations", files={"file": tone_wav}, data={field: "en"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+
+
+def test_401(start_gateway: StartGateway, speech: Path) -> None:
+    gateway = start_gateway(access={"keys": ["sk-right"]})
+    error = refused(sdk(gateway.url, "sk-wrong"), speech)
+    assert isinstance(error, openai.AuthenticationError)
+    assert error.code == "invalid_api_key" and error.response.headers["www-authenticate"] == "Bearer"
+    with pytest.raises(openai.AuthenticationError):
+        sdk(gateway.url, "sk-wrong").models.list()
+    for path in (URL, "/v1/audio/translations", "/transcribe/", "/transcribe_batch/", "/transcribe_stream/"):
+        with speech.open("rb") as file:
+            answer = httpx2.post(gateway.url + path, files={"file": file}, timeout=30)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert sdk(gateway.url, "sk-right").audio.transcriptions.create(file=speech, model="whisper-1").text
+
+
+@pytest.mark.parametrize("model", ["gpt-9", "whisper-2", "../etc/passwd", "WHISPER-1"])
+def test_404_unknown_model(client: openai.OpenAI, speech: Path, model: str) -> None:
+    error = refused(client, speech, model=model)
+    assert isinstance(error, openai.NotFoundError)
+    assert (error.code, error.param) == ("model_not_found", "model")
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve(model)
+
+
+def test_404_and_405_elsewhere(http: httpx2.Client) -> None:
+    for method, path, status in (
+        ("GET", "/v1/audio/speech", 404),
+        ("POST", "/v1/chat/completions", 404),
+        ("GET", URL, 405),
+        ("DELETE", "/v1/models/whisper-1", 405),
+        ("PATCH", "/transcribe/", 405),
+    ):
+        answer = http.request(method, path)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (status, "invalid_request_error")
+        assert status == 404 or answer.headers["allow"]
+
+
+def test_413_too_many_seconds_and_bytes(start_gateway: StartGateway, speech: Path, tone_wav: bytes) -> None:
+    client = sdk(start_gateway(media={"max_audio_s": 10, "max_upload_bytes": 3_000_000}).url)
+    error = refused(client, speech)
+    assert (error.status_code, error.code, error.param) == (413, "too_large", "file")
+    error = refused(client, bytes(3_100_000))
+    assert (error.status_code, error.code) == (413, "too_large")
+    assert client.audio.transcriptions.create(file=tone_wav, model="whisper-1", extra_body=WHOLE).text
+
+
+@pytest.mark.parametrize("file", [b"no audio at all", b"\x00" * 5000, b"RIFF\xff\xff\xff\xffWAVEfmt "])
+def test_415_no_audio(client: openai.OpenAI, file: bytes) -> None:
+    error = refused(client, file)
+    assert (error.status_code, error.param) == (415, "file")
+
+
+def test_400_an_empty_file(client: openai.OpenAI) -> None:
+    assert isinstance(refused(client, ("empty.wav", b"")), openai.BadRequestError)
+
+
+def test_429_limits(start_gateway: StartGateway, tone_wav: bytes) -> None:
+    client = sdk(start_gateway(access={"requests_per_minute": 1}).url)
+    client.audio.transcriptions.create(file=tone_wav, model="whisper-1", extra_body=WHOLE)
+    error = refused(client, tone_wav)
+    assert isinstance(error, openai.RateLimitError)
+    assert int(error.response.headers["retry-after"]) >= 1
+    client = sdk(start_gateway(access={"audio_seconds_per_minute": 3}).url)
+    client.audio.transcriptions.create(file=tone_wav, model="whisper-1", extra_body=WHOLE)
+    assert isinstance(refused(client, tone_wav, extra_body=WHOLE), openai.RateLimitError)
+
+
+def test_429_queue_full(start_gateway: StartGateway, speech: Path) -> None:
+    error = refused(sdk(start_gateway(admission={"max_queued_audio_s": 5}).url), speech)
+    assert isinstance(error, openai.RateLimitError)
+    assert error.code == "queue_full" and int(error.response.headers["retry-after"]) >= 1
+
+
+def test_500_the_engines_fault(fake: FakeTorchServe, client: openai.OpenAI, tone_wav: bytes) -> None:
+    fake.fail_next("refused")
+    error = refused(client, tone_wav, extra_body=WHOLE)
+    assert isinstance(error, openai.InternalServerError)
+    assert (error.status_code, error.code) == (500, "engine_failure")
+
+
+def test_500_a_bug_is_told_in_the_same_shape(start_gateway: StartGateway, speech: Path) -> None:
+    gateway = start_gateway()
+    gateway.service.model_names = None  # type: ignore[method-assign,assignment]
+    error = refused(sdk(gateway.url), speech)
+    assert error.status_code == 500
+    assert "NoneType" not in str(error)
+
+
+def test_503_no_worker(start_gateway: StartGateway, speech: Path) -> None:
+    with FakeTorchServe() as gone:
+        pass
+    gateway = start_gateway(gone, wait=False)
+    error = refused(sdk(gateway.url), speech)
+    assert isinstance(error, openai.InternalServerError)
+    assert (error.status_code, error.code) == (503, "not_ready")
+    assert error.response.headers["retry-after"]
+
+
+def test_504_deadline(start_gateway: StartGateway, tone_wav: bytes) -> None:
+    with FakeTorchServe(delay_s=60) as slow:
+        gateway = start_gateway(slow)
+        deadline = {"X-Request-Deadline": "0.5"}
+        error = refused(sdk(gateway.url), tone_wav, extra_headers=deadline, extra_body=WHOLE)
+        assert (error.status_code, error.code) == (504, "deadline_exceeded")
+        error = refused(sdk(gateway.url), tone_wav, extra_headers=deadline, extra_body=WHOLE, stream=True)
+        assert error.status_code == 504
+        assert gateway.uploads == []
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "nan", "inf", ""])
+def test_400_a_deadline_that_is_none(client: openai.OpenAI, speech: Path, value: str) -> None:
+    error = refused(client, speech, extra_headers={"X-Request-Deadline": value})
+    assert error.param == "X-Request-Deadline"

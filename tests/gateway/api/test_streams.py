@@ -1,0 +1,129 @@
+"""stream=true: events while the rest is still decoded, and what happens when it fails or nobody listens."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.gateway.api.conftest import TIMEOUT_S, WHOLE, StartGateway
+from tests.gateway.fake_torchserve import FakeTorchServe
+from tests.gateway.served import Gateway
+
+URL = "/v1/audio/transcriptions"
+STREAM = {**WHOLE, "stream": "true", "temperature_increment_on_fallback": "0"}
+
+
+@pytest.fixture
+def slow() -> Iterator[FakeTorchServe]:
+    """One window at a time, a tenth of a second each."""
+    with FakeTorchServe(delay_s=0.1, batch_size=1) as running:
+        yield running
+
+
+def events_of(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        if line.startswith("data: "):
+            yield json.loads(line[6:])
+
+
+def text_of(events: list[dict[str, Any]]) -> str:
+    return "".join(event["delta"] for event in events if event["type"] == "transcript.text.delta")
+
+
+def test_the_deltas_are_the_text_of_the_plain_answer(http: httpx2.Client, long_wav: bytes) -> None:
+    plain = http.post(URL, files={"file": long_wav}, data=WHOLE).json()["text"]
+    answer = http.post(URL, files={"file": long_wav}, data=STREAM)
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["cache-control"].startswith("no-") and answer.headers["x-accel-buffering"] == "no"
+    events = list(events_of(answer.iter_lines()))
+    assert text_of(events) == events[-1]["text"] == plain
+    segments = [event for event in events if event["type"] == "transcript.text.segment"]
+    assert [segment["id"] for segment in segments] == [str(i) for i in range(len(segments))]
+    assert len(segments) >= 6
+
+
+def test_events_come_while_the_rest_is_decoded(
+    start_gateway: StartGateway, slow: FakeTorchServe, long_wav: bytes
+) -> None:
+    gateway = start_gateway(slow)
+    with httpx2.stream(
+        "POST", gateway.url + URL, files={"file": long_wav}, data=STREAM, timeout=TIMEOUT_S
+    ) as answer:
+        events = events_of(answer.iter_lines())
+        next(events)
+        decoded_at_first = len(slow.batches)
+        rest = list(events)
+    assert rest[-1]["type"] == "transcript.text.done"
+    assert decoded_at_first < len(slow.batches) >= 6
+
+
+def test_a_failure_before_the_first_segment_has_its_status(
+    http: httpx2.Client, fake: FakeTorchServe, tone_wav: bytes
+) -> None:
+    fake.fail_next("refused")
+    answer = http.post(URL, files={"file": tone_wav}, data=STREAM)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "engine_failure")
+
+
+def test_a_failure_in_mid_stream_is_an_event(
+    start_gateway: StartGateway, slow: FakeTorchServe, long_wav: bytes
+) -> None:
+    gateway = start_gateway(slow)
+    with httpx2.stream(
+        "POST", gateway.url + URL, files={"file": long_wav}, data=STREAM, timeout=TIMEOUT_S,
+        headers={"X-Request-Deadline": "1"},
+    ) as answer:  # fmt: skip
+        assert answer.status_code == 200
+        events = list(events_of(answer.iter_lines()))
+    assert text_of(events)
+    assert events[-1]["type"] == "error" and events[-1]["error"]["code"] == "deadline_exceeded"
+
+
+def test_silence_is_a_done_event(http: httpx2.Client) -> None:
+    from tests.asr.containers import tone, wav
+
+    answer = http.post(URL, files={"file": wav(tone(3.0) * 0)}, data={"stream": "true", "language": "en"})
+    (done,) = events_of(answer.iter_lines())
+    assert (done["type"], done["text"]) == ("transcript.text.done", "")
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+def test_nothing_more_is_sent_for_a_client_that_left(
+    start_gateway: StartGateway, long_wav: bytes, stream: str
+) -> None:
+    with FakeTorchServe(delay_s=0.3, batch_size=1) as slow:
+        gateway = start_gateway(slow)
+        connection = request_by_socket(gateway, long_wav, {**STREAM, "stream": stream})
+        wait_until(lambda: slow.num_windows > 0)
+        if stream == "true":
+            assert b"transcript.text.delta" in connection.recv(65_536) + connection.recv(65_536)
+        connection.close()
+        wait_until(lambda: gateway.uploads == [])
+        sent = slow.num_windows
+        time.sleep(1.0)
+        assert slow.num_windows == sent < 7
+        assert gateway.service.dispatcher.stats()["waiting_windows"] == 0
+
+
+def request_by_socket(gateway: Gateway, audio: bytes, fields: dict[str, str]) -> socket.socket:
+    """A request sent by hand, to be cut off by hand."""
+    request = httpx2.Request("POST", gateway.url + URL, files={"file": audio}, data=fields)
+    body = request.read()
+    head = f"POST {URL} HTTP/1.1\r\nHost: localhost\r\n"
+    head += "".join(f"{name}: {request.headers[name]}\r\n" for name in ("content-type", "content-length"))
+    connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=TIMEOUT_S)
+    connection.sendall(head.encode() + b"\r\n" + body)
+    return connection
+
+
+def wait_until(reached: Any) -> None:
+    give_up = time.monotonic() + 30
+    while not reached():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)

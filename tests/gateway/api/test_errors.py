@@ -9,6 +9,7 @@ import httpx2
 import openai
 import pytest
 
+from tests.gateway.api.by_hand import request_by_socket, wait_until
 from tests.gateway.api.conftest import WHOLE, StartGateway
 from tests.gateway.fake_torchserve import FakeTorchServe
 
@@ -134,8 +135,13 @@ def test_429_limits(start_gateway: StartGateway, tone_wav: bytes) -> None:
     assert isinstance(refused(client, tone_wav, extra_body=WHOLE), openai.RateLimitError)
 
 
-def test_429_queue_full(start_gateway: StartGateway, speech: Path) -> None:
-    error = refused(sdk(start_gateway(admission={"max_queued_audio_s": 5}).url), speech)
+def test_429_queue_full(start_gateway: StartGateway, tone_wav: bytes) -> None:
+    with FakeTorchServe(delay_s=60) as slow:
+        gateway = start_gateway(slow, admission={"max_queued_audio_s": 3})
+        connection = request_by_socket(gateway, tone_wav, WHOLE)
+        wait_until(lambda: gateway.service.admission.stats()["requests"] == 1)
+        error = refused(sdk(gateway.url), tone_wav, extra_body=WHOLE)
+        connection.close()
     assert isinstance(error, openai.RateLimitError)
     assert error.code == "queue_full" and int(error.response.headers["retry-after"]) >= 1
 

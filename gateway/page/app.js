@@ -9,6 +9,7 @@ import { TranscriptView } from "./transcript.js";
 const PLAY = "M8 5.5v13l11-6.5z";
 const PAUSE = "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z";
 const KEY = "whisper-api-key";
+const ASK_AGAIN_MS = 5_000; // while no worker is ready
 
 const $ = (id) => document.getElementById(id);
 const state = { file: null, model: "", maxBytes: Infinity, job: null, recording: null };
@@ -16,9 +17,12 @@ const state = { file: null, model: "", maxBytes: Infinity, job: null, recording:
 const view = new TranscriptView($("segments"), $("preview"), (index) => player.playSegment(index));
 const player = new Player($("wave"), {
   onSegment: (index) => view.mark(index),
-  onTime: (seconds) => ($("clock").textContent = clock(seconds)),
+  onTime: (seconds, duration) => ($("clock").textContent = `${clock(seconds)} / ${clock(duration)}`),
   onPlaying: showPlaying,
-  onFail: () => note("player-note", "This browser cannot play the recording. The transcript is not affected."),
+  onFail: () => {
+    $("player").hidden = true;
+    note("player-note", "This browser cannot play the recording. The transcript is not affected.");
+  },
 });
 
 // --- asking the server what it is
@@ -44,9 +48,10 @@ async function loadModel() {
     badge.dataset.state = state.model ? "ready" : "absent";
   } catch (error) {
     state.model = "";
-    badge.textContent = error.status === 401 ? "needs an API key" : "not reachable";
+    badge.textContent = { 401: "needs an API key", 503: "not ready yet" }[error.status] ?? "not reachable";
     badge.dataset.state = "absent";
     if (error.status === 401) $("key-details").open = true;
+    else setTimeout(loadModel, ASK_AGAIN_MS);
   }
 }
 
@@ -65,6 +70,7 @@ function take(file) {
     return problem(`${file.name} has ${size(file.size)}; this server takes at most ${size(state.maxBytes)}.`);
   }
   state.file = file;
+  $("player").hidden = false;
   note("player-note", "");
   player.load(file).catch(() => {}); // reported through onFail
   run(file);
@@ -102,6 +108,7 @@ function takeEvent(event) {
     $("progress").removeAttribute("value");
     $("status").textContent = `Transcribed up to ${clock(event.end)}`;
   }
+  if (event.type === "transcript.text.done") announce("The transcript is complete.");
 }
 
 function fail(error) {
@@ -126,6 +133,7 @@ function showJob(file) {
   $("file-name").textContent = file.name;
   $("status").textContent = "Sending …";
   $("progress").value = 0;
+  announce(`Transcribing ${file.name}`);
 }
 
 function showUpload(fraction) {
@@ -137,6 +145,11 @@ function showUpload(fraction) {
 function showPlaying(playing) {
   $("play").setAttribute("aria-label", playing ? "Pause" : "Play");
   $("play-icon").setAttribute("d", playing ? PAUSE : PLAY);
+}
+
+/** Says it to a screen reader; the numbers that change all the time are only shown. */
+function announce(message) {
+  $("announcement").textContent = message;
 }
 
 function problem(message) {

@@ -19,6 +19,7 @@ export class Player {
     this.segments = [];
     this.active = -1;
     this.ready = false;
+    this.turn = 0;
     this.onSegment = onSegment;
     this.regions = RegionsPlugin.create();
     this.wave = WaveSurfer.create({
@@ -33,9 +34,12 @@ export class Player {
       plugins: [this.regions],
       ...colors(),
     });
-    this.wave.on("ready", () => this.#drawAll());
+    this.wave.on("ready", (duration) => {
+      onTime(0, duration);
+      this.#drawAll();
+    });
     this.wave.on("timeupdate", (seconds) => {
-      onTime(seconds);
+      onTime(seconds, this.wave.getDuration());
       this.#follow(seconds);
     });
     this.wave.on("play", () => onPlaying(true));
@@ -53,10 +57,11 @@ export class Player {
   }
 
   async load(file) {
+    const turn = ++this.turn;
     this.clear();
     this.ready = false;
-    this.wave.empty();
     const seconds = await playingTime(file);
+    if (turn !== this.turn) return; // another file came meanwhile
     if (seconds > MAX_DRAWN_S) await this.wave.loadBlob(file, [[0, 0]], seconds);
     else await this.wave.loadBlob(file);
   }

@@ -84,6 +84,7 @@ def test_text_arrives_while_the_rest_is_missing(tab: Watched, url: str, script: 
     finished(tab)
     assert segment_texts(tab) == TEXTS
     assert not tab.page.is_visible("#job")
+    assert tab.page.inner_text("#announcement") == "The transcript is complete."
 
 
 def test_cancel_stops_the_stream_and_keeps_what_came(tab: Watched, url: str, script: Script) -> None:
@@ -102,7 +103,12 @@ def test_dropping_a_file_sends_it(tab: Watched, url: str, script: Script) -> Non
     assert tab.page.evaluate(DROP, ["note.wav", "not audio, but the stand-in does not mind"])
     finished(tab)
     assert script.uploads == [b"not audio, but the stand-in does not mind"]
+    tab.page.wait_for_selector("#player-note")
     assert "cannot play" in tab.page.inner_text("#player-note")
+    assert not tab.page.is_visible("#player")
+    tab.page.set_input_files("#file", HARVARD)
+    tab.until("document.getElementById('clock').textContent === '0:00 / 0:15'")
+    assert tab.page.is_visible("#player") and not tab.page.is_visible("#player-note")
 
 
 def test_the_language_is_sent(tab: Watched, url: str, script: Script) -> None:

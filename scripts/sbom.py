@@ -116,13 +116,13 @@ def python_component(distribution: Distribution) -> Component:
 def declared_licence(distribution: Distribution) -> str:
     """Its licence expression, else the classifier, else the first line of the old field."""
     metadata = distribution.metadata
-    classifiers = [each for each in metadata.get_all("Classifier") or [] if each.startswith("License ::")]
-    texts = (
-        metadata.get("License-Expression"),
-        classifiers[0].rpartition(" :: ")[2] if classifiers else None,
-        metadata.get("License"),
-    )
-    lines = [text.strip().splitlines()[0] for text in texts if text and text.strip()]
+    classifiers = [each for each in metadata.get_all("Classifier", []) if each.startswith("License ::")]
+    texts = [
+        *metadata.get_all("License-Expression", []),
+        *(each.rpartition(" :: ")[2] for each in classifiers),
+        *metadata.get_all("License", []),
+    ]
+    lines = [text.strip().splitlines()[0] for text in texts if text.strip()]
     return lines[0][:100] if lines else ""
 
 

@@ -5,23 +5,54 @@ A nested value is spelled with two underscores: GATEWAY_SERVER__PORT=9000. An un
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+from pydantic_settings import (
+    SettingsError as SourceError,
+)
+
+from gateway.settings_report import SettingsError as SettingsError
+from gateway.settings_report import complaints, read_yaml, unknown_key
 
 CONFIG_FILE = Path(__file__).resolve().parents[1] / "config" / "gateway.yaml"
+PREFIX = "GATEWAY_"
 CONFIG_VARIABLE = "GATEWAY_CONFIG"  # another file; may be absent only where it is the default one
 
-Positive = Annotated[float, Field(gt=0)]
+
+def _listed(value: Any) -> Any:
+    """An environment variable's list: JSON, or entries between commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [entry.strip() for entry in value.split(",") if entry.strip()]
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Urls = Annotated[tuple[AnyHttpUrl, ...], NoDecode, BeforeValidator(_listed)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Section(BaseModel):
@@ -35,9 +66,13 @@ class ServerSettings(Section):
     port: int = Field(8000, ge=0, le=65_535)
     tls_cert: Path | None = None
     tls_key: Path | None = None
-    cors_origins: tuple[str, ...] = ()
+    cors_origins: Names = ()
     drain_s: Positive = 30.0  # what runs may finish within, after SIGTERM
     allow_without_keys: bool = False  # listen beyond loopback although nobody needs a key
+    max_connections: Count = 2_048  # at once; more are answered 503
+    header_timeout_s: Positive = 10.0  # from the first byte, or from connecting, to the end of the headers
+    keep_alive_s: Positive = 20.0  # an idle connection's life
+    send_timeout_s: Positive = 60.0  # a client that takes nothing of its answer for so long is cut off
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> ServerSettings:
@@ -49,10 +84,10 @@ class ServerSettings(Section):
 class UpstreamSettings(Section):
     """The TorchServe servers that decode windows."""
 
-    urls: tuple[AnyHttpUrl, ...] = (AnyHttpUrl("http://127.0.0.1:8080"),)
-    management_urls: tuple[AnyHttpUrl, ...] = ()  # in the order of `urls`; to follow the number of workers
+    urls: Urls = (AnyHttpUrl("http://127.0.0.1:8080"),)
+    management_urls: Urls = ()  # in the order of `urls`; to follow the number of workers
     model: str = "whisper"  # TorchServe's name of it
-    aliases: tuple[str, ...] = ("whisper-1",)  # more names that callers may use for it
+    aliases: Names = ("whisper-1",)  # more names that callers may use for it
     key_file: Path | None = None  # TorchServe's key_file.json, where its token authorization is on
     workers: Count = 1  # per upstream, where no management address tells
     batches_outstanding: Positive = (
@@ -80,11 +115,13 @@ class AccessSettings(Section):
     """Who may call, and how much."""
 
     keys_file: Path | None = None  # YAML; see docs/gateway.md
-    keys: tuple[SecretStr, ...] = ()  # plain keys without limits of their own
-    requests_per_minute: Count | None = None  # per key or address, unless the key says otherwise
+    keys: Secrets = ()  # plain keys without limits of their own
+    requests_per_minute: Count | None = None  # per key, unless the key says otherwise
     audio_seconds_per_minute: Positive | None = None
+    requests_per_minute_per_address: Count | None = None  # whatever the key
+    audio_seconds_per_minute_per_address: Positive | None = None
     storage_url: str = "memory://"  # or redis://host:port/0, shared by several gateways
-    trusted_proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
+    trusted_proxies: Names = ()  # addresses or networks whose X-Forwarded-For is believed
 
 
 class AdmissionSettings(Section):
@@ -95,16 +132,17 @@ class AdmissionSettings(Section):
 
 
 class ObserveSettings(Section):
-    log_level: str = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_text: bool = False  # transcripts are private
-    otlp_endpoint: AnyHttpUrl | None = None  # traces go there; None: no traces
+    otlp_endpoint: AnyHttpUrl | None = None  # traces go to its /v1/traces; None: no traces
+    metrics_open: bool = True  # false: /metrics needs a key too, for callers' names are in it
 
 
 class Settings(BaseSettings):
     """Everything, frozen and checked."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GATEWAY_",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -129,3 +167,38 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_FILE)
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=file)
+
+
+def load_settings(**sections: dict[str, Any]) -> Settings:
+    """The file and the environment, with `sections` laid over; raises SettingsError."""
+    _check_variables()
+    try:
+        _check_file()
+        return Settings(**sections)  # type: ignore[arg-type]  # a section may be a part of its values
+    except ValidationError as error:
+        raise SettingsError("\n".join(complaints(error, Settings))) from error
+    except (SourceError, OSError) as error:
+        raise SettingsError(" ".join(str(error).split())) from error
+
+
+def _check_variables() -> None:
+    """pydantic-settings reads the variables that it knows, and never sees a mistyped one."""
+    known = {CONFIG_VARIABLE}
+    for name, field in Settings.model_fields.items():
+        known.add(f"{PREFIX}{name}".upper())
+        section = field.annotation
+        assert isinstance(section, type) and issubclass(section, BaseModel)
+        known.update(f"{PREFIX}{name}__{key}".upper() for key in section.model_fields)
+    for variable in sorted(os.environ):
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
+            raise SettingsError(f"{variable} is no setting: {unknown_key(variable.upper(), known)}")
+
+
+def _check_file() -> None:
+    given = os.environ.get(CONFIG_VARIABLE)
+    if given and not Path(given).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} is {given!r}, must be the path of a YAML file")
+    path = Path(given or CONFIG_FILE)
+    content = read_yaml(path) if path.is_file() else None
+    if not isinstance(content, dict | None):
+        raise SettingsError(f"{path} must have sections: {', '.join(Settings.model_fields)}")

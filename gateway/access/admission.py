@@ -1,0 +1,102 @@
+"""How much may wait: a bound in seconds of audio, and an honest answer to when there is room again."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from gateway.errors import QueueFull
+from gateway.settings import AdmissionSettings
+
+MEMORY_S = 120.0  # busy seconds over which the throughput is averaged
+UNMEASURED_WAIT_S = 30.0  # before the first file is done
+MAX_WAIT_S = 600.0
+
+
+class Throughput:
+    """Seconds of audio finished per busy second, an average that forgets exponentially."""
+
+    def __init__(self, memory_s: float = MEMORY_S) -> None:
+        self._memory_s = memory_s
+        self._finished_s = 0.0
+        self._busy_s = 0.0
+
+    def wait(self, busy_s: float) -> None:
+        """So much time passed with work to do."""
+        kept = math.exp(-busy_s / self._memory_s)
+        self._finished_s *= kept
+        self._busy_s = self._busy_s * kept + self._memory_s * (1 - kept)
+
+    def finish(self, audio_s: float) -> None:
+        self._finished_s += audio_s
+
+    @property
+    def rate(self) -> float | None:
+        """None until something was finished."""
+        if not self._finished_s or not self._busy_s:
+            return None
+        return self._finished_s / self._busy_s
+
+
+class Admission:
+    """Bounds the audio of all requests that are not finished.
+
+        with admission.admit(prepared.audio.duration_s):
+            …
+
+    A request is admitted whatever its length where nothing waits, so that none is refused for ever.
+    """
+
+    def __init__(self, settings: AdmissionSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_s = settings.max_queued_audio_s
+        self._clock = clock
+        self._throughput = Throughput()
+        self._counted_until = clock()
+        self._queued_s = 0.0
+        self._requests = 0
+
+    @contextmanager
+    def admit(self, audio_s: float) -> Iterator[None]:
+        """The request's place for as long as the block lasts; raises QueueFull."""
+        self._count_time()
+        excess_s = self._queued_s + audio_s - self._max_s
+        if excess_s > 0 and self._requests:
+            raise self._refusal(excess_s)
+        self._queued_s += audio_s
+        self._requests += 1
+        try:
+            yield
+            self._count_time()
+            self._throughput.finish(audio_s)
+        finally:
+            self._count_time()
+            self._requests -= 1
+            # sums of floats drift: an empty queue is exactly empty
+            self._queued_s = self._queued_s - audio_s if self._requests else 0.0
+
+    def stats(self) -> dict[str, float]:
+        self._count_time()
+        return {
+            "requests": self._requests,
+            "queued_audio_s": self._queued_s,
+            "audio_s_per_s": self._throughput.rate or 0.0,
+        }
+
+    def _count_time(self) -> None:
+        """Idle time does not count, or the measured throughput would fall while nobody asks for any."""
+        now = self._clock()
+        if self._requests:
+            self._throughput.wait(now - self._counted_until)
+        self._counted_until = now
+
+    def _refusal(self, excess_s: float) -> QueueFull:
+        rate = self._throughput.rate
+        wait_s = min(MAX_WAIT_S, excess_s / rate) if rate else UNMEASURED_WAIT_S
+        wait_s = max(1.0, wait_s)
+        return QueueFull(
+            f"{self._queued_s:.0f} s of audio wait already, and {self._max_s:.0f} s may; "
+            f"try again in {wait_s:.0f} s",
+            retry_after_s=wait_s,
+        )

@@ -1,0 +1,198 @@
+"""API keys: from a YAML file, which is read again when it changes, and from the settings.
+
+    keys:
+      - name: alice               # for logs and metrics
+        sha256: 9f86d081884c7d65… # or `key:` in plain text
+        weight: 2.0               # twice the windows of others when the server is full
+        models: [whisper]         # none: all
+        requests_per_minute: 60
+        audio_seconds_per_minute: 3600
+
+`python -m gateway.access.keys new alice` makes a key and its entry. Keys are 256 random bits, so a plain
+SHA-256 keeps them: there is nothing to guess that salt or stretching would slow down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from gateway.caller import Caller
+from gateway.errors import Unauthorized
+from gateway.settings import AccessSettings, Count, Positive, SettingsError
+from gateway.settings_report import complaints, read_yaml
+
+log = logging.getLogger(__name__)
+
+MAX_KEY_CHARS = 512
+RELOAD_EVERY_S = 1.0  # how often the file is looked at, at most
+
+Stamp = tuple[int, int, int]  # what changes with a file's content
+
+
+class KeyEntry(BaseModel):
+    """One line of the keys file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    key: SecretStr | None = Field(None, min_length=16, max_length=MAX_KEY_CHARS)
+    sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
+    weight: Positive = 1.0
+    models: tuple[str, ...] = ()
+    requests_per_minute: Count | None = None
+    audio_seconds_per_minute: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> KeyEntry:
+        if (self.key is None) == (self.sha256 is None):
+            raise ValueError(f"{self.name} needs one of key and sha256")
+        return self
+
+    @property
+    def digest(self) -> str:
+        if self.key is not None:
+            return key_digest(self.key.get_secret_value())
+        assert self.sha256 is not None
+        return self.sha256.lower()
+
+    def caller(self, defaults: AccessSettings) -> Caller:
+        return Caller(
+            name=self.name,
+            weight=self.weight,
+            models=self.models,
+            requests_per_minute=self.requests_per_minute or defaults.requests_per_minute,
+            audio_seconds_per_minute=self.audio_seconds_per_minute or defaults.audio_seconds_per_minute,
+        )
+
+
+class KeyFile(BaseModel):
+    """The keys file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keys: tuple[KeyEntry, ...]
+
+    @model_validator(mode="after")
+    def _nobody_twice(self) -> KeyFile:
+        for what, values in (("name", [e.name for e in self.keys]), ("key", [e.digest for e in self.keys])):
+            if twice := next((i for i, value in enumerate(values) if value in values[:i]), None):
+                raise ValueError(f"entry {self.keys[twice].name} has the {what} of an earlier one")
+        return self
+
+
+def key_digest(key: str) -> str:
+    """SHA-256 of a key, in hexadecimal."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def read_key_file(path: Path) -> KeyFile:
+    """The file's entries; raises SettingsError with one line that names the file and what is wrong in it."""
+    try:
+        return KeyFile.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise SettingsError(f"{path}: {complaints(error, KeyFile)[0]}") from error
+
+
+class KeyStore:
+    """Knows every caller by the digest of its key.
+
+    A changed file counts from the next request on; a broken or missing one is logged, and the keys that were
+    there stay.
+    """
+
+    def __init__(self, settings: AccessSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._looked_at = clock()
+        self._stamp = _stamp(settings.keys_file)
+        entries = read_key_file(settings.keys_file).keys if settings.keys_file else ()
+        self._callers = self._known(entries)
+
+    @property
+    def configured(self) -> bool:
+        """Whether a key is needed at all. A keys file without entries lets nobody in."""
+        return self._settings.keys_file is not None or bool(self._settings.keys)
+
+    def authenticate(self, authorization: str | None, address: str) -> Caller:
+        """The caller with this Authorization header; raises Unauthorized. No keys: LOCAL."""
+        if not self.configured:
+            return Caller(
+                address=address,
+                requests_per_minute=self._settings.requests_per_minute,
+                audio_seconds_per_minute=self._settings.audio_seconds_per_minute,
+            )
+        self._reload()
+        scheme, _, key = (authorization or "").strip().partition(" ")
+        key = key.strip()
+        if scheme.lower() != "bearer" or not key:
+            raise Unauthorized("an API key is needed: send `Authorization: Bearer KEY`")
+        caller = self._caller_of(key) if len(key) <= MAX_KEY_CHARS else None
+        if caller is None:
+            raise Unauthorized("the API key is not known here")
+        return Caller(
+            caller.name,
+            caller.weight,
+            caller.models,
+            caller.requests_per_minute,
+            caller.audio_seconds_per_minute,
+            address,
+        )
+
+    def _caller_of(self, key: str) -> Caller | None:
+        """Compares with every digest, so that the time says nothing about which one is near."""
+        digest, found = key_digest(key), None
+        for known, caller in self._callers:
+            if hmac.compare_digest(known, digest):
+                found = caller
+        return found
+
+    def _known(self, entries: tuple[KeyEntry, ...]) -> tuple[tuple[str, Caller], ...]:
+        def all_callers() -> Iterator[tuple[str, Caller]]:
+            for entry in entries:
+                yield entry.digest, entry.caller(self._settings)
+            for secret in self._settings.keys:
+                digest = key_digest(secret.get_secret_value())
+                entry = KeyEntry(name=f"key-{digest[:8]}", sha256=digest)
+                yield digest, entry.caller(self._settings)
+
+        return tuple(all_callers())
+
+    def _reload(self) -> None:
+        path = self._settings.keys_file
+        if path is None or self._clock() - self._looked_at < RELOAD_EVERY_S:
+            return
+        self._looked_at = self._clock()
+        stamp = _stamp(path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._callers = self._known(read_key_file(path).keys)
+        except SettingsError as error:
+            log.error("the keys stay as they were: %s", error)
+        else:
+            log.info("read %d keys again", len(self._callers))
+
+
+def _stamp(path: Path | None) -> Stamp | None:
+    try:
+        status = os.stat(path) if path else None
+    except OSError:
+        return None
+    return (status.st_mtime_ns, status.st_size, status.st_ino) if status else None
+
+
+if __name__ == "__main__":
+    from gateway.access.new_key import main
+
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Requests and seconds of audio per minute, per caller and per address; shared by gateways through Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from limits import RateLimitItemPerMinute
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import ConfigurationError
+from limits.storage import storage_from_string
+
+from asr.errors import TooLarge
+from gateway.caller import LOCAL, Caller
+from gateway.errors import RateLimited
+from gateway.settings import AccessSettings, SettingsError
+
+log = logging.getLogger(__name__)
+
+STORAGE_TIMEOUT_S = 0.5  # a request waits no longer for the storage than this
+STORAGE_PAUSE_S = 5.0  # after a failure everything passes unasked for so long
+
+REQUESTS, AUDIO = "requests", "audio"
+
+
+class Limiter:
+    """Counts in sliding minutes. A storage that does not answer lets everything pass: the limits protect from
+    greed, not from attack, and admission still bounds what may wait.
+
+    The per-caller limits are the caller's own (`KeyStore` fills in the defaults); callers without a key are
+    told apart by address.
+    """
+
+    def __init__(self, settings: AccessSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._paused_until = -math.inf
+        self._limiter = SlidingWindowCounterRateLimiter(_storage(settings.storage_url))
+
+    async def check_request(self, caller: Caller) -> None:
+        """Counts one request; raises RateLimited."""
+        await self._check(REQUESTS, caller.requests_per_minute, 1, "key", _identity(caller))
+        per_address = self._settings.requests_per_minute_per_address
+        await self._check(REQUESTS, per_address, 1, "address", caller.address)
+
+    async def check_audio(self, caller: Caller, seconds: float) -> None:
+        """Counts seconds of audio; raises RateLimited, or TooLarge where no wait would help."""
+        cost = max(1, math.ceil(seconds))
+        per_address = self._settings.audio_seconds_per_minute_per_address
+        for limit in (caller.audio_seconds_per_minute, per_address):
+            if limit is not None and cost > max(1, int(limit)):
+                raise TooLarge(
+                    f"the file has {seconds:.0f} s of audio; you may send {limit:g} s per minute",
+                    param="file",
+                )
+        await self._check(AUDIO, caller.audio_seconds_per_minute, cost, "key", _identity(caller))
+        await self._check(AUDIO, per_address, cost, "address", caller.address)
+
+    async def _check(self, what: str, limit: float | None, cost: int, scope: str, identity: str) -> None:
+        if limit is None or self._clock() < self._paused_until:
+            return
+        item = RateLimitItemPerMinute(max(1, int(limit)))
+        try:
+            async with asyncio.timeout(STORAGE_TIMEOUT_S):
+                if await self._limiter.hit(item, what, scope, identity, cost=cost):
+                    return
+                stats = await self._limiter.get_window_stats(item, what, scope, identity)
+        except Exception as error:  # whatever the storage's client raises
+            self._paused_until = self._clock() + STORAGE_PAUSE_S
+            log.error("rate limits are off for %g s, the storage failed: %r", STORAGE_PAUSE_S, error)
+            return
+        raise _refusal(what, limit, scope, stats.reset_time - time.time())
+
+
+def _refusal(what: str, limit: float, scope: str, wait_s: float) -> RateLimited:
+    unit = "requests" if what == REQUESTS else "seconds of audio"
+    whose = "this key" if scope == "key" else "this address"
+    wait_s = min(60.0, max(1.0, wait_s))
+    return RateLimited(
+        f"rate limit of {whose}: {limit:g} {unit} per minute; try again in {wait_s:.0f} s",
+        retry_after_s=wait_s,
+    )
+
+
+def _identity(caller: Caller) -> str:
+    return caller.name if caller.name != LOCAL.name else f"{caller.name}@{caller.address}"
+
+
+def _storage(url: str):  # type: ignore[no-untyped-def]  # the library has no common public type for storages
+    options: dict[str, float | str] = {}
+    if not url.startswith("memory:"):
+        options = {"socket_timeout": STORAGE_TIMEOUT_S, "socket_connect_timeout": STORAGE_TIMEOUT_S}
+        options["implementation"] = "redispy"
+    try:
+        return storage_from_string(f"async+{url}", **options)
+    except ConfigurationError as error:
+        wrong = str(error).splitlines()[0].removeprefix("async+")
+        raise SettingsError(
+            f"access.storage_url cannot be used ({wrong}): must be memory:// or redis://HOST:PORT/N, "
+            "which needs `pip install -r requirements-gateway.txt`"
+        ) from error

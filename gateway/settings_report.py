@@ -1,0 +1,93 @@
+"""Settings for people: what is wrong, in lines that name key, value and what would be right; what holds."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+SECRETS = ("keys", "key", "sha256")
+MAX_VALUE_CHARS = 80
+PASSWORD = re.compile(r"://[^/@\s]*@")
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used; each line names a key, its value and what would be right."""
+
+
+def read_yaml(path: Path) -> Any:
+    """The file's content; raises SettingsError. The parser's message quotes the file, which may hold secrets."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise SettingsError(f"{path}, line {line}: {error.problem}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def complaints(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One line for each thing that is wrong."""
+    return [_complaint(detail, model) for detail in error.errors()]
+
+
+def unknown_key(name: str, known: Iterable[str]) -> str:
+    """`name` is unknown, and what was probably meant."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+
+
+def section_of(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel] | None:
+    """The model that lies at `path`; None where a plain value lies there."""
+    here: type[BaseModel] | None = model
+    for step in path:
+        if isinstance(step, int):
+            continue  # an entry of the list that the step before named
+        field = here.model_fields.get(step) if here else None
+        here = _model_in(field.annotation) if field else None
+    return here
+
+
+def shown(settings: BaseModel) -> str:
+    """The settings as YAML, as the file has them; keys and the passwords of URLs are masked."""
+    values: Any = json.loads(settings.model_dump_json())
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return PASSWORD.sub("://***@", text)
+
+
+def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    path = detail["loc"]
+    name = ".".join(map(str, path))
+    if detail["type"] == "extra_forbidden":
+        section = section_of(model, path[:-1]) or model
+        return f"{name} is unknown: {unknown_key(str(path[-1]), section.model_fields)}"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        return f"{name} is missing"
+    if detail["type"] == "value_error":
+        return f"{name}: {message}" if name else message
+    right = message.removeprefix("Input should be ").removeprefix("URL scheme should be ")
+    return f"{name} is {_value(detail['input'], path)}, must be {right}"
+
+
+def _value(value: Any, path: Sequence[str | int]) -> str:
+    if not path:
+        return f"a {type(value).__name__}"  # a whole file: secrets and all
+    if path[-1] in SECRETS or (isinstance(path[-1], int) and path[-2] in SECRETS):
+        return "a secret"
+    text = repr(value)
+    return text if len(text) <= MAX_VALUE_CHARS else text[:MAX_VALUE_CHARS] + "…"
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)

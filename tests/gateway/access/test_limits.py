@@ -1,0 +1,125 @@
+"""Rate limits: per key, per address, shared through Redis, open when it is gone."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asr.errors import TooLarge
+from gateway.access.limits import Limiter
+from gateway.caller import Caller
+from gateway.errors import RateLimited
+from gateway.settings import AccessSettings, SettingsError
+
+ALICE = Caller(name="alice", requests_per_minute=3, audio_seconds_per_minute=60, address="10.0.0.1")
+BOB = Caller(name="bob", address="10.0.0.1")
+
+
+async def passed(limiter: Limiter, caller: Caller, tries: int) -> int:
+    """How many of so many requests pass."""
+    count = 0
+    for _ in range(tries):
+        try:
+            await limiter.check_request(caller)
+            count += 1
+        except RateLimited as refusal:
+            assert 1 <= refusal.retry_after_s <= 60
+    return count
+
+
+async def test_requests_are_counted_per_key() -> None:
+    limiter = Limiter(AccessSettings())
+    assert await passed(limiter, ALICE, 5) == 3
+    assert await passed(limiter, BOB, 50) == 50  # no limit of its own
+
+
+async def test_requests_are_counted_per_address_whatever_the_key() -> None:
+    limiter = Limiter(AccessSettings(requests_per_minute_per_address=4))
+    assert await passed(limiter, ALICE, 3) + await passed(limiter, BOB, 3) == 4
+
+
+async def test_callers_without_a_key_are_told_apart_by_address() -> None:
+    limiter = Limiter(AccessSettings())
+    here, there = (Caller(requests_per_minute=2, address=address) for address in ("10.0.0.1", "10.0.0.2"))
+    assert await passed(limiter, here, 3) == 2
+    assert await passed(limiter, there, 3) == 2
+
+
+async def test_audio_is_paid_by_the_second() -> None:
+    limiter = Limiter(AccessSettings())
+    await limiter.check_audio(ALICE, 50.2)
+    with pytest.raises(RateLimited) as refusal:
+        await limiter.check_audio(ALICE, 10)
+    assert refusal.value.status == 429
+    await limiter.check_audio(ALICE, 9)
+
+
+async def test_a_file_that_no_minute_can_hold_is_refused_for_good() -> None:
+    limiter = Limiter(AccessSettings())
+    with pytest.raises(TooLarge, match="60 s per minute"):
+        await limiter.check_audio(ALICE, 61)
+
+
+def test_a_storage_that_nobody_knows_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"access\.storage_url cannot be used"):
+        Limiter(AccessSettings(storage_url="postgres://x"))
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A Redis server's URL and process."""
+    pytest.importorskip("redis")
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no redis-server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [program, "--port", str(port), "--save", "", "--dir", str(tmp_path), "--daemonize", "no"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            _wait_for(port)
+            yield f"redis://127.0.0.1:{port}/0", process
+        finally:
+            process.kill()
+
+
+def _wait_for(port: int) -> None:
+    give_up = time.monotonic() + 20
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+
+
+async def test_gateways_share_a_budget_through_redis(redis: tuple[str, subprocess.Popen[bytes]]) -> None:
+    first, second = (Limiter(AccessSettings(storage_url=redis[0])) for _ in range(2))
+    assert await passed(first, ALICE, 2) + await passed(second, ALICE, 2) == 3
+    await first.check_audio(ALICE, 40)
+    with pytest.raises(RateLimited):
+        await second.check_audio(ALICE, 40)
+
+
+async def test_without_redis_everything_passes_and_the_log_says_so(
+    redis: tuple[str, subprocess.Popen[bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    url, process = redis
+    limiter = Limiter(AccessSettings(storage_url=url))
+    assert await passed(limiter, ALICE, 4) == 3
+    process.kill()
+    process.wait()
+    with caplog.at_level(logging.ERROR):
+        assert await passed(limiter, ALICE, 20) == 20
+        await limiter.check_audio(ALICE, 60)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]  # once, not per request
+    assert "rate limits are off" in caplog.text

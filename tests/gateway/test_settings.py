@@ -1,0 +1,102 @@
+"""Settings: what is refused, in which words, and what is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gateway.settings import CONFIG_FILE, Settings, SettingsError, load_settings
+from gateway.settings_report import shown
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.upper().startswith("GATEWAY_")]:
+        monkeypatch.delenv(name)
+
+
+REFUSALS = {
+    "unknown section": ("SEVER__PORT", "1", "did you mean GATEWAY_SERVER__PORT?"),
+    "unknown key": ("SERVER__PROT", "1", "did you mean GATEWAY_SERVER__PORT?"),
+    "no number": ("SERVER__PORT", "x", "server.port is 'x', must be a valid integer"),
+    "too large": ("SERVER__PORT", "70000", "server.port is '70000', must be less than or equal to 65535"),
+    "infinite": ("SERVER__DRAIN_S", "inf", "server.drain_s is 'inf', must be a finite number"),
+    "no URL": ("UPSTREAM__URLS", "ftp://x", "'http' or 'https'"),
+    "half a TLS": ("SERVER__TLS_CERT", "/x", "tls_cert and tls_key are given together"),
+    "no file": ("CONFIG", "/nowhere.yaml", "GATEWAY_CONFIG is '/nowhere.yaml', must be the path"),
+    "not a choice": ("OBSERVE__LOG_LEVEL", "loud", "must be 'debug', 'info', 'warning' or 'error'"),
+    "broken list": ("ACCESS__KEYS", "[1", "access.keys"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "words"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_wrong_variable_is_named(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"GATEWAY_{name}", value)
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("server:\n  prot: 3\n", "server.prot is unknown: did you mean port?"),
+        ("acess: {}\n", "acess is unknown: did you mean access?"),
+        ("server: [\n", "line 2: expected"),
+        ("- 1\n", "must have sections: server, upstream"),
+        ("access:\n  keys: [[hunter2-hunter2]]\n", "access.keys.0 is a secret"),
+    ],
+)
+def test_a_wrong_file_is_named(
+    content: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(content)
+    monkeypatch.setenv("GATEWAY_CONFIG", str(file))
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+    assert words in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_variables_win_over_the_file_and_leave_its_other_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("server:\n  port: 1\n  drain_s: 7\n")
+    monkeypatch.setenv("GATEWAY_CONFIG", str(file))
+    monkeypatch.setenv("GATEWAY_SERVER__PORT", "2")
+    settings = load_settings()
+    assert (settings.server.port, settings.server.drain_s) == (2, 7)
+
+
+def test_lists_are_json_or_have_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_ACCESS__TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")
+    monkeypatch.setenv("GATEWAY_UPSTREAM__URLS", '["http://a:1", "http://b:2"]')
+    settings = load_settings()
+    assert settings.access.trusted_proxies == ("10.0.0.0/8", "127.0.0.1")
+    assert [url.host for url in settings.upstream.urls] == ["a", "b"]
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_ACCESS__KEYS", "hunter2-hunter2,other-secret")
+    monkeypatch.setenv("GATEWAY_ACCESS__STORAGE_URL", "redis://user:hunter2@redis:6379/0")
+    text = shown(load_settings())
+    assert "hunter2" not in text and "other-secret" not in text
+    assert yaml.safe_load(text)["access"]["storage_url"] == "redis://***@redis:6379/0"
+
+
+def test_the_file_says_every_default_with_its_why() -> None:
+    """config/gateway.yaml lists all keys with the values that hold without it, each with a comment."""
+    content = yaml.safe_load(CONFIG_FILE.read_text())
+    assert content == yaml.safe_load(shown(Settings.model_construct()))
+    for line in CONFIG_FILE.read_text().splitlines():
+        if line.startswith("  "):
+            assert " # " in line, f"no why: {line}"

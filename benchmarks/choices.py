@@ -32,6 +32,7 @@ from asr.constants import SAMPLE_RATE, WINDOW_FRAMES  # noqa: E402
 from asr.engines.loading import load_engine  # noqa: E402
 from asr.engines.search import Search  # noqa: E402
 from asr.options import GuardOptions, RequestOptions  # noqa: E402
+from asr.prepared import prepared_from  # noqa: E402
 from asr.schema import Audio, DecodingOptions, Hypothesis, MediaSource, Samples, Window  # noqa: E402
 from asr.sessions import open_session  # noqa: E402
 from asr.transcriber import drive  # noqa: E402
@@ -158,7 +159,8 @@ def guards(given: argparse.Namespace) -> dict[str, Any] | None:
     for _ in tqdm(range(given.repetitions + 1), desc="guards"):
         for kind, options in kinds.items():
             begun = time.perf_counter()
-            sessions = [open_session(audio, options, engine.spec) for audio in audios]
+            prepared = [prepared_from(audio, options, engine.spec.n_mels) for audio in audios]
+            sessions = [open_session(one, options, engine.spec) for one in prepared]
             drive(engine, sessions)
             runs[kind].append(time.perf_counter() - begun)
             windows[kind] = sum(session.transcript().stats.windows for session in sessions)

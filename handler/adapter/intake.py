@@ -18,6 +18,7 @@ from asr.constants import FRAMES_PER_SECOND
 from asr.engine import ModelSpec
 from asr.errors import Overloaded
 from asr.languages import LANGUAGES
+from asr.prepared import prepared_from
 from asr.sessions import WindowSession, open_session
 
 MAX_QUEUE_SECONDS = 3600.0  # a larger difference to X-Request-Start is a clock, not a queue
@@ -82,8 +83,9 @@ class Intake:
         with job.timed("media"):
             audio = media.decode(request.body, self._limits)
         job.source, job.audio_s = audio.source, audio.duration_s
-        with job.timed("vad"):  # and, for sequential mode, the utterance's log-Mel maximum
-            job.session = open_session(audio, job.options, self._spec)
+        with job.timed("vad"):  # or, for sequential mode, the utterance's log-Mel maximum
+            prepared = prepared_from(audio, job.options, self._spec.n_mels)
+            job.session = open_session(prepared, job.options, self._spec)
 
 
 def queue_seconds(headers: Mapping[str, Any]) -> float | None:

@@ -24,6 +24,7 @@ from asr.schema import Samples
 from asr.sessions.sequential import SequentialSession
 from asr.transcriber import drive
 from tests.asr.checkpoints import random_checkpoint
+from tests.asr.opened import sequential
 
 REPOSITORY = Path(__file__).parents[2]
 DEMO = REPOSITORY / "whisper-models" / "demo.pt"
@@ -94,7 +95,7 @@ def upstream(model: whisper.Whisper, samples: Samples, options: RequestOptions) 
 
 
 def ours(engine: Engine, requests: list[tuple[Samples, RequestOptions]]) -> list[SequentialSession]:
-    sessions = [SequentialSession(s, o, engine.spec) for s, o in requests]
+    sessions = [sequential(s, o, engine.spec) for s, o in requests]
     drive(engine, sessions)
     assert [session.error for session in sessions] == [None] * len(sessions)
     return sessions

@@ -14,6 +14,7 @@ from asr.errors import EngineFailure
 from asr.options import GuardOptions, RequestOptions
 from asr.sessions.sequential import SequentialSession
 from asr.transcriber import drive
+from tests.asr.opened import sequential
 from tests.asr.scripted import (
     SPEC,
     ScriptedEngine,
@@ -62,7 +63,7 @@ def upstream(samples: np.ndarray, model: ScriptedModel, options: RequestOptions)
 
 
 def ours(samples: np.ndarray, engine: ScriptedEngine, options: RequestOptions) -> SequentialSession:
-    session = SequentialSession(samples, options, SPEC)
+    session = sequential(samples, options, SPEC)
     drive(engine, [session])
     assert session.error is None
     assert session.done
@@ -126,7 +127,7 @@ def test_an_engine_error_ends_the_session() -> None:
         def decode(self, windows: Any) -> Any:
             return [EngineFailure("out of luck") for _ in windows]
 
-    session = SequentialSession(np.zeros(64_000, np.int16), RequestOptions(language="en"), SPEC)
+    session = sequential(np.zeros(64_000, np.int16), RequestOptions(language="en"), SPEC)
     drive(Broken(lambda k: random_hypothesis(random.Random(k))), [session])
     assert isinstance(session.error, EngineFailure)
 
@@ -136,14 +137,14 @@ def test_a_script_without_a_way_forward_ends() -> None:
     rng = random.Random(5)
     options = RequestOptions(language="en", granularities=("word",), temperatures=(0.0,))
     engine = ScriptedEngine(lambda k: random_hypothesis(rng))
-    session = SequentialSession(np.zeros(30 * 16_000, np.int16), options, SPEC)
+    session = sequential(np.zeros(30 * 16_000, np.int16), options, SPEC)
     drive(engine, [session])
     assert session.done
     assert session.error is None
 
 
 def test_shorter_than_a_frame() -> None:
-    session = SequentialSession(np.zeros(100, np.int16), RequestOptions(language="en"), SPEC)
+    session = sequential(np.zeros(100, np.int16), RequestOptions(language="en"), SPEC)
     drive(ScriptedEngine(lambda k: random_hypothesis(random.Random(k))), [session])
     assert session.done
     assert session.transcript().text == ""

@@ -8,38 +8,43 @@ from asr.constants import SAMPLE_RATE
 from asr.engine import ModelSpec
 from asr.errors import InvalidOption
 from asr.options import RequestOptions, VadOptions
-from asr.schema import Audio, Samples, SpeechSpan
+from asr.prepared import PreparedAudio
+from asr.schema import Samples, SpeechSpan
 from asr.sessions.base import FileSession, Offer, Session
 from asr.sessions.parallel import ParallelSession, Plan, clip_spans
 from asr.sessions.sequential import SequentialSession
 from asr.sessions.window import WindowSession
-from asr.vad import spans_from_probs, speech_probs
+from asr.vad import Probs, spans_from_probs
 from asr.windows import fixed_spans, plan_windows
 
 __all__ = ["FileSession", "Offer", "Session", "WindowSession", "open_session"]
 
 
-def open_session(audio: Audio, options: RequestOptions, spec: ModelSpec) -> FileSession:
-    """The session the options ask for. Detects speech, so it takes time; raises InvalidOption."""
+def open_session(prepared: PreparedAudio, options: RequestOptions, spec: ModelSpec) -> FileSession:
+    """The session the options ask for, over audio prepared for the same options; raises InvalidOption."""
     if not spec.multilingual:
         _require_english(options, spec)
+    samples = prepared.audio.samples
     if options.long_form == "sequential":
-        return SequentialSession(audio.samples, options, spec)
-    plan_speech = _detected if options.vad_filter else _undetected
-    spans, plan = plan_speech(audio.samples, options.vad)
-    spans = _clipped(spans, options.clip_timestamps, len(audio.samples))
-    return ParallelSession(audio.samples, spans, plan, options, spec)
+        assert prepared.log_mel_max is not None
+        return SequentialSession(samples, prepared.log_mel_max, options, spec)
+    if options.vad_filter:
+        assert prepared.speech_probs is not None
+        spans, plan = _detected(samples, prepared.speech_probs, options.vad)
+    else:
+        spans, plan = _undetected(samples)
+    spans = _clipped(spans, options.clip_timestamps, len(samples))
+    return ParallelSession(samples, spans, plan, options, spec)
 
 
-def _detected(samples: Samples, options: VadOptions) -> tuple[tuple[SpeechSpan, ...], Plan]:
+def _detected(samples: Samples, probs: Probs, options: VadOptions) -> tuple[tuple[SpeechSpan, ...], Plan]:
     """The speech in the samples, and how to pack it into windows."""
-    probs = speech_probs(samples)
     spans = spans_from_probs(probs, len(samples), options)
     max_gap = round(options.max_gap_s * SAMPLE_RATE)
     return spans, lambda spans, limit: plan_windows(spans, len(samples), limit, max_gap, probs)
 
 
-def _undetected(samples: Samples, options: VadOptions) -> tuple[tuple[SpeechSpan, ...], Plan]:
+def _undetected(samples: Samples) -> tuple[tuple[SpeechSpan, ...], Plan]:
     """Everything counts as speech, and is cut where it is quiet."""
 
     def plan(spans: Sequence[SpeechSpan], limit: int) -> tuple[SpeechSpan, ...]:

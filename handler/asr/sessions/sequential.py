@@ -18,7 +18,6 @@ from asr.constants import (
 )
 from asr.engine import ModelSpec
 from asr.errors import AsrError
-from asr.mel_peak import log_mel_max
 from asr.options import RequestOptions
 from asr.schema import DecodingOptions, Hypothesis, Samples, Segment, Transcript, Window
 from asr.sessions.base import Offer, Tally
@@ -36,13 +35,15 @@ from asr.words import NO_ALIGNMENT, TimedPiece, WordRules, time_pieces
 class SequentialSession:
     """One utterance, sought through from start to end. At most one window is out at a time."""
 
-    def __init__(self, samples: Samples, options: RequestOptions, spec: ModelSpec) -> None:
+    def __init__(
+        self, samples: Samples, log_mel_max: float, options: RequestOptions, spec: ModelSpec
+    ) -> None:
         self.error: AsrError | None = None
         self.segments: list[Segment] = []
         self._samples = samples
         self._options = options
         self._tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
-        self._log_mel_max = log_mel_max(samples, spec.n_mels)
+        self._log_mel_max = log_mel_max  # log10, over the whole utterance
         self._content_frames = len(samples) // HOP_LENGTH
         self._clips = _clips(options.clip_timestamps, self._content_frames)
         self._seek = self._clips[0][0]

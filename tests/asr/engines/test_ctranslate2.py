@@ -20,6 +20,7 @@ from asr.engines.loading import load_engine
 from asr.engines.plan import plan
 from asr.errors import InvalidOption
 from asr.options import RequestOptions
+from asr.prepared import prepared_from
 from asr.schema import Audio, Hypothesis, MediaSource, Window
 from asr.sessions import open_session
 from asr.transcriber import drive
@@ -206,7 +207,7 @@ def test_a_session_comes_to_the_same_transcript(
     )
     transcripts = []
     for engine in (float32, multilingual.engine):
-        session = open_session(audio, options, engine.spec)
+        session = open_session(prepared_from(audio, options, engine.spec.n_mels), options, engine.spec)
         drive(engine, [session])
         assert session.error is None
         transcripts.append(session.transcript())

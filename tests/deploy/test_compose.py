@@ -112,12 +112,18 @@ def test_the_mounted_files_are_there() -> None:
 
 
 def test_prometheus_looks_where_the_server_is() -> None:
-    content = yaml.safe_load(FILES[0].read_text())["configs"]
-    used = {entry["source"]: entry["target"] for entry in services()["prometheus"]["configs"]}
-    targets = {Path(used[name]).name: yaml.safe_load(text["content"]) for name, text in content.items()}
-    assert targets == {
-        "gateway.yaml": [{"targets": ["server:8000"]}],
-        "torchserve.yaml": [{"targets": ["server:8082"]}],
-    }
+    mounts = dict(volume.split(":")[:2] for volume in services()["prometheus"]["volumes"])
+    folder = DEPLOY / next(source for source, at in mounts.items() if at == "/etc/prometheus/targets")
     read = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
-    assert all(f"targets/{file}" in read for file in targets)
+    for file, port in (("gateway.yaml", 8000), ("torchserve.yaml", 8082)):
+        assert f"targets/{file}" in read
+        assert yaml.safe_load((folder / file).read_text()) == [{"targets": [f"server:{port}"]}]
+
+
+def test_grafana_asks_the_prometheus_that_is_there() -> None:
+    source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text())
+    assert source["datasources"][0]["url"] == "http://prometheus:9090"
+    provider = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/whisper.yaml").read_text())
+    path = provider["providers"][0]["options"]["path"]
+    mounts = dict(reversed(volume.split(":")[:2]) for volume in services()["grafana"]["volumes"])
+    assert list((DEPLOY / mounts[path]).glob("*.json"))

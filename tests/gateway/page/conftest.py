@@ -14,7 +14,13 @@ import pytest
 from tests.gateway.page.stand_in import Script, running, stand_in_app
 
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+HARVARD = Path(__file__).resolve().parents[3] / "samples" / "harvard.wav"
+FLAGS = [
+    "--no-sandbox",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    f"--use-file-for-fake-audio-capture={HARVARD}",
+]
 ACTION_TIMEOUT_MS = 15_000
 NOTE_VIOLATIONS = """
 window.violations = [];
@@ -39,6 +45,28 @@ class Watched:
             assert time.monotonic() < give_up, f"never became true: {expression}"
             self.page.wait_for_timeout(20)
 
+    def upload(self, url: str, file: Path = HARVARD) -> None:
+        """Opens the page and chooses the file once the model is known."""
+        self.page.goto(url)
+        self.until("document.getElementById('model').dataset.state !== 'waiting'")
+        self.page.set_input_files("#file", file)
+
+    def finish(self) -> None:
+        """Waits for the end of the transcription."""
+        self.page.wait_for_selector("#result[aria-busy=false]")
+
+    def texts(self) -> list[str]:
+        """Of the segments shown."""
+        return [text.strip() for text in self.page.locator("#segments span").all_inner_texts()]
+
+    def save(self, name: str) -> tuple[str, str]:
+        """File name and text of a download."""
+        self.page.check(f"input[value={name}]", force=True)
+        with self.page.expect_download() as waiting:
+            self.page.click("#download")
+        download = waiting.value
+        return download.suggested_filename, Path(download.path()).read_text(encoding="utf-8")
+
     def problems(self) -> list[str]:
         expected = [f"status of {status}" for status in self.expected_statuses]
         return [line for line in self.console if not any(text in line for text in expected)]
@@ -46,6 +74,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Its microphone hears samples/harvard.wav, again and again."""
     api = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM.exists():
         pytest.skip("needs Debian's chromium")

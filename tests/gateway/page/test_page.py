@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import srt
 import webvtt
 
-from tests.gateway.page.conftest import Watched
+from tests.gateway.page.conftest import HARVARD, Watched
 from tests.gateway.page.stand_in import SEGMENTS, Script, error_body
 
-SAMPLES = Path(__file__).resolve().parents[3] / "samples"
-HARVARD = SAMPLES / "harvard.wav"
 TEXTS = [text.strip() for _, _, text in SEGMENTS]
 DROP = """async ([name, text]) => {
   const transfer = new DataTransfer();
@@ -28,45 +25,23 @@ DROP = """async ([name, text]) => {
 }"""
 
 
-def upload(tab: Watched, url: str, file: Path = HARVARD) -> None:
-    tab.page.goto(url)
-    tab.until("document.getElementById('model').dataset.state !== 'waiting'")
-    tab.page.set_input_files("#file", file)
-
-
-def finished(tab: Watched) -> None:
-    tab.page.wait_for_selector("#result[aria-busy=false]")
-
-
-def segment_texts(tab: Watched) -> list[str]:
-    return [text.strip() for text in tab.page.locator("#segments span").all_inner_texts()]
-
-
-def save(tab: Watched, name: str) -> tuple[str, str]:
-    """File name and text of a download."""
-    tab.page.check(f"input[value={name}]", force=True)
-    with tab.page.expect_download() as waiting:
-        tab.page.click("#download")
-    return waiting.value.suggested_filename, Path(waiting.value.path()).read_text(encoding="utf-8")
-
-
 def test_an_upload_becomes_segments_and_files(tab: Watched, url: str, script: Script) -> None:
-    upload(tab, url)
-    finished(tab)
-    assert segment_texts(tab) == TEXTS
+    tab.upload(url)
+    tab.finish()
+    assert tab.texts() == TEXTS
     assert tab.page.inner_text("#model") == "whisper-demo"
     assert script.uploads == [HARVARD.read_bytes()]
     assert script.forms == [{"model": "whisper-demo", "response_format": "json", "stream": "true"}]
 
-    assert save(tab, "txt") == ("harvard.txt", " ".join(TEXTS) + "\n")
-    name, text = save(tab, "srt")
+    assert tab.save("txt") == ("harvard.txt", " ".join(TEXTS) + "\n")
+    name, text = tab.save("srt")
     assert name == "harvard.srt"
     assert [cue.content for cue in srt.parse(text)] == TEXTS
     assert "00:01:00,000" in text
-    name, text = save(tab, "vtt")
+    name, text = tab.save("vtt")
     assert len(webvtt.from_string(text)) == 3
     assert tab.page.inner_text("#preview").startswith("WEBVTT")
-    document = json.loads(save(tab, "json")[1])
+    document = json.loads(tab.save("json")[1])
     assert document["usage"] == {"type": "duration", "seconds": 60}
     assert [segment["text"] for segment in document["segments"]] == [text for _, _, text in SEGMENTS]
     tab.page.click("#copy")
@@ -76,32 +51,32 @@ def test_an_upload_becomes_segments_and_files(tab: Watched, url: str, script: Sc
 
 def test_text_arrives_while_the_rest_is_missing(tab: Watched, url: str, script: Script) -> None:
     script.delay_s = 0.4
-    upload(tab, url)
+    tab.upload(url)
     tab.page.wait_for_selector("#segments li")
     assert tab.page.get_attribute("#result", "aria-busy") == "true"
-    assert len(segment_texts(tab)) < 3
+    assert len(tab.texts()) < 3
     assert tab.page.inner_text("#status").startswith("Transcribed up to 0:01")
-    finished(tab)
-    assert segment_texts(tab) == TEXTS
+    tab.finish()
+    assert tab.texts() == TEXTS
     assert not tab.page.is_visible("#job")
     assert tab.page.inner_text("#announcement") == "The transcript is complete."
 
 
 def test_cancel_stops_the_stream_and_keeps_what_came(tab: Watched, url: str, script: Script) -> None:
     script.delay_s = 0.5
-    upload(tab, url)
+    tab.upload(url)
     tab.page.wait_for_selector("#segments li")
     tab.page.click("#cancel")
-    finished(tab)
+    tab.finish()
     assert not tab.page.is_visible("#job") and not tab.page.is_visible("#problem")
-    assert segment_texts(tab) == TEXTS[:1]
+    assert tab.texts() == TEXTS[:1]
     assert tab.page.evaluate("document.activeElement.id") == "choose"
 
 
 def test_dropping_a_file_sends_it(tab: Watched, url: str, script: Script) -> None:
     tab.page.goto(url)
     assert tab.page.evaluate(DROP, ["note.wav", "not audio, but the stand-in does not mind"])
-    finished(tab)
+    tab.finish()
     assert script.uploads == [b"not audio, but the stand-in does not mind"]
     tab.page.wait_for_selector("#player-note")
     assert "cannot play" in tab.page.inner_text("#player-note")
@@ -117,12 +92,12 @@ def test_the_language_is_sent(tab: Watched, url: str, script: Script) -> None:
     assert tab.page.locator("#language option").count() == 100
     tab.page.select_option("#language", label="Hindi")
     tab.page.set_input_files("#file", HARVARD)
-    finished(tab)
+    tab.finish()
     assert script.forms[0]["language"] == "hi"
     tab.page.select_option("#language", "")
     tab.page.click("#again")
     tab.until("document.querySelectorAll('#segments span').length === 3")
-    finished(tab)
+    tab.finish()
     assert [form.get("language") for form in script.forms] == ["hi", None]
 
 
@@ -136,16 +111,16 @@ def test_the_language_is_sent(tab: Watched, url: str, script: Script) -> None:
 def test_refusals_are_told(tab: Watched, url: str, script: Script, refusal: Any, shown: str) -> None:
     script.refusal = refusal
     tab.expected_statuses = {refusal[0]}
-    upload(tab, url)
+    tab.upload(url)
     tab.page.wait_for_selector("#problem")
     assert tab.page.inner_text("#problem") == shown
     assert tab.page.get_attribute("#problem", "role") == "alert"
     assert not tab.page.is_visible("#result")
     script.refusal = None
     tab.page.set_input_files("#file", HARVARD)
-    finished(tab)
+    tab.finish()
     assert not tab.page.is_visible("#problem")
-    assert segment_texts(tab) == TEXTS
+    assert tab.texts() == TEXTS
 
 
 @pytest.mark.parametrize(
@@ -156,16 +131,16 @@ def test_what_came_before_a_failure_stays(
     tab: Watched, url: str, script: Script, change: dict[str, int], shown: str
 ) -> None:
     vars(script).update(change)
-    upload(tab, url)
+    tab.upload(url)
     tab.page.wait_for_selector("#problem")
     assert tab.page.inner_text("#problem").startswith(shown)
-    assert segment_texts(tab) == TEXTS[:1]
+    assert tab.texts() == TEXTS[:1]
 
 
 def test_a_key_is_asked_for_and_kept_in_the_tab_only(tab: Watched, url: str, script: Script) -> None:
     script.key = "sk-test"
     tab.expected_statuses = {401}
-    upload(tab, url)
+    tab.upload(url)
     tab.page.wait_for_selector("#problem")
     assert "API key" in tab.page.inner_text("#problem")
     assert tab.page.evaluate("document.activeElement.id") == "key"
@@ -173,8 +148,8 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_only(tab: Watched, url: str, scr
     tab.page.keyboard.press("Tab")
     tab.until("document.getElementById('model').dataset.state === 'ready'")
     tab.page.set_input_files("#file", HARVARD)
-    finished(tab)
-    assert segment_texts(tab) == TEXTS
+    tab.finish()
+    assert tab.texts() == TEXTS
     stored = tab.page.evaluate("[Object.values(sessionStorage), localStorage.length, document.cookie]")
     assert stored == [["sk-test"], 0, ""]
     tab.page.reload()
@@ -187,16 +162,16 @@ def test_the_microphone_is_recorded_and_sent(tab: Watched, url: str, script: Scr
     tab.page.wait_for_selector("#record[aria-pressed=true]")
     tab.until("document.getElementById('record-label').textContent.includes('0:01')")
     tab.page.click("#record")
-    finished(tab)
-    assert segment_texts(tab) == TEXTS
+    tab.finish()
+    assert tab.texts() == TEXTS
     assert script.uploads[0][:4] == b"\x1a\x45\xdf\xa3", "not a Matroska file"
     assert len(script.uploads[0]) > 1_000
-    assert save(tab, "txt")[0] == "recording.txt"
+    assert tab.save("txt")[0] == "recording.txt"
 
 
 def test_pressing_a_segment_plays_it(tab: Watched, url: str) -> None:
-    upload(tab, url)
-    finished(tab)
+    tab.upload(url)
+    tab.finish()
     tab.until("document.querySelector('#wave div')?.shadowRoot.querySelector('[part~=segment-2]')")
     tab.page.click("#segments li:nth-child(2) button")
     tab.page.wait_for_selector("#segments li:nth-child(2) button[aria-current]")
@@ -209,8 +184,8 @@ def test_pressing_a_segment_plays_it(tab: Watched, url: str) -> None:
 
 
 def test_the_keyboard_reaches_everything(tab: Watched, url: str) -> None:
-    upload(tab, url)
-    finished(tab)
+    tab.upload(url)
+    tab.finish()
     tab.page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges()")
     order = []
     for _ in range(16):
@@ -252,8 +227,8 @@ def test_the_keyboard_reaches_everything(tab: Watched, url: str) -> None:
 
 def test_a_phone_shows_everything_without_scrolling_sideways(tab: Watched, url: str) -> None:
     tab.page.set_viewport_size({"width": 320, "height": 640})
-    upload(tab, url)
-    finished(tab)
+    tab.upload(url)
+    tab.finish()
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= 320
     for selector in ("#choose", "#record", "#language", "#play", "#copy", "#download"):
         box = tab.page.locator(selector).bounding_box()

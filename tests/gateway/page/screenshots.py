@@ -1,0 +1,85 @@
+"""Takes the pictures of the page in docs/ from a running server with the demo checkpoint:
+
+./serve.sh &
+python -m tests.gateway.page.screenshots --url http://127.0.0.1:8000 --out docs
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.gateway.page.conftest import CHROMIUM, FLAGS
+
+SAMPLES = Path(__file__).resolve().parents[3] / "samples"
+TRANSCRIPTION_TIMEOUT_MS = 300_000
+MAX_BYTES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One picture: the page after a sample, one segment of which has been pressed."""
+
+    name: str
+    sample: str
+    width: int
+    height: int
+    scheme: str = "light"
+    scale: float = 1
+    play: int = 2  # the segment, from 1
+    play_ms: int = 900
+
+
+SHOTS = (
+    Shot("page.png", "harvard.wav", 1_000, 900),
+    Shot("page-dark.png", "hindi.opus", 1_000, 800, scheme="dark"),
+    Shot("page-phone.png", "garden.m4a", 390, 844, scale=1.5),
+)
+
+
+def take(browser: Any, url: str, shot: Shot, out: Path) -> None:
+    """Writes the picture; raises where the page did not come to an end."""
+    context = browser.new_context(
+        viewport={"width": shot.width, "height": shot.height},
+        color_scheme=shot.scheme,
+        device_scale_factor=shot.scale,
+    )
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_selector("#model[data-state=ready]")
+    page.set_input_files("#file", SAMPLES / shot.sample)
+    page.wait_for_selector("#result[aria-busy=false]", timeout=TRANSCRIPTION_TIMEOUT_MS)
+    page.wait_for_selector("#clock:text-matches('/ 0:[1-9]|/ 0:0[1-9]')")  # the waveform is there
+    page.click(f"#segments li:nth-child({shot.play}) button")
+    page.wait_for_timeout(shot.play_ms)
+    page.click("#play")
+    page.mouse.move(0, 0)
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    page.wait_for_timeout(400)  # colours have settled
+    page.screenshot(path=out / shot.name)
+    context.close()
+    size = (out / shot.name).stat().st_size
+    print(f"{out / shot.name}: {size} bytes")
+    assert size < MAX_BYTES, "too large for the repository"
+
+
+def main() -> None:
+    from playwright.sync_api import sync_playwright
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    given = parser.parse_args()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        for shot in SHOTS:
+            take(browser, given.url, shot, given.out)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

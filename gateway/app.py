@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
-from gateway.http import failures
+from gateway.http import documents, failures
 from gateway.routes import compat, models, transcriptions
 from gateway.service import Service
 from gateway.settings import Settings
@@ -31,8 +32,18 @@ def create_app(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     failures.install(app)
+    _document(app)
     app.add_middleware(failures.CatchAll)
     return app
+
+
+def _document(app: FastAPI) -> None:
+    build = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        return app.openapi_schema or documents.with_keys(build())
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 @asynccontextmanager

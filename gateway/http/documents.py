@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from asr.field_values import Choice, Flag, Items, Kind, Number, Text
-from asr.fields import FIELDS
+from asr.fields import FIELDS, Field
 from asr.render import SRT, TEXT, TSV, VTT
 from gateway.http import schemas
 from gateway.http.options import NOT_FOR_TRANSLATIONS
@@ -17,6 +18,11 @@ EVENTS_EXAMPLE = (
     '"usage": {"type": "duration", "seconds": 3}}\n\n'
 )
 FORM = "multipart/form-data"
+FILE: dict[str, Any] = {"type": "string", "format": "binary"}
+OPENAI_SCHEMAS: dict[str, dict[str, Any]] = {  # where ours takes more than OpenAI's contract says
+    "temperature": {"type": "number", "minimum": 0, "maximum": 1}
+}
+MEANINGS = {"model": "a name that /v1/models lists; left out, the model that is served"}
 ERRORS = {
     400: "a field or the form is wrong; `param` names it",
     401: "no API key, or an unknown one",
@@ -62,27 +68,31 @@ def event_response() -> dict[int | str, dict[str, Any]]:
 
 def transcription_form() -> dict[str, Any]:
     """`openapi_extra` of /v1/audio/transcriptions."""
-    return _extra({field.name: _property(field.kind, field.meaning) for field in FIELDS})
+    return _options_form(FIELDS)
 
 
 def translation_form() -> dict[str, Any]:
     """`openapi_extra` of /v1/audio/translations."""
-    names = [field for field in FIELDS if field.name not in NOT_FOR_TRANSLATIONS]
-    return _extra({field.name: _property(field.kind, field.meaning) for field in names})
+    return _options_form(field for field in FIELDS if field.name not in NOT_FOR_TRANSLATIONS)
 
 
 def file_form(name: str = "file", *, several: bool = False) -> dict[str, Any]:
     """`openapi_extra` of a form that holds nothing but audio."""
-    file = {"type": "string", "format": "binary"}
-    if several:
-        file = {"type": "array", "items": file, "minItems": 1}  # type: ignore[dict-item]
-    return _body({name: file}, [name])
+    return _body({name: {"type": "array", "items": FILE, "minItems": 1} if several else FILE}, [name])
 
 
-def _extra(fields: dict[str, Any]) -> dict[str, Any]:
-    file = {"type": "string", "format": "binary", "description": "audio or video of any common container"}
-    fields = {name + ("[]" if schema["type"] == "array" else ""): schema for name, schema in fields.items()}
-    return _body({"file": file, **fields}, ["file"])
+def _options_form(fields: Iterable[Field]) -> dict[str, Any]:
+    properties = {"file": {**FILE, "description": "audio or video of any common container"}}
+    for field in fields:
+        schema = OPENAI_SCHEMAS.get(field.name) or _schema(field.kind)
+        name = field.name + ("[]" if schema["type"] == "array" else "")
+        properties[name] = {**schema, "description": _described(field)}
+    return _body(properties, ["file"])
+
+
+def _described(field: Field) -> str:
+    also = f"; also spelled {', '.join(field.aliases)}" if field.aliases else ""
+    return f"{MEANINGS.get(field.name, field.meaning)}: {field.kind.allowed}{also}"
 
 
 def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
@@ -96,10 +106,6 @@ def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
         "requestBody": {"required": True, "content": {FORM: {"schema": schema}}},
         "parameters": [DEADLINE_PARAMETER],
     }
-
-
-def _property(kind: Kind, meaning: str) -> dict[str, Any]:
-    return {**_schema(kind), "description": f"{meaning}: {kind.allowed}"}
 
 
 def _schema(kind: Kind) -> dict[str, Any]:
@@ -119,3 +125,11 @@ def _schema(kind: Kind) -> dict[str, Any]:
 
 def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0]
+
+
+def with_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """The document, saying that a key may be needed."""
+    schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+    schemes["key"] = {"type": "http", "scheme": "bearer", "description": "where the server has keys"}
+    document["security"] = [{}, {"key": []}]
+    return document

@@ -56,7 +56,7 @@ async def transcribe(request: Request, language: str | None = None) -> Text:
     "/transcribe_batch/",
     responses=documents.errors(),
     openapi_extra=documents.file_form("files", several=True),
-    response_model_exclude_none=True,
+    response_model_exclude_unset=True,
 )
 async def transcribe_batch(request: Request, language: str | None = None) -> BatchResults:
     """The text of several files, side by side; a file that fails has its error in the text's place."""

@@ -6,44 +6,105 @@ Exit code: 0 when every request succeeded, 1 after any failure, 2 when a file or
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
 from collections.abc import Sequence
+from itertools import islice
 
-from whisper_client.command_line import make_parser, positive_count, run
+from whisper_client.command_line import make_parser, positive_count, positive_number, run
+from whisper_client.errors import BadArgument
 from whisper_client.load import Job
-from whisper_client.load_command import Plan, add_load_arguments, find_clips, run_plan
-from whisper_client.schedule import in_turn
+from whisper_client.load_command import (
+    Level,
+    Plan,
+    add_load_arguments,
+    clips_to_send,
+    parse_load,
+    run_compare,
+    run_plan,
+)
+from whisper_client.mix import Mix
+from whisper_client.schedule import at_random, in_turn, parse_levels
 
 EXAMPLES = """\
   python clients/bulk_request.py samples/ --concurrency 8
   python clients/bulk_request.py a.wav b.mp3 --concurrency 16 --count 200 --json result.json
-  python clients/bulk_request.py talks/ --language en --option long_form=sequential
-  python clients/bulk_request.py samples/ --openai http://127.0.0.1:8000/v1 --concurrency 4"""
+  python clients/bulk_request.py samples/ --concurrency-range 1:64:2x --duration 60 --json a.json --png a.png
+  python clients/bulk_request.py talks/ --mix 3s:0.7,30s:0.2,300s:0.1 --concurrency 16 --duration 120
+  python clients/bulk_request.py samples/ --url http://127.0.0.1:8000/v1 --model whisper-1 --concurrency 4
+  python clients/bulk_request.py --compare a.json b.json --png both.png"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(argv)
+    if arguments.compare:
+        return run_compare(arguments)
+    with clips_to_send(arguments) as mix:
+        return run_plan(make_plan(mix, arguments), mix, arguments, argv)
+
+
+def make_plan(mix: Mix, arguments: argparse.Namespace) -> Plan:
+    """One level for each concurrency; raises BadArgument."""
+    given = arguments.concurrency_range
+    levels = parse_levels(given) if given else (float(arguments.concurrency),)
+    if any(not level.is_integer() for level in levels):
+        raise BadArgument(f"{given!r} holds a part of a request: concurrencies are whole")
+    count = arguments.count
+    if count is None and arguments.duration is None:
+        if arguments.mix or len(levels) > 1:
+            raise BadArgument("a mix or a range needs --duration or --count: each level runs that long")
+        count = len(mix.clips)
+    settings = {
+        "concurrency": [int(level) for level in levels],
+        "count": count,
+        "duration_s": arguments.duration,
+        "clips": len(mix.clips),
+        "mix": arguments.mix,
+        "seed": arguments.seed if arguments.mix else None,
+        "warm_up": arguments.warm_up,
+    }
+    made = [_level(int(level), mix, count, arguments) for level in levels]
+    return Plan("closed loop", "concurrency", made, settings)
+
+
+def _level(concurrency: int, mix: Mix, count: int | None, arguments: argparse.Namespace) -> Level:
+    clips = at_random(mix.clips, arguments.seed, mix.weights) if arguments.mix else in_turn(mix.clips)
+    jobs = (Job(clip) for clip in islice(clips, count))
+    threads = concurrency if count is None else min(concurrency, count)
+    return Level(concurrency, threads, jobs, count, arguments.duration or math.inf)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser("Transcribe many files, N requests at a time, and report the figures.", EXAMPLES)
-    parser.add_argument(
+    levels = parser.add_mutually_exclusive_group()
+    levels.add_argument(
         "--concurrency",
         type=positive_count,
         default=4,
         metavar="N",
         help="requests under way (default: %(default)d)",
     )
-    parser.add_argument(
+    levels.add_argument(
+        "--concurrency-range",
+        metavar="RANGE",
+        help="one level after the other: 1:64:2x doubles, 2:10:4 adds, 1,4,16 lists",
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
         "--count",
         type=positive_count,
         metavar="M",
-        help="requests in all, files in turn (default: each file once)",
+        help="requests in all, per level, files in turn (default: each file once)",
+    )
+    length.add_argument(
+        "--duration",
+        type=positive_number,
+        metavar="S",
+        help="seconds during which requests start, per level; those under way are waited for",
     )
     add_load_arguments(parser)
-    arguments = parser.parse_args(argv)
-    clips = find_clips(arguments.paths)
-    count = arguments.count or len(clips)
-    threads = min(arguments.concurrency, count)
-    settings = {"concurrency": threads, "count": count, "clips": len(clips), "warm_up": arguments.warm_up}
-    jobs = [Job(clip) for clip in in_turn(clips, count)]
-    return run_plan(Plan("closed loop", jobs, threads, settings), arguments)
+    return parse_load(parser, argv)
 
 
 if __name__ == "__main__":

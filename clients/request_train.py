@@ -7,40 +7,90 @@ Exit code: 0 when every request succeeded, 1 after any failure, 2 when a file or
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
-from whisper_client.command_line import make_parser, positive_count, positive_number, run, whole_number
+from whisper_client.command_line import make_parser, positive_count, positive_number, run
 from whisper_client.errors import BadArgument
 from whisper_client.load import Job
-from whisper_client.load_command import Plan, add_load_arguments, find_clips, run_plan
-from whisper_client.schedule import at_random, poisson_arrivals
+from whisper_client.load_command import (
+    Level,
+    Plan,
+    add_load_arguments,
+    clips_to_send,
+    parse_load,
+    run_compare,
+    run_plan,
+)
+from whisper_client.mix import Mix
+from whisper_client.schedule import at_random, parse_levels, poisson_arrivals, poisson_count
 
 EXAMPLES = """\
   python clients/request_train.py --rate 2 --duration 60 samples/
   python clients/request_train.py --rate 0.5 --duration 600 --seed 7 --json result.json talks/
-  python clients/request_train.py --rate 20 --duration 30 --format json samples/clip.wav"""
+  python clients/request_train.py --rate-range 1:16:2x --count 200 --json a.json --png a.png samples/
+  python clients/request_train.py --rate 4 --duration 60 --mix 3s:0.8,30s:0.2 talks/ --url http://host/v1"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(argv)
+    if arguments.compare:
+        return run_compare(arguments)
+    with clips_to_send(arguments) as mix:
+        return run_plan(make_plan(mix, arguments), mix, arguments, argv)
+
+
+def make_plan(mix: Mix, arguments: argparse.Namespace) -> Plan:
+    """One level for each rate; raises BadArgument."""
+    if arguments.rate is None and arguments.rate_range is None:
+        raise BadArgument("how many requests a second? Give --rate or --rate-range")
+    if arguments.duration is None and arguments.count is None:
+        raise BadArgument("for how long? Give --duration or --count")
+    levels = parse_levels(arguments.rate_range) if arguments.rate_range else (arguments.rate,)
+    settings = {
+        "rate": list(levels),
+        "count": arguments.count,
+        "duration_s": arguments.duration,
+        "seed": arguments.seed,
+        "max_in_flight": arguments.max_in_flight,
+        "clips": len(mix.clips),
+        "mix": arguments.mix,
+        "warm_up": arguments.warm_up,
+    }
+    made = [_level(rate, mix, arguments) for rate in levels]
+    return Plan("open loop", "rate", made, settings)
+
+
+def _level(rate: float, mix: Mix, arguments: argparse.Namespace) -> Level:
+    if arguments.count:
+        arrivals = poisson_count(rate, arguments.count, arguments.seed)
+    else:
+        arrivals = poisson_arrivals(rate, arguments.duration, arguments.seed)
+    if not arrivals:
+        raise BadArgument("no request falls into this --duration at this --rate: raise one, or change --seed")
+    clips = at_random(mix.clips, arguments.seed, mix.weights)
+    jobs = [Job(clip, due_s) for due_s, clip in zip(arrivals, clips, strict=False)]
+    return Level(rate, min(arguments.max_in_flight, len(jobs)), jobs, len(jobs))
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser("Send requests at a mean rate, as independent callers would, and report.", EXAMPLES)
-    parser.add_argument(
-        "--rate", type=positive_number, required=True, metavar="R", help="mean requests a second"
+    rates = parser.add_mutually_exclusive_group()
+    rates.add_argument("--rate", type=positive_number, metavar="R", help="mean requests a second")
+    rates.add_argument(
+        "--rate-range",
+        metavar="RANGE",
+        help="one level after the other: 1:16:2x doubles, 2:10:4 adds, 0.5,1,4 lists",
     )
-    parser.add_argument(
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
         "--duration",
         type=positive_number,
-        required=True,
         metavar="S",
-        help="seconds during which requests start",
+        help="seconds during which requests start, per level",
     )
-    parser.add_argument(
-        "--seed",
-        type=whole_number,
-        default=0,
-        metavar="N",
-        help="of start times and clips (default: %(default)d)",
-    )
+    length.add_argument("--count", type=positive_count, metavar="M", help="requests in all, per level")
     parser.add_argument(
         "--max-in-flight",
         type=positive_count,
@@ -49,24 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="requests under way at most; more start late, and the report says so (default: %(default)d)",
     )
     add_load_arguments(parser)
-    arguments = parser.parse_args(argv)
-    clips = find_clips(arguments.paths)
-    arrivals = poisson_arrivals(arguments.rate, arguments.duration, arguments.seed)
-    if not arrivals:
-        raise BadArgument("no request falls into this --duration at this --rate: raise one, or change --seed")
-    chosen = at_random(clips, len(arrivals), arguments.seed)
-    jobs = [Job(clip, due_s) for clip, due_s in zip(chosen, arrivals, strict=True)]
-    settings = {
-        "rate": arguments.rate,
-        "duration_s": arguments.duration,
-        "seed": arguments.seed,
-        "max_in_flight": arguments.max_in_flight,
-        "count": len(jobs),
-        "clips": len(clips),
-        "warm_up": arguments.warm_up,
-    }
-    plan = Plan("open loop", jobs, min(arguments.max_in_flight, len(jobs)), settings)
-    return run_plan(plan, arguments)
+    return parse_load(parser, argv)
 
 
 if __name__ == "__main__":

@@ -124,6 +124,22 @@ class WhisperClient:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise BrokenStream(f"the stream from {url} broke off: send the file again") from error
 
+    def describe(self, model: str | None = None) -> dict[str, Any] | None:
+        """The model in the server's words, None where it tells nothing.
+
+        TorchServe's `…/1.0/model`, or of `…/v1/models` the entry `model`, else the first.
+        """
+        parts = urlsplit(self.url)
+        if not self._is_openai:
+            url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/1.0/model"))
+            found = self._transport.get_json(url)
+            return found if isinstance(found, dict) else None
+        path = parts.path.rstrip("/").removesuffix(OPENAI_PATHS[0]).removesuffix(OPENAI_PATHS[1])
+        found = self._transport.get_json(urlunsplit(parts._replace(path=f"{path}/models")))
+        listed = found.get("data") if isinstance(found, dict) else None
+        models = [entry for entry in listed or () if isinstance(entry, dict)]
+        return next((entry for entry in models if entry.get("id") == model), models[0] if models else None)
+
     def close(self) -> None:
         self._transport.close()
 

@@ -28,7 +28,11 @@ def make_parser(summary: str, examples: str) -> argparse.ArgumentParser:
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("server")
     address = group.add_mutually_exclusive_group()
-    address.add_argument("--url", default=DEFAULT_URL, help="prediction address (default: %(default)s)")
+    address.add_argument(
+        "--url",
+        default=DEFAULT_URL,
+        help="prediction address of TorchServe, or an address that ends in /v1 (default: %(default)s)",
+    )
     address.add_argument(
         "--openai", metavar="URL", help="an OpenAI-compatible server instead, e.g. http://127.0.0.1:8000/v1"
     )
@@ -62,6 +66,9 @@ def add_request_arguments(parser: argparse.ArgumentParser, default_format: str) 
         help="json, text, srt, vtt, tsv or verbose_json (default: %(default)s)",
     )
     group.add_argument(
+        "--model", metavar="NAME", help="for servers with several (default: whisper-1 on OpenAI's route)"
+    )
+    group.add_argument(
         "--language", metavar="CODE", help="spoken language, e.g. en or hi (default: detected)"
     )
     group.add_argument(
@@ -76,8 +83,9 @@ def add_request_arguments(parser: argparse.ArgumentParser, default_format: str) 
 
 def make_client(arguments: argparse.Namespace) -> WhisperClient:
     """The client that the arguments describe; raises BadArgument."""
+    base = arguments.openai or (arguments.url if arguments.url.rstrip("/").endswith("/v1") else None)
     return WhisperClient(
-        openai_url(arguments.openai) if arguments.openai else arguments.url,
+        openai_url(base) if base else arguments.url,
         arguments.token or os.environ.get("WHISPER_TOKEN"),
         timeout_s=arguments.timeout,
         retries=arguments.retries,
@@ -87,6 +95,8 @@ def make_client(arguments: argparse.Namespace) -> WhisperClient:
 def request_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Form fields by name; a name given more than once is a list. Raises BadArgument."""
     options: dict[str, Any] = {"response_format": arguments.format, "language": arguments.language}
+    if arguments.model:
+        options["model"] = arguments.model
     given: dict[str, list[str]] = {}
     for name, value in arguments.option:
         given.setdefault(name.removesuffix("[]"), []).append(value)

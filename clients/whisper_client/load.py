@@ -7,10 +7,12 @@ answer is seen in all requests it held up ("coordinated omission", Gil Tene, "Ho
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -26,6 +28,7 @@ class Clip:
 
     path: Path
     audio_s: float | None  # None: not known before the server says so
+    group: str = ""  # reported apart, such as "3s" in a mix of lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Outcome:
     failure: str | None  # None: good; else its type, such as "http 503", "timeout", "connection"
     message: str = ""
     causes: tuple[str, ...] = ()  # why tries before the last failed
+    group: str = ""
 
     @property
     def latency_s(self) -> float:
@@ -65,32 +69,42 @@ class LoadRun:
 
 
 Send = Callable[[Clip], Reply]
+Judge = Callable[[Clip, Reply], tuple[str | None, str]]
 
 
 class LoadRunner:
-    """Runs jobs on threads; `now` and `sleep` are there for tests."""
+    """Runs jobs on threads. `judge` says what is wrong with an answer; `now`, `sleep` are there for tests."""
 
     def __init__(
         self,
         send: Send,
         threads: int,
         *,
+        judge: Judge = lambda _, reply: judge(reply),
         now: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._send = send
         self._threads = threads
+        self._judge = judge
         self._now, self._sleep = now, sleep
 
-    def run(self, jobs: Iterable[Job], on_outcome: Callable[[Outcome], None] = lambda _: None) -> LoadRun:
+    def run(
+        self,
+        jobs: Iterable[Job],
+        on_outcome: Callable[[Outcome], None] = lambda _: None,
+        *,
+        start_for_s: float = math.inf,
+    ) -> LoadRun:
         """What became of every job; `on_outcome` is called in this thread as each ends.
 
-        Ctrl-C ends the run early: requests still under way are left to their threads and not counted.
+        After `start_for_s` no more jobs start, and those under way are waited for. Ctrl-C ends the run
+        early: requests still under way are left to their threads and not counted.
         """
         ended: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
         stop = threading.Event()
-        waiting = _Shared(iter(jobs))
         started = self._now()
+        waiting = _Shared(takewhile(lambda _: self._now() - started < start_for_s, jobs))
         for _ in range(self._threads):  # daemons: a hanging request must not keep the program alive
             threading.Thread(target=self._work, args=(waiting, ended, stop, started), daemon=True).start()
         outcomes: list[Outcome] = []
@@ -144,13 +158,13 @@ class LoadRunner:
         except ClientError as error:
             done_s = self._now() - started
             kind = error.causes[-1] if error.causes else type(error).__name__
-            return Outcome(
-                path, due_s, sent_s, done_s, job.clip.audio_s, None, kind, str(error), error.causes[:-1]
-            )
+            told = (job.clip.audio_s, None, kind, str(error), error.causes[:-1])
+            return Outcome(path, due_s, sent_s, done_s, *told, job.clip.group)
         done_s = self._now() - started
-        failure, message = judge(reply)
+        failure, message = self._judge(job.clip, reply)
         audio_s = stated_duration(reply) or job.clip.audio_s
-        return Outcome(path, due_s, sent_s, done_s, audio_s, reply.status, failure, message, reply.causes)
+        answer = (audio_s, reply.status, failure, message, reply.causes)
+        return Outcome(path, due_s, sent_s, done_s, *answer, job.clip.group)
 
 
 class _Shared:

@@ -1,36 +1,62 @@
-"""What bulk_request and request_train share: arguments, clips, warm-up, progress bar, report, exit code."""
+"""What bulk_request and request_train share: arguments, clips, warm-up, levels, report, files, exit code."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
-import platform
 import sys
-from collections.abc import Sequence
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from whisper_client.audio_files import audio_seconds, find_audio
-from whisper_client.client import WhisperClient
+from whisper_client.chart import check_matplotlib, draw_results
+from whisper_client.client import Reply, WhisperClient
 from whisper_client.command_line import (
     INTERRUPTED,
     add_request_arguments,
     add_server_arguments,
     make_client,
+    positive_number,
     request_options,
     whole_number,
 )
+from whisper_client.compare import WORSE, compare, compare_text, read_result
 from whisper_client.errors import BadArgument, ServerRefused
-from whisper_client.load import Clip, Job, LoadRun, LoadRunner, Outcome, Send
-from whisper_client.report import LoadReport, make_report, report_document, report_text
+from whisper_client.form import Form
+from whisper_client.load import Clip, Job, LoadRunner, Outcome, Send
+from whisper_client.load_progress import LoadProgress
+from whisper_client.mix import Mix, make_mix, parse_mix
+from whisper_client.report import (
+    SCHEMA_VERSION,
+    LoadReport,
+    level_document,
+    levels_table,
+    make_report,
+    report_text,
+)
+from whisper_client.surroundings import shown_command, summary, surroundings
 
 SHOWN_FAILURES = 5
+KEPT_BYTES = 256 * 2**20  # of encoded forms, so that they are not read and encoded again for every request
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One stretch of load before it starts."""
+
+    level: float  # requests under way, or requests a second
+    threads: int
+    jobs: Iterable[Job]
+    count: int | None  # None: not known before `start_for_s` are over
+    start_for_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +64,21 @@ class Plan:
     """A run before it starts."""
 
     kind: str  # "closed loop" | "open loop"
-    jobs: Sequence[Job]
-    threads: int
+    axis: str  # what the levels are, in one word
+    levels: Sequence[Level]
     settings: dict[str, Any]  # what tells this run from another; goes into the JSON
 
 
 def add_load_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="FILE|DIR", help="audio files, folders of them, or both")
+    parser.add_argument("paths", nargs="*", metavar="FILE|DIR", help="audio files, folders of them, or both")
+    parser.add_argument(
+        "--mix",
+        metavar="SHARES",
+        help="3s:0.7,30s:0.2,talk.mp3:0.1: lengths cut from the files given, or files, with shares",
+    )
+    parser.add_argument(
+        "--seed", type=whole_number, default=0, metavar="N", help="of all chance (default: %(default)d)"
+    )
     parser.add_argument(
         "--warm-up",
         type=whole_number,
@@ -52,37 +86,81 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="requests sent and checked first, not counted (default: %(default)d)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and all outcomes there")
+    group = parser.add_argument_group("results")
+    group.add_argument("--json", type=Path, metavar="FILE", help="write figures and all outcomes there")
+    group.add_argument(
+        "--png", type=Path, metavar="FILE", help="draw latency against throughput (needs matplotlib)"
+    )
+    group.add_argument(
+        "--config", type=Path, metavar="DIR", help="the server's settings, hashed into the report"
+    )
+    group.add_argument(
+        "--compare", nargs=2, type=Path, metavar=("A", "B"),
+        help="send nothing: compare two --json files; exit code 1 where B is worse",
+    )  # fmt: skip
+    group.add_argument(
+        "--tolerance", type=positive_number, default=5.0, metavar="PERCENT",
+        help="smaller changes count as none (default: %(default)g)",
+    )  # fmt: skip
     add_request_arguments(parser, default_format="verbose_json")
     add_server_arguments(parser)
 
 
-def find_clips(paths: Sequence[str]) -> list[Clip]:
-    """The clips to send; raises BadArgument."""
-    return [Clip(path, audio_seconds(path)) for path in find_audio(paths)]
+def parse_load(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; exits 2 where there is nothing to send."""
+    arguments = parser.parse_args(argv)
+    if not (arguments.paths or arguments.mix or arguments.compare):
+        parser.error("give audio files or folders of them")
+    return arguments
 
 
-def run_plan(plan: Plan, arguments: argparse.Namespace) -> int:
-    """Warms up, runs, prints the report and writes the JSON: exit code 0, or 1 after any failure."""
-    options = request_options(arguments)
-    _check_writable(arguments.json)
+def run_compare(arguments: argparse.Namespace) -> int:
+    """Prints the comparison, draws it where asked for: exit code 1 if B is worse anywhere."""
+    results = [read_result(path) for path in arguments.compare]
+    rows = compare(*results, arguments.tolerance / 100)
+    print(compare_text(*results, rows))
+    if arguments.png:
+        draw_results(results, [path.stem for path in arguments.compare], arguments.png)
+    return 1 if any(row.verdict == WORSE for row in rows) else 0
+
+
+@contextmanager
+def clips_to_send(arguments: argparse.Namespace) -> Iterator[Mix]:
+    """The clips, those of a mix cut into a temporary folder; raises BadArgument."""
+    check_writable(arguments.json)
+    check_writable(arguments.png)
+    if arguments.png:
+        check_matplotlib()
+    if arguments.config and not arguments.config.is_dir():
+        raise BadArgument(f"--config {arguments.config} is no folder")
+    if not arguments.mix:
+        clips = [Clip(path, audio_seconds(path)) for path in find_audio(arguments.paths)]
+        yield Mix(clips, [1.0] * len(clips))
+        return
+    parts = parse_mix(arguments.mix)
+    files = find_audio(arguments.paths) if arguments.paths or any(part.seconds for part in parts) else []
+    with tempfile.TemporaryDirectory(prefix="whisper-mix-") as folder:
+        yield make_mix(parts, files, Path(folder))
+
+
+def run_plan(plan: Plan, mix: Mix, arguments: argparse.Namespace, argv: Sequence[str] | None) -> int:
+    """Warms up, runs level by level, reports and writes the files: exit code 0, or 1 after a failure."""
+    options = {name: value for name, value in request_options(arguments).items() if value is not None}
     with make_client(arguments) as client:
-
-        def send(clip: Clip) -> Any:
-            return client.transcribe(clip.path, **options)
-
-        _warm_up(send, plan, arguments.warm_up)
-        started_at = datetime.now(UTC)
-        run = _run_with_bar(LoadRunner(send, plan.threads), plan)
-        report = make_report(run)
-        about = _about(plan, client, options, started_at)
-    print(report_text(report))
-    _show_failures(run.outcomes)
-    if arguments.json:
-        document = report_document(report, about, run.outcomes)
-        arguments.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"wrote {arguments.json}", file=sys.stderr)
-    return exit_code(report)
+        send = FormSender(client, options)
+        _warm_up(send, mix.clips, arguments.warm_up)
+        started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        command = shown_command(Path(sys.argv[0]).stem, sys.argv[1:] if argv is None else argv)
+        about = surroundings(client, command, arguments.config, arguments.model)
+        results = _run_levels(plan, send)
+    about |= {"kind": plan.kind, "started_at": started_at, "settings": plan.settings, "options": options}
+    documents = [level_document(level, report, outcomes) for level, report, outcomes in results]
+    document = {"schema_version": SCHEMA_VERSION, **about, "levels": documents}
+    print(summary(document))
+    print(_figures_text(plan, [(level, report) for level, report, _ in results]))
+    _show_failures([outcome for _, _, outcomes in results for outcome in outcomes])
+    _write(document, arguments)
+    return max((exit_code(report) for _, report, _ in results), default=1)
 
 
 def exit_code(report: LoadReport) -> int:
@@ -91,36 +169,77 @@ def exit_code(report: LoadReport) -> int:
     return 0 if report.succeeded == report.requests > 0 else 1
 
 
-def _warm_up(send: Send, plan: Plan, count: int) -> None:
+def check_writable(path: Path | None) -> None:
+    """Raises BadArgument now rather than after an hour of load."""
+    if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+        raise BadArgument(f"cannot write {path}: give a file in a folder that exists")
+
+
+class FormSender:
+    """Sends clips with the same options; a clip's form is encoded once, as long as all fit in KEPT_BYTES."""
+
+    def __init__(self, client: WhisperClient, options: dict[str, Any]) -> None:
+        self._client, self._options = client, options
+        self._forms: dict[Path, Form] = {}
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, clip: Clip) -> Reply:
+        return self._client.send(self.form(clip))
+
+    def form(self, clip: Clip) -> Form:
+        form = self._forms.get(clip.path)
+        if form is None:
+            form = self._client.form(clip.path, **self._options)
+            with self._lock:
+                if clip.path not in self._forms and self._kept_bytes + len(form.body) <= KEPT_BYTES:
+                    self._forms[clip.path] = form
+                    self._kept_bytes += len(form.body)
+        return form
+
+
+def _warm_up(send: Send, clips: Sequence[Clip], count: int) -> None:
     """Sends the first clips one by one; raises ClientError where the server does not transcribe them."""
-    for job in [plan.jobs[index % len(plan.jobs)] for index in range(count)]:
+    for clip in [clips[index % len(clips)] for index in range(count)]:
         try:
-            send(job.clip).raise_for_status()
+            send(clip).raise_for_status()
         except ServerRefused as error:
-            message = f"warm-up with {job.clip.path}: {error}"
+            message = f"warm-up with {clip.path}: {error}"
             raise ServerRefused(message, status=error.status, tries=error.tries) from error
 
 
-def _run_with_bar(runner: LoadRunner, plan: Plan) -> LoadRun:
-    console = Console(stderr=True)
-    columns = (
-        TextColumn(plan.kind),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[failed]} failed, {task.fields[retried]} retried"),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(plan.kind, total=len(plan.jobs), failed=0, retried=0)
-        failed = retried = 0
+def _run_levels(plan: Plan, send: Send) -> list[tuple[float, LoadReport, tuple[Outcome, ...]]]:
+    """The levels one after the other, each after the last answer of the one before; Ctrl-C ends them all."""
+    results = []
+    with LoadProgress() as progress:
+        for level in plan.levels:
+            name = f"{plan.axis} {level.level:g}"
+            progress.start(name, level.count, level.start_for_s)
+            runner = LoadRunner(send, level.threads)
+            run = runner.run(level.jobs, progress.show, start_for_s=level.start_for_s)
+            report = make_report(run)
+            results.append((level.level, report, run.outcomes))
+            if len(plan.levels) > 1:
+                progress.note(
+                    f"{name}: {report.succeeded} of {report.requests} good in {report.wall_s:.1f} s"
+                )
+            if run.interrupted:
+                break
+    return results
 
-        def show(outcome: Outcome) -> None:
-            nonlocal failed, retried
-            failed += outcome.failure is not None
-            retried += bool(outcome.causes)
-            bar.update(task, advance=1, failed=failed, retried=retried)
 
-        return runner.run(plan.jobs, show)
+def _figures_text(plan: Plan, reports: Sequence[tuple[float, LoadReport]]) -> str:
+    if len(plan.levels) == 1:
+        return report_text(reports[0][1])
+    lines = [levels_table(plan.axis, reports)]
+    for level, report in reports:
+        if report.failures or report.retries or report.late_requests:
+            kept = ("failures", "retries", "held up")
+            shown = [line for line in report_text(report).splitlines() if line.startswith(kept)]
+            lines += [f"at {level:g}: {line}" for line in shown if not line.endswith(" none")]
+    if any(report.interrupted for _, report in reports):
+        lines.append("stopped by Ctrl-C; requests still under way are not counted")
+    return "\n".join(lines)
 
 
 def _show_failures(outcomes: Sequence[Outcome]) -> None:
@@ -131,25 +250,10 @@ def _show_failures(outcomes: Sequence[Outcome]) -> None:
         print(f"failed: {len(failed) - SHOWN_FAILURES} more (all are in the --json file)", file=sys.stderr)
 
 
-def _about(
-    plan: Plan, client: WhisperClient, options: dict[str, Any], started_at: datetime
-) -> dict[str, Any]:
-    """What was run and from where; nothing secret: the address cannot hold a login."""
-    return {
-        "kind": plan.kind,
-        "started_at": started_at.isoformat(timespec="seconds"),
-        "url": client.url,
-        "settings": plan.settings,
-        "options": {name: value for name, value in options.items() if value is not None},
-        "client_machine": {
-            "platform": platform.platform(),
-            "python": platform.python_version(),
-            "cpus": os.cpu_count(),
-        },
-    }
-
-
-def _check_writable(path: Path | None) -> None:
-    """Raises BadArgument now rather than after an hour of load."""
-    if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-        raise BadArgument(f"cannot write {path}: give a file in a folder that exists")
+def _write(document: dict[str, Any], arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        arguments.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(f"wrote {arguments.json}", file=sys.stderr)
+    if arguments.png:
+        draw_results([document], [""], arguments.png)
+        print(f"wrote {arguments.png}", file=sys.stderr)

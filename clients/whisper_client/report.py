@@ -10,8 +10,8 @@ from typing import Any
 
 from whisper_client.load import LoadRun, Outcome
 
-SCHEMA_VERSION = 1  # of the JSON; raised when a field changes its meaning or goes
-PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
+SCHEMA_VERSION = 2  # of the JSON; raised when a field changes its meaning or goes
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9}
 LATE_S = 0.1  # an open-loop request sent this much after its time was held up by the client itself
 
 
@@ -35,6 +35,7 @@ class LoadReport:
     retries: Mapping[str, int]  # cause → tries repeated for it
     retried_requests: int
     latency: LatencyFigures | None  # of requests that succeeded
+    latency_by_group: Mapping[str, LatencyFigures]  # of requests that succeeded, by the clips' groups
     latency_all: LatencyFigures | None  # failed ones too: a timeout must not drop out of the tail unseen
     send_delay: LatencyFigures | None  # from due to sent
     late_requests: int
@@ -84,6 +85,7 @@ def make_report(run: LoadRun) -> LoadReport:
         retries=_counts(cause for outcome in run.outcomes for cause in outcome.causes),
         retried_requests=sum(bool(outcome.causes) for outcome in run.outcomes),
         latency=latency_figures(outcome.latency_s for outcome in good),
+        latency_by_group=_by_group(good),
         latency_all=latency_figures(outcome.latency_s for outcome in run.outcomes),
         send_delay=latency_figures(outcome.sent_s - outcome.due_s for outcome in run.outcomes),
         late_requests=sum(outcome.sent_s - outcome.due_s > LATE_S for outcome in run.outcomes),
@@ -103,6 +105,7 @@ def report_text(report: LoadReport) -> str:
         ("retries", _tally(report.retries) + _in_requests(report.retried_requests)),
         ("latency", _latency_line(report.latency)),
     ]
+    lines += [(f"  {group}", _latency_line(figures)) for group, figures in report.latency_by_group.items()]
     if report.failures:
         lines.append(("  with failures", _latency_line(report.latency_all)))
     if report.requests_per_s is not None:
@@ -126,16 +129,58 @@ def report_text(report: LoadReport) -> str:
     return "\n".join(f"{name:<16}{value}" for name, value in lines)
 
 
-def report_document(
-    report: LoadReport, about: Mapping[str, Any], outcomes: Sequence[Outcome]
-) -> dict[str, Any]:
-    """The JSON document: `about` (what was run, where), `figures`, and every request in `outcomes`."""
+def levels_table(axis: str, reports: Sequence[tuple[float, LoadReport]]) -> str:
+    """A sweep as a table for a person, a line for each level."""
+    heads = (axis, "requests", "failed", "retried", "requests/s", "RTFx", *PERCENTILES)
+    rows = [heads]
+    for level, report in reports:
+        figures = (report.latency.percentiles if report.latency else {}).values()
+        rows.append(
+            (
+                f"{level:g}",
+                str(report.requests),
+                str(report.requests - report.succeeded),
+                str(report.retried_requests),
+                "-" if report.requests_per_s is None else f"{report.requests_per_s:.2f}",
+                "-" if report.rtfx is None else f"{report.rtfx:.2f}",
+                *([f"{seconds:.3f}" for seconds in figures] or ["-"] * len(PERCENTILES)),
+            )
+        )
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of a table in columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) if place else cell.ljust(width)
+                  for place, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    )  # fmt: skip
+
+
+def level_document(level: float, report: LoadReport, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """One level of the JSON document: its `figures`, and every request in `outcomes`."""
     figures = asdict(report)
     for name in ("latency", "latency_all", "send_delay"):
-        latency = figures.pop(name)
-        figures[f"{name}_s"] = latency and {**latency.pop("percentiles"), **latency}
+        figures[f"{name}_s"] = _flat(figures.pop(name))
+    groups = figures.pop("latency_by_group")
+    figures["latency_by_group_s"] = {group: _flat(latency) for group, latency in groups.items()}
     rows = [{**asdict(outcome), "latency_s": outcome.latency_s} for outcome in outcomes]
-    return {"schema_version": SCHEMA_VERSION, **about, "figures": figures, "outcomes": rows}
+    return {"level": level, "figures": figures, "outcomes": rows}
+
+
+def _flat(latency: dict[str, Any] | None) -> dict[str, Any] | None:
+    return latency and {**latency.pop("percentiles"), **latency}
+
+
+def _by_group(outcomes: Sequence[Outcome]) -> dict[str, LatencyFigures]:
+    groups: dict[str, list[float]] = {}
+    for outcome in outcomes:
+        if outcome.group:
+            groups.setdefault(outcome.group, []).append(outcome.latency_s)
+    found = {group: latency_figures(seconds) for group, seconds in sorted(groups.items())}
+    return {group: figures for group, figures in found.items() if figures is not None}
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -20,6 +21,7 @@ from whisper_client.form import Form
 from whisper_client.retry import CONNECTION, TIMEOUT, RetryPolicy, parse_retry_after, retry_cause
 
 CONNECT_TIMEOUT_S = 10.0
+GET_TIMEOUT_S = 30.0  # a TorchServe description waits for its turn
 CHUNK_BYTES = 65_536
 READ_TIMEOUTS = (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
 NO_CONNECTION = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
@@ -106,6 +108,14 @@ class Transport:
             if wait_s is None or outcome.final:
                 return _given(outcome)
             self._sleep(wait_s)
+
+    def get_json(self, url: str) -> Any:
+        """What `url` answers as JSON, sent once with the same token; None where that is not to be had."""
+        try:
+            response = self._session().get(url, timeout=GET_TIMEOUT_S, allow_redirects=False)
+            return response.json() if response.ok else None
+        except (requests.RequestException, OSError):
+            return None
 
     def close(self) -> None:
         """Closes the connections of every thread."""

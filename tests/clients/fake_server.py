@@ -40,6 +40,7 @@ class FakeServer:
     script: list[Behaviour] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)  # lets slow answers go
+    description: dict[str, Any] = field(default_factory=dict)  # of the model
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -70,6 +71,8 @@ class FakeHandler(BaseHTTPRequestHandler):
         self.fake.next_behaviour(request)(self, request)
 
     def do_GET(self) -> None:
+        if self.path in ("/predictions/whisper/1.0/model", "/v1/models"):  # beside the script
+            return self.answer(200, json.dumps(self.fake.description).encode(), "application/json")
         request = Received(self.path, dict(self.headers), {})
         self.fake.next_behaviour(request)(self, request)
 

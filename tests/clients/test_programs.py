@@ -215,11 +215,13 @@ def test_bulk_sends_every_file_and_reports(
     text = capsys.readouterr().out
     assert "7 in " in text and "7 succeeded" in text and "RTFx" in text
     document = json.loads(result.read_text())
-    assert document["schema_version"] == 1 and document["kind"] == "closed loop"
-    assert document["settings"] == {"concurrency": 2, "count": 7, "clips": 3, "warm_up": 2}
-    assert document["figures"]["succeeded"] == 7 and document["figures"]["audio_s"] == 7 * 2.5
-    assert len(document["outcomes"]) == 7 and len(server.received) == 7 + 2 + 1
-    names = sorted(Path(outcome["path"]).name for outcome in document["outcomes"])
+    assert document["schema_version"] == 2 and document["kind"] == "closed loop"
+    expected = {"concurrency": [2], "count": 7, "clips": 3, "warm_up": 2}
+    assert {name: value for name, value in document["settings"].items() if value is not None} == expected
+    (level,) = document["levels"]
+    assert level["figures"]["succeeded"] == 7 and level["figures"]["audio_s"] == 7 * 2.5
+    assert len(level["outcomes"]) == 7 and len(server.received) == 7 + 2 + 1
+    names = sorted(Path(outcome["path"]).name for outcome in level["outcomes"])
     assert names == ["a.wav"] * 3 + ["b.wav"] * 2 + ["c.wav"] * 2
 
 
@@ -258,9 +260,10 @@ def test_train_sends_what_the_seed_says(server: FakeServer, tmp_path: Path) -> N
         assert call(request_train, *arguments, tmp_path) == 0
         document = json.loads(result.read_text())
         assert document["kind"] == "open loop" and document["settings"]["seed"] == seed
-        runs.append(sorted((outcome["due_s"], outcome["path"]) for outcome in document["outcomes"]))
-        assert len(runs[-1]) == document["settings"]["count"] > 0
-        assert all(item["latency_s"] >= item["done_s"] - item["sent_s"] for item in document["outcomes"])
+        (level,) = document["levels"]
+        runs.append(sorted((outcome["due_s"], outcome["path"]) for outcome in level["outcomes"]))
+        assert len(runs[-1]) > 0
+        assert all(item["latency_s"] >= item["done_s"] - item["sent_s"] for item in level["outcomes"])
     assert runs[0] == runs[1] != runs[2]
 
 

@@ -1,0 +1,89 @@
+"""Pictures of results with matplotlib, which nothing else here needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from whisper_client.errors import BadArgument
+from whisper_client.surroundings import model_line
+
+NEEDED = "a picture needs matplotlib: pip install matplotlib==3.11.2"
+SHOWN = {"p50": "-", "p95": "--", "p99": ":"}
+
+
+def check_matplotlib() -> None:
+    """Raises BadArgument now rather than after an hour of load."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise BadArgument(NEEDED) from error
+    matplotlib.use("Agg")
+
+
+def draw_results(documents: Sequence[Mapping[str, Any]], names: Sequence[str], out: Path) -> None:
+    """Latency against throughput: a curve for each result and percentile, a point for each level."""
+    check_matplotlib()
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
+    unit = "rtfx" if all(_all_have(document, "rtfx") for document in documents) else "requests_per_s"
+    for number, (document, name) in enumerate(zip(documents, names, strict=True)):
+        levels = [level for level in document["levels"] if level["figures"]["latency_s"]]
+        across = [level["figures"][unit] for level in levels]
+        for percent, style in SHOWN.items():
+            up = [level["figures"]["latency_s"][percent] for level in levels]
+            label = f"{name} {percent}".strip()
+            axes.plot(across, up, style, color=f"C{number}", marker="o", markersize=4, label=label)
+            if percent == "p50":
+                for level, x, y in zip(levels, across, up, strict=True):
+                    axes.annotate(
+                        f"{level['level']:g}", (x, y), xytext=(4, -11), textcoords="offset points", fontsize=8
+                    )
+    words = {"rtfx": "seconds of audio answered per second (RTFx)", "requests_per_s": "requests per second"}
+    axes.set(xlabel=words[unit], ylabel="seconds from due to answered", yscale="log")
+    axes.set_title("\n".join(_title(document) for document in documents), fontsize=9)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(out, dpi=130)
+    pyplot.close(figure)
+
+
+Curve = tuple[str, Sequence[float], Sequence[float]]  # label, seconds, MiB
+
+
+def draw_memory(curves: Sequence[Curve], events: Sequence[tuple[float, str]], out: Path) -> None:
+    """MiB over minutes, a line for each process; the events are marks along the time."""
+    check_matplotlib()
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(10, 5), layout="constrained")
+    for label, seconds, mebibytes in curves:
+        axes.plot([moment / 60 for moment in seconds], mebibytes, label=label, linewidth=1.2)
+    kinds = list(dict.fromkeys(kind for _, kind in events))
+    for number, kind in enumerate(kinds):
+        moments = [moment / 60 for moment, found in events if found == kind]
+        height = [-0.02 - 0.025 * number] * len(moments)
+        axes.plot(moments, height, "|", color=f"C{number}", label=kind, clip_on=False,
+                  transform=axes.get_xaxis_transform())  # fmt: skip
+    axes.set(ylabel="resident memory, MiB", ylim=(0, None))
+    axes.set_xlabel("minutes", labelpad=8 + 9 * len(kinds))
+    axes.tick_params(axis="x", pad=6 + 9 * len(kinds))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(out, dpi=130)
+    pyplot.close(figure)
+
+
+def _all_have(document: Mapping[str, Any], key: str) -> bool:
+    return all(level["figures"][key] is not None for level in document["levels"])
+
+
+def _title(document: Mapping[str, Any]) -> str:
+    axis = "requests under way" if document["kind"] == "closed loop" else "requests a second"
+    here = document["client_machine"]
+    return (
+        f"{document['kind']}, points: {axis} · {model_line(document['server'])} · {here['cpu']},"
+        f" {here['cpus']} cores · {document['started_at'][:10]}"
+    )

@@ -5,8 +5,7 @@ export function eventParser() {
   let held = "";
   return function feed(text) {
     held += text;
-    // the last line may lack its end, and a CR its LF
-    const blocks = held.split(/\r\n\r\n|\n\n|\r\r(?!$)/);
+    const blocks = held.split(/\r?\n\r?\n/);
     held = blocks.pop();
     return blocks.map(dataOf).filter((data) => data !== "");
   };
@@ -14,7 +13,7 @@ export function eventParser() {
 
 function dataOf(block) {
   return block
-    .split(/\r\n|\n|\r/)
+    .split(/\r?\n/)
     .filter((line) => line.startsWith("data:"))
     .map((line) => line.slice(5).replace(/^ /, ""))
     .join("\n");

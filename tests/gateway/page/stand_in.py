@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway.errors import NotReady
 from gateway.routes import page
-from gateway.settings import Settings
+from gateway.settings import MediaSettings, Settings
 
 START_TIMEOUT_S = 20
 SEGMENTS = (
@@ -40,13 +40,21 @@ class Script:
     cut_after: int | None = None  # events, then the stream just ends
     key: str | None = None
     ready: bool = True
+    max_upload_bytes: int = 150_000_000
     forms: list[dict[str, Any]] = field(default_factory=list)  # received
     uploads: list[bytes] = field(default_factory=list)
 
 
-class Dispatcher:
+class Service:
+    """The part of the gateway's service that the page's routes read, settings and dispatcher in one."""
+
     def __init__(self, script: Script) -> None:
         self._script = script
+        self.dispatcher = self
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(media=MediaSettings(max_upload_bytes=self._script.max_upload_bytes))
 
     @property
     def spec(self) -> Any:
@@ -76,7 +84,7 @@ def events(script: Script) -> Iterator[dict[str, Any]]:
 
 def stand_in_app(script: Script) -> FastAPI:
     app = FastAPI()
-    app.state.service = SimpleNamespace(settings=Settings(), dispatcher=Dispatcher(script))
+    app.state.service = Service(script)
     app.include_router(page.router)
 
     def unauthorized(request: Request) -> Response | None:

@@ -16,11 +16,12 @@ from gateway.access.admission import Admission
 from gateway.access.keys import KeyStore
 from gateway.access.limits import Limiter
 from gateway.caller import Caller
-from gateway.dispatch.dispatcher import Dispatcher, Ticket
+from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.runner import run_session
+from gateway.dispatch.ticket import Ticket
 from gateway.errors import ModelNotFound
 from gateway.http.connection import within
-from gateway.media import MediaPool
+from gateway.media.pool import MediaPool
 from gateway.settings import Settings
 
 
@@ -40,10 +41,9 @@ class Run:
         self._news.clear()
         if self._task.done():
             self._task.result()
-            if self.session.error is not None:
-                raise self.session.error
-            return False
-        return True
+        if self.session.error is not None:
+            raise self.session.error
+        return not self._task.done()
 
     async def finish(self) -> None:
         """Waits until the session is done; raises its AsrError."""

@@ -1,0 +1,95 @@
+"""The program of a media process: one upload after the other, each from a file descriptor into another.
+
+It imports the core and nothing of the gateway but this folder, and it gets no path, no prompt and no key.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import logging
+import mmap
+import socket
+import sys
+import wave
+
+from asr.config import Limits
+from asr.errors import AsrError, EngineFailure, Overloaded, TooLarge
+from asr.media_reader import Body
+from asr.options import RequestOptions
+from asr.prepared import PreparedAudio, prepare
+from gateway.media import confinement, protocol
+from gateway.media.protocol import Orders, Task
+
+log = logging.getLogger("gateway.media.child")
+
+
+def main() -> None:
+    orders = Orders(**json.loads(sys.argv[1]))
+    confinement.stay_below(orders.parent)
+    channel = socket.socket(fileno=orders.socket)
+    _warm_up()
+    confinement.bound(orders.memory_bytes, orders.max_output_bytes)
+    channel.send(protocol.READY)
+    limits = Limits(max_audio_seconds=orders.max_audio_seconds, max_upload_bytes=orders.max_upload_bytes)
+    while _serve_one(channel, orders.cpu_s, limits):
+        gc.collect()  # an error's traceback and FFmpeg's reader know each other, and the upload's mapping
+
+
+def _serve_one(channel: socket.socket, cpu_s: float, limits: Limits) -> bool:
+    """Whether to go on: not when the gateway is gone, nor when memory or anything unforeseen broke."""
+    message, files, _, _ = socket.recv_fds(channel, protocol.MAX_MESSAGE_BYTES, 2)
+    if not message:
+        return False
+    confinement.bound_cpu(cpu_s)
+    upload, output = files
+    with open(upload, "rb") as source, open(output, "wb") as target:
+        outcome, stays = _outcome(Task(**json.loads(message)), source, target, limits)
+    channel.send(protocol.answer_of(outcome, stays=stays))
+    return stays
+
+
+def _outcome(
+    task: Task, source: io.BufferedReader, target: io.BufferedWriter, limits: Limits
+) -> tuple[PreparedAudio | AsrError, bool]:
+    """What becomes of one upload, and whether this process is fit for another."""
+    try:
+        prepared = prepare(_mapped(source), task.options, limits, task.n_mels)
+        protocol.write_output(prepared, target)
+        return prepared, True
+    except AsrError as error:
+        return error, True
+    except MemoryError:
+        return out_of_memory(), False
+    except OSError:
+        log.exception("a prepared upload cannot be stored")
+        return Overloaded("the server has no room to store this upload; try again later"), False
+    except Exception:
+        log.exception("preparing an upload failed")
+        return EngineFailure("this upload could not be prepared; the server log has the cause"), False
+
+
+def out_of_memory() -> TooLarge:
+    return TooLarge("decoding the upload takes more memory than this server gives one upload", param="file")
+
+
+def _mapped(source: io.BufferedReader) -> Body:
+    """The upload's bytes; its pages are read as they are needed, and none can be mapped of an empty file."""
+    if not source.seek(0, io.SEEK_END):
+        return b""
+    return memoryview(mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _warm_up() -> None:
+    """Loads the network and FFmpeg, and fails here, not on an upload, where they do not work."""
+    silence = io.BytesIO()
+    with wave.open(silence, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(32_000))
+    for long_form in ("parallel", "sequential"):
+        prepare(silence.getvalue(), RequestOptions(long_form=long_form), Limits())
+
+
+if __name__ == "__main__":
+    main()

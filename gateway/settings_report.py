@@ -23,7 +23,7 @@ class SettingsError(ValueError):
 
 
 def read_yaml(path: Path) -> Any:
-    """The file's content; raises SettingsError. The parser's message quotes the file, which may hold secrets."""
+    """The file's content; raises SettingsError. A parser's own message quotes the file, secrets and all."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:

@@ -1,0 +1,78 @@
+"""One request's id, log line and metrics."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.observe.logs import log_request
+from gateway.observe.metrics import Metrics
+from gateway.observe.record import RequestRecord, recorded
+from gateway.observe.tracing import describe_span
+
+ID_HEADER = "X-Request-ID"
+ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,128}")  # fit for a header, a log line and a file name
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+GONE = 499  # the client left before its answer
+
+
+class RequestContext:
+    """The outermost middleware: what it sees is what the client got.
+
+    A client's X-Request-ID is kept where it has a harmless form, and answered; otherwise it gets a new one.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, log_text: bool = False) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._log_text = log_text
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = _record(scope)
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers[ID_HEADER] = record.id
+                record.status = message["status"]
+                record.streamed = headers.get("Content-Type", "").startswith("text/event-stream")
+            elif record.streamed and record.first_event_s is None and message.get("body"):
+                record.first_event_s = record.elapsed_s()
+            await send(message)
+
+        with recorded(record), self._metrics.running.track_inprogress():
+            try:
+                await self._app(scope, receive, watched)
+            finally:
+                self._end(record, scope)
+
+    def _end(self, record: RequestRecord, scope: Scope) -> None:
+        record.seconds = record.elapsed_s()
+        record.route = route_of(scope)
+        record.status = record.status or GONE
+        self._metrics.observe(record)
+        describe_span(record)
+        log_request(record, self._log_text)
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the route that answered; "other" for paths that nobody knows."""
+    route = scope.get("route")
+    path: str = getattr(route, "path_format", None) or getattr(route, "path", None) or "other"
+    return path
+
+
+def _record(scope: Scope) -> RequestRecord:
+    given = Headers(scope=scope).get(ID_HEADER, "")
+    client = scope.get("client")
+    return RequestRecord(
+        id=given if ID_FORM.fullmatch(given) else uuid.uuid4().hex,
+        method=scope["method"] if scope["method"] in METHODS else "other",
+        address=client[0] if client else "",
+    )

@@ -1,0 +1,1 @@
+"""What happens, for people and machines: log lines, metrics, traces."""

@@ -1,0 +1,77 @@
+"""Prometheus metrics of one gateway process.
+
+Every label has few values: routes are templates, callers are names of keys, and nothing that a client may
+choose freely is a label.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import generate_latest
+
+from gateway.observe.record import RequestRecord
+
+PREFIX = "whisper_gateway"
+NOBODY = "none"  # the caller of a request without a valid key
+REJECTIONS = frozenset({401, 408, 413, 415, 429, 431, 503, 504})
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+class Metrics:
+    """What is counted as it happens. `gateway.observe.stats` adds what the parts know of themselves."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # a timestamp per series that nobody asks for
+        self.registry = CollectorRegistry()
+        ProcessCollector(namespace=PREFIX, registry=self.registry)
+        self.requests = self._counter("requests", "Requests answered.", "route", "status", "caller")
+        self.request_seconds = self._histogram(
+            "request_seconds", "From the first header to the end.", "route"
+        )
+        self.first_event_seconds = self._histogram("first_event_seconds", "Until a stream's first event.")
+        self.stage_seconds = self._histogram("stage_seconds", "Time of a request's stages.", "stage")
+        self.audio_seconds = self._counter("audio_seconds", "Audio of finished requests.", "caller")
+        self.windows = self._counter("windows", "Windows of finished requests.")
+        self.rejected = self._counter("rejected", "Requests turned away.", "reason")
+        self.running = self._gauge("requests_running", "Requests at work now.")
+        self.uploads = self._gauge("uploads", "Bodies that are being received now.")
+
+    def observe(self, record: RequestRecord) -> None:
+        """Counts a request that has ended."""
+        caller = record.caller or NOBODY
+        self.requests.labels(record.route, str(record.status), caller).inc()
+        self.request_seconds.labels(record.route).observe(record.seconds)
+        for name, seconds in record.stages_s.items():
+            self.stage_seconds.labels(name).observe(seconds)
+        if record.first_event_s is not None:
+            self.first_event_seconds.observe(record.first_event_s)
+        if record.audio_s is not None and record.status == 200:
+            self.audio_seconds.labels(caller).inc(record.audio_s)
+        self.windows.inc(record.windows)
+        if record.status in REJECTIONS and record.error_code is not None:
+            self.refuse(record.error_code)
+
+    def refuse(self, reason: str) -> None:
+        """Counts a request that is turned away; `reason` is an error's code."""
+        self.rejected.labels(reason).inc()
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", what, labels, registry=self.registry)
+
+    def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", what, labels, registry=self.registry)
+
+    def _histogram(self, name: str, what: str, *labels: str) -> Histogram:
+        return Histogram(f"{PREFIX}_{name}", what, labels, registry=self.registry, buckets=SECONDS)

@@ -1,0 +1,78 @@
+"""What is known of one request: filled in while it runs, read once when it ends.
+
+`middleware.RequestContext` makes the record and, at the end, its log line and metrics. Whoever knows
+something writes it down, wherever it runs:
+
+    record = current_record()
+    record.caller = caller.name
+    with record.stage("prepare"):
+        …
+    record.failed(error)
+
+Outside of a request the record is one that nobody reads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from asr.errors import AsrError
+
+_current: ContextVar[RequestRecord] = ContextVar("request_record")
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """One request, as the log tells it. No field holds what a client sent, but for `text`, and `text` is
+    logged only where the settings say so."""
+
+    id: str = ""
+    method: str = ""
+    address: str = ""
+    route: str = "other"  # the route's template, never the path
+    status: int = 0  # 0: it ended without an answer
+    caller: str = ""
+    audio_s: float | None = None
+    language: str | None = None
+    windows: int = 0
+    streamed: bool = False
+    stages_s: dict[str, float] = field(default_factory=dict)
+    first_event_s: float | None = None  # of a stream
+    error_code: str | None = None
+    text: str | None = None
+    started_at: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0  # set at the end
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the block's time to the stage's seconds. Stage names are metric labels: a fixed few."""
+        started_at = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages_s[name] = self.stages_s.get(name, 0.0) + time.perf_counter() - started_at
+
+    def failed(self, error: AsrError) -> None:
+        self.error_code = error.code
+
+    def elapsed_s(self) -> float:
+        return time.perf_counter() - self.started_at
+
+
+def current_record() -> RequestRecord:
+    """The record of the request that is being answered here."""
+    return _current.get(None) or RequestRecord()
+
+
+@contextmanager
+def recorded(record: RequestRecord) -> Iterator[None]:
+    """The block and every task it starts have this record."""
+    token = _current.set(record)
+    try:
+        yield
+    finally:
+        _current.reset(token)

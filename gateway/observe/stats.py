@@ -1,0 +1,88 @@
+"""What the parts know of themselves, read when Prometheus asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.observe.metrics import PREFIX
+
+
+class HasStats(Protocol):
+    def stats(self) -> Mapping[str, Any]: ...
+
+
+class Parts(Protocol):
+    """What of the service counts."""
+
+    @property
+    def dispatcher(self) -> HasStats: ...
+    @property
+    def admission(self) -> HasStats: ...
+    @property
+    def pool(self) -> HasStats: ...
+
+
+DISPATCHER_GAUGES = {
+    "outstanding": ("windows_outstanding", "Windows that are at the upstreams now."),
+    "waiting_windows": ("windows_waiting", "Windows that wait for their turn."),
+    "waiting_audio_s": ("waiting_audio_seconds", "Audio of the windows that wait for their turn."),
+}
+DISPATCHER_COUNTERS = {
+    "sent": ("windows_sent", "Windows sent, those sent again included."),
+    "retries": ("window_retries", "Windows that an upstream was too busy for or that it lost."),
+    "resent": ("windows_resent", "Windows sent to a second upstream because the first was slow."),
+    "deaths": ("worker_deaths", "Workers that went down with windows."),
+}
+UPSTREAM_GAUGES = {
+    "alive": ("upstream_up", "1 while the upstream answers its canary."),
+    "workers": ("upstream_workers", "Workers of the upstream."),
+    "outstanding": ("upstream_windows_outstanding", "Windows that are at this upstream now."),
+}
+ADMISSION_GAUGES = {
+    "requests": ("admitted_requests", "Requests that are admitted and not finished."),
+    "queued_audio_s": ("admitted_audio_seconds", "Their audio."),
+    "audio_s_per_s": ("throughput_audio_seconds_per_second", "Measured while there was work."),
+}
+
+
+class StatsCollector(Collector):
+    """Turns `stats()` into metrics; a key that a part does not have is left out."""
+
+    def __init__(self, parts: Callable[[], Parts]) -> None:
+        self._parts = parts
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # nothing is read before the first scrape
+
+    def collect(self) -> Iterator[Metric]:
+        parts = self._parts()
+        dispatcher = parts.dispatcher.stats()
+        yield from _gauges(dispatcher, DISPATCHER_GAUGES)
+        for key, (name, what) in DISPATCHER_COUNTERS.items():
+            if key in dispatcher:
+                yield CounterMetricFamily(f"{PREFIX}_{name}", what, value=dispatcher[key])
+        yield from _upstreams(dispatcher.get("upstreams", ()))
+        yield from _gauges(parts.admission.stats(), ADMISSION_GAUGES)
+        for key, value in parts.pool.stats().items():
+            if isinstance(value, int | float):
+                yield GaugeMetricFamily(f"{PREFIX}_media_{key}", "State of the media processes.", value=value)
+
+
+def _gauges(stats: Mapping[str, Any], known: Mapping[str, tuple[str, str]]) -> Iterator[Metric]:
+    for key, (name, what) in known.items():
+        if key in stats:
+            yield GaugeMetricFamily(f"{PREFIX}_{name}", what, value=stats[key])
+
+
+def _upstreams(upstreams: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    upstreams = list(upstreams)
+    for key, (name, what) in UPSTREAM_GAUGES.items():
+        family = GaugeMetricFamily(f"{PREFIX}_{name}", what, labels=("upstream",))
+        for upstream in upstreams:
+            if key in upstream:
+                family.add_metric((str(upstream["url"]),), float(upstream[key]))
+        yield family

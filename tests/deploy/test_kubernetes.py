@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 from clients.download_model import CHECKPOINTS
+from gateway.observe.metrics import PREFIX
+from gateway.observe.stats import ADMISSION_GAUGES
 from gateway.settings import Settings
 from scripts.serve import settings as serve_settings
 from scripts.serve.addresses import Address
@@ -243,6 +246,19 @@ def test_the_autoscaler_scales_the_deployment_and_nothing_fixes_its_replicas() -
     assert scaler["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     assert "replicas" not in deployment["spec"]
     assert scaler["minReplicas"] >= 2  # one may go down for a node's maintenance
+
+
+def test_the_autoscalers_metrics_are_made_from_the_gateways_own() -> None:
+    scaler = next(of_kind("HorizontalPodAutoscaler"))["spec"]
+    asked = {each["pods"]["metric"]["name"]: each["pods"]["target"] for each in scaler["metrics"]}
+    rules = yaml.safe_load((FOLDER / "adapter.yaml").read_text())["rules"]["custom"]
+    assert set(asked) == {rule["name"]["as"] for rule in rules}
+    known = {f"{PREFIX}_{name}" for name, _ in ADMISSION_GAUGES.values()}
+    used = {name for rule in rules for name in re.findall(r"whisper_\w+", rule["seriesQuery"])}
+    used |= {name for rule in rules for name in re.findall(r"whisper_\w+", rule["metricsQuery"])}
+    assert used and used <= known
+    queue = float(asked["whisper_gateway_admitted_audio_seconds"]["averageValue"])
+    assert queue < Settings().admission.max_queued_audio_s  # more pods come before the first refusal
 
 
 def test_no_secret_stands_in_the_manifests() -> None:

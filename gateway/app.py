@@ -9,14 +9,14 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.http import documents, failures
-from gateway.routes import compat, models, transcriptions
+from gateway.routes import compat, docs, models, page, transcriptions, visualize
 from gateway.service import Service
 from gateway.settings import Settings
 
 TITLE = "Whisper on TorchServe"
 DESCRIPTION = "OpenAI's audio API, served by TorchServe workers."
 VERSION = "1.0"
-ROUTERS = (transcriptions.router, models.router, compat.router)
+ROUTERS = (transcriptions.router, models.router, compat.router, visualize.router, docs.router, page.router)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -26,6 +26,8 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         version=VERSION,
         lifespan=_lifespan,
+        docs_url=None,  # Swagger's page comes from another host
+        redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = Service(settings)

@@ -136,8 +136,9 @@ def test_429_limits(start_gateway: StartGateway, tone_wav: bytes) -> None:
 
 
 def test_429_queue_full(start_gateway: StartGateway, tone_wav: bytes) -> None:
-    with FakeTorchServe(delay_s=60) as slow:
+    with FakeTorchServe() as slow:
         gateway = start_gateway(slow, admission={"max_queued_audio_s": 3})
+        slow.delay_s = 60
         connection = request_by_socket(gateway, tone_wav, WHOLE)
         wait_until(lambda: gateway.service.admission.stats()["requests"] == 1)
         error = refused(sdk(gateway.url), tone_wav, extra_body=WHOLE)
@@ -172,8 +173,9 @@ def test_503_no_worker(start_gateway: StartGateway, speech: Path) -> None:
 
 
 def test_504_deadline(start_gateway: StartGateway, tone_wav: bytes) -> None:
-    with FakeTorchServe(delay_s=60) as slow:
+    with FakeTorchServe() as slow:
         gateway = start_gateway(slow)
+        slow.delay_s = 60
         deadline = {"X-Request-Deadline": "0.5"}
         error = refused(sdk(gateway.url), tone_wav, extra_headers=deadline, extra_body=WHOLE)
         assert (error.status_code, error.code) == (504, "deadline_exceeded")

@@ -73,8 +73,8 @@ def test_a_failure_before_the_first_segment_has_its_status(
 def test_a_failure_in_mid_stream_is_an_event(
     start_gateway: StartGateway, slow: FakeTorchServe, long_wav: bytes
 ) -> None:
-    slow.delay_s = 0.4
     gateway = start_gateway(slow)
+    slow.delay_s = 0.4
     with httpx2.stream(
         "POST", gateway.url + URL, files={"file": long_wav}, data=STREAM, timeout=TIMEOUT_S
     ) as answer:
@@ -99,8 +99,9 @@ def test_silence_is_a_done_event(http: httpx2.Client) -> None:
 def test_nothing_more_is_sent_for_a_client_that_left(
     start_gateway: StartGateway, long_wav: bytes, stream: str
 ) -> None:
-    with FakeTorchServe(delay_s=0.3, batch_size=1) as slow:
+    with FakeTorchServe(batch_size=1) as slow:
         gateway = start_gateway(slow)
+        slow.delay_s = 0.3
         connection = request_by_socket(gateway, long_wav, {**STREAM, "stream": stream})
         wait_until(lambda: slow.num_windows > 0)
         if stream == "true":

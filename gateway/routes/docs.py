@@ -1,0 +1,91 @@
+"""/docs: the OpenAPI document as a page that needs no script and no other host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+router = APIRouter(include_in_schema=False)
+
+POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title><link rel="stylesheet" href="page/style.css"></head>
+<body><main><h1>{title}</h1><p>{description} <a href="openapi.json">openapi.json</a></p>
+{operations}</main></body></html>
+"""
+
+
+@router.get("/docs")
+async def docs(request: Request) -> HTMLResponse:
+    return HTMLResponse(page(request.app.openapi()), headers={"Content-Security-Policy": POLICY})
+
+
+def page(document: dict[str, Any]) -> str:
+    """The whole page."""
+    operations = [
+        "".join(_operation(f"{method.upper()} {path}", operation))
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    info = document["info"]
+    return PAGE.format(
+        title=escape(info["title"]),
+        description=escape(info.get("description", "")),
+        operations="".join(operations),
+    )
+
+
+def _operation(name: str, operation: dict[str, Any]) -> Iterator[str]:
+    yield f'<section id="{escape(operation["operationId"])}"><h2><code>{escape(name)}</code></h2>'
+    yield f"<p>{escape(operation.get('description', ''))}</p>"
+    inputs = [
+        (
+            parameter["name"],
+            f"{parameter['in']}, {_type(parameter['schema'])}",
+            parameter.get("description", ""),
+        )
+        for parameter in operation.get("parameters", ())
+    ]
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        inputs += [
+            (field, _type(schema), schema.get("description", ""))
+            for field, schema in content["schema"]["properties"].items()
+        ]
+    if inputs:
+        yield _table(("Input", "Type", "Meaning"), inputs)
+    answers = [
+        (status, ", ".join(response.get("content", {})), response.get("description", ""))
+        for status, response in operation["responses"].items()
+    ]
+    yield _table(("Status", "Content", "Meaning"), answers)
+    for response in operation["responses"].values():
+        for media_type, content in response.get("content", {}).items():
+            if "example" in content:
+                yield f"<p>{escape(media_type)}</p><pre>{escape(str(content['example']))}</pre>"
+    yield "</section>"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, str, str]]) -> str:
+    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    lines = [
+        f"<tr><td><code>{escape(first)}</code></td><td>{escape(second)}</td><td>{escape(third)}</td></tr>"
+        for first, second, third in rows
+    ]
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """A schema in one word or two."""
+    if "anyOf" in schema:
+        return " or ".join(_type(option) for option in schema["anyOf"])
+    if schema.get("type") == "array":
+        return f"{_type(schema['items'])}, several"
+    if schema.get("format") == "binary":
+        return "file"
+    return str(schema.get("type", ""))

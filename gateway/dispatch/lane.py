@@ -1,0 +1,114 @@
+"""What the dispatcher knows of one upstream: how much is out there, how fast it goes, whether it lives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gateway.dispatch.upstream import Description, TorchServeUpstream
+
+REFILL_S = 0.15  # from an answer to the next window in TorchServe's queue: encoding, transfer, its own copies
+MIN_BATCHES = 1.5  # one at work, half a one waiting
+BUSY_PAUSE_S = 0.25
+MAX_CUTS = 3  # connections cut in a row that make an upstream one that is gone
+SMOOTHING = 0.2
+ONE_DEATH_S = 0.5
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One upstream's state. Plain bookkeeping: times are given, nothing is sent from here."""
+
+    upstream: TorchServeUpstream
+    workers: int
+    max_batches: float  # of windows out at once, for each worker
+    description: Description | None = None
+    alive: bool = False  # its canary, or a window, was answered last
+    outstanding: int = 0
+    batch_s: float | None = None  # of a batch, as answers tell
+    paused_until: float = 0.0
+    cuts: int = 0
+    overtaken_at: float = -math.inf  # when the newest of what has been answered was sent
+    answered: int = 0
+    deaths: int = 0
+    died_at: float = -math.inf
+    busy: int = 0
+    _ceiling: float = math.inf  # what its queue has shown to bear
+
+    @property
+    def batch(self) -> int:
+        """Windows at work at the same time when all workers have a full batch."""
+        size = self.description.max_batch_size if self.description else 1
+        return size * self.workers
+
+    @property
+    def hard_limit(self) -> int:
+        """Windows out at most."""
+        return max(1, math.floor(min(self.max_batches * self.batch, self._ceiling)))
+
+    @property
+    def soft_limit(self) -> int:
+        """Windows out at most unless a newcomer waits.
+
+        Deep enough that a worker finds a full batch when it comes back for one, and no deeper: whatever waits
+        in TorchServe's queue is before the next newcomer. Slow batches need little: half a batch waits; fast
+        ones are over before the next windows have arrived, and need up to two.
+        """
+        if self.batch_s is None:
+            return self.hard_limit
+        depth = MIN_BATCHES + REFILL_S / self.batch_s
+        return min(self.hard_limit, math.ceil(depth * self.batch))
+
+    def has_room(self, now: float, *, for_newcomer: bool) -> bool:
+        limit = self.hard_limit if for_newcomer else self.soft_limit
+        return self.alive and self.outstanding < limit and now >= self.paused_until
+
+    @property
+    def load(self) -> float:
+        return self.outstanding / self.batch
+
+    def took(self, sent_at: float, now: float, ahead: int) -> None:
+        """A window was answered that was sent when `ahead` windows were out, itself included."""
+        self.responded(sent_at)
+        self.cuts = 0
+        self.answered += 1
+        self._ceiling += 1
+        batches = max(1.0, ahead / self.batch + 0.5)  # those before it, and half of the one at work
+        sample = max((now - sent_at) / batches, 1e-3)
+        self.batch_s = sample if self.batch_s is None else self.batch_s + SMOOTHING * (sample - self.batch_s)
+
+    def responded(self, sent_at: float) -> None:
+        """Something that was sent then has passed a worker."""
+        self.alive = True
+        self.overtaken_at = max(self.overtaken_at, sent_at)
+
+    def died(self, now: float) -> None:
+        """A worker ended; every window of its batch says so, within a moment."""
+        if now - self.died_at > ONE_DEATH_S:
+            self.deaths += 1
+        self.died_at = now
+
+    def refused(self, now: float) -> None:
+        """Its queue is full: fewer from now on, and none for a moment."""
+        self.busy += 1
+        if now >= self.paused_until:  # one refusal counts, not each of a volley
+            self.paused_until = now + BUSY_PAUSE_S
+            self._ceiling = max(1.0, min(self._ceiling, self.hard_limit) / 2)
+
+    def cut(self) -> None:
+        self.cuts += 1
+        if self.cuts >= MAX_CUTS:
+            self.alive = False
+
+    def stats(self) -> dict[str, object]:
+        return {
+            "url": self.upstream.url,
+            "alive": self.alive,
+            "workers": self.workers,
+            "outstanding": self.outstanding,
+            "limit": self.hard_limit,
+            "batch_s": self.batch_s,
+            "answered": self.answered,
+            "deaths": self.deaths,
+            "busy": self.busy,
+        }

@@ -65,7 +65,7 @@ def _torchserve(status: int, kind: str, message: str) -> AsrError | NotDecoded:
         return KeyRefused(said)
     if kind == "ServiceUnavailableException" or "scaled down" in message:
         return Busy(said)
-    if status in (500, 507) or (status == 503 and kind == "InternalServerException"):
+    if kind == "InternalServerException":
         return WorkerDied(said)  # or the handler raised over the whole batch, which is no better
     if status == 413:
         return EngineFailure("the model server refuses windows for their size: max_request_size is too low")

@@ -126,7 +126,7 @@ class FakeTorchServe:
             port=self.port,
             interface="asgi3",
             lifespan="off",
-            log_level="error",
+            log_level="critical",
             access_log=False,
         )
         self._server = uvicorn.Server(config)
@@ -205,8 +205,9 @@ class FakeTorchServe:
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b"".join([chunk async for chunk in _body(receive)])
         answer = await self._route(scope["path"], dict(scope["headers"]), body)
-        if answer is None:
-            return  # uvicorn cuts the connection of an application that answers nothing
+        if answer is None:  # uvicorn cuts the connection of an answer that does not go on
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+            return
         headers = [(b"content-type", JSON.encode())]
         if answer.status >= 400:
             headers.append((b"connection", b"close"))  # as TorchServe does

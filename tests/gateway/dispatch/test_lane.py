@@ -1,0 +1,77 @@
+"""How many windows an upstream is given."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.dispatch.lane import BUSY_PAUSE_S, MAX_CUTS, Lane
+from gateway.dispatch.upstream import Description, TorchServeUpstream, open_client
+from gateway.settings import UpstreamSettings
+from tests.gateway.fake_hypotheses import SPEC
+
+
+def lane(batch_size: int = 16, workers: int = 1) -> Lane:
+    upstream = TorchServeUpstream("http://127.0.0.1:1", UpstreamSettings(), open_client())
+    made = Lane(upstream, workers, max_batches=3.0, description=Description(SPEC, batch_size, {}))
+    made.alive = True
+    return made
+
+
+@pytest.mark.parametrize(("batch_s", "limit"), [(None, 48), (0.05, 48), (0.3, 32), (10.0, 25)])
+def test_slow_batches_need_few_windows_waiting(batch_s: float | None, limit: int) -> None:
+    slow = lane()
+    slow.batch_s = batch_s
+    assert (slow.soft_limit, slow.hard_limit) == (limit, 48)
+
+
+def test_the_limit_follows_the_workers() -> None:
+    grown = lane(workers=2)
+    assert grown.hard_limit == 96
+    grown.workers = 3
+    assert grown.hard_limit == 144
+
+
+def test_the_time_of_a_batch_is_learned_from_answers() -> None:
+    learning = lane()
+    for i in range(100):  # two batches were before each of these, and a third was half done
+        learning.took(sent_at=i, now=i + 7.0, ahead=48)
+    assert learning.batch_s == pytest.approx(2.0)
+
+
+def test_refusals_lower_the_limit_once_a_volley_and_answers_raise_it() -> None:
+    refused = lane()
+    for _ in range(10):
+        refused.refused(now=100.0)
+    assert refused.hard_limit == 24
+    assert not refused.has_room(100.0, for_newcomer=True)
+    assert refused.has_room(100.0 + BUSY_PAUSE_S, for_newcomer=True)
+    for i in range(30):
+        refused.took(sent_at=i, now=i + 1, ahead=1)
+    assert refused.hard_limit == 48
+
+
+def test_it_always_may_have_one_window() -> None:
+    refused = lane()
+    for i in range(40):
+        refused.refused(now=float(i))
+    assert refused.hard_limit == 1
+
+
+def test_cut_connections_in_a_row_mean_that_it_is_gone() -> None:
+    cut = lane()
+    for _ in range(MAX_CUTS - 1):
+        cut.cut()
+    cut.took(0.0, 1.0, 1)
+    for _ in range(MAX_CUTS - 1):
+        cut.cut()
+    assert cut.alive
+    cut.cut()
+    assert not cut.alive
+
+
+def test_one_death_is_counted_once() -> None:
+    died = lane()
+    for _ in range(16):
+        died.died(now=5.0)
+    died.died(now=9.0)
+    assert died.deaths == 2

@@ -9,7 +9,9 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +25,10 @@ import pytest
 import requests
 
 from scripts.serve.addresses import free_ports
+from tests.deploy.images import ROOT
 from tests.deploy.proxy import TEMPLATE, Proxy, nginx_program, proxy, running, standin_command
+from tests.gateway.fake_torchserve import FakeTorchServe
+from tests.ops.commands import caller_environment
 
 pytestmark = pytest.mark.skipif(
     nginx_program() is None or shutil.which("openssl") is None, reason="needs nginx and openssl"
@@ -184,6 +189,71 @@ def announce(pair: Pair, length: int) -> tuple[int, bytes]:
 
 def outcome(answer: requests.Response) -> tuple[int, str]:
     return answer.status_code, answer.json().get("by", "")
+
+
+@contextlib.contextmanager
+def real_gateway(folder: Path, port: int, upstream: FakeTorchServe) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m gateway` in a process of its own, once it is ready."""
+    folder.mkdir()
+    environ = caller_environment(
+        GATEWAY_SERVER__PORT=str(port),
+        GATEWAY_UPSTREAM__URLS=upstream.url,
+        GATEWAY_UPSTREAM__MANAGEMENT_URLS=upstream.management_url,
+        GATEWAY_MEDIA__PROCESSES="1",
+        GATEWAY_MEDIA__SPOOL_DIR=str(folder),
+        GATEWAY_ACCESS__TRUSTED_PROXIES="127.0.0.1",
+    )
+    with running([sys.executable, "-m", "gateway"], port, environ) as process:
+        deadline = time.monotonic() + 60
+        while requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=TIMEOUT_S).status_code != 200:
+            assert time.monotonic() < deadline, "the gateway is not ready"
+            time.sleep(0.1)
+        yield process
+
+
+def test_a_real_gateway_stopped_under_load_loses_nothing(tmp_path: Path) -> None:
+    """Its drain, its 503 and its closed port, each met by some of the requests."""
+    ports = free_ports(2)
+    speech = (ROOT / "samples" / "digits.flac").read_bytes()
+    stopped = threading.Event()
+    done = threading.Semaphore(0)
+    with ExitStack() as stack:
+        fakes = [stack.enter_context(FakeTorchServe(delay_s=0.1)) for _ in ports]
+        processes = [
+            stack.enter_context(real_gateway(tmp_path / str(port), port, fake))
+            for port, fake in zip(ports, fakes, strict=True)
+        ]
+        front = stack.enter_context(proxy(tmp_path, ports))
+
+        def transcribe() -> tuple[int, str]:
+            answer = requests.post(
+                f"{front.url}/v1/audio/transcriptions", files={"file": speech},
+                data={"response_format": "text"}, timeout=TIMEOUT_S, verify=str(front.certificate),
+            )  # fmt: skip
+            done.release()
+            return answer.status_code, answer.text
+
+        def client() -> list[tuple[int, str]]:
+            answers = []
+            while not stopped.is_set():
+                answers.append(transcribe())
+            return [*answers, *(transcribe() for _ in range(3))]
+
+        right = transcribe()
+        assert right[0] == 200
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            clients = [pool.submit(client) for _ in range(CLIENTS)]
+            for _ in range(2 * CLIENTS):
+                assert done.acquire(timeout=TIMEOUT_S)
+            processes[0].send_signal(signal.SIGTERM)
+            assert processes[0].wait(TIMEOUT_S) == 0
+            seen = len(fakes[0].windows)
+            stopped.set()
+            answers = [each for one in clients for each in one.result(2 * TIMEOUT_S)]
+        assert set(answers) == {right}
+        assert len(answers) >= 5 * CLIENTS
+        assert seen and len(fakes[0].windows) == seen  # it had its share, and nothing after its end
+        assert len(fakes[1].windows) > seen // 2
 
 
 def test_the_template_names_nothing_of_one_installation() -> None:

@@ -9,14 +9,24 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.http import documents, failures
-from gateway.routes import compat, docs, models, page, transcriptions, visualize
+from gateway.middleware import add_middleware
+from gateway.observe.tracing import telemetry
+from gateway.routes import compat, docs, health, models, page, transcriptions, visualize
 from gateway.service import Service
 from gateway.settings import Settings
 
 TITLE = "Whisper on TorchServe"
 DESCRIPTION = "OpenAI's audio API, served by TorchServe workers."
 VERSION = "1.0"
-ROUTERS = (transcriptions.router, models.router, compat.router, visualize.router, docs.router, page.router)
+ROUTERS = (
+    transcriptions.router,
+    models.router,
+    compat.router,
+    visualize.router,
+    health.router,
+    docs.router,
+    page.router,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -28,6 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
         docs_url=None,  # Swagger's page comes from another host
         redoc_url=None,
+        telemetry=telemetry(settings.observe),
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = Service(settings)
@@ -36,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     failures.install(app)
     _document(app)
     app.add_middleware(failures.CatchAll)
+    add_middleware(app, settings)
     return app
 
 

@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 
 from asr.config import Limits
 from asr.options import RequestOptions
 from asr.prepared import PreparedAudio
+from asr.schema import Transcript
 from asr.sessions import FileSession, open_session
 from gateway.access.admission import Admission
 from gateway.access.keys import KeyStore
@@ -22,6 +24,7 @@ from gateway.dispatch.ticket import Ticket
 from gateway.errors import ModelNotFound
 from gateway.http.connection import within
 from gateway.media.pool import MediaPool
+from gateway.observe.record import RequestRecord, current_record
 from gateway.settings import Settings
 
 
@@ -49,6 +52,11 @@ class Run:
         """Waits until the session is done; raises its AsrError."""
         while await self.advance():
             pass
+
+    @cached_property
+    def transcript(self) -> Transcript:
+        """Only when done without error."""
+        return self.session.transcript()
 
     async def stop(self) -> None:
         """Ends what still runs."""
@@ -101,15 +109,28 @@ class Service:
     ) -> AsyncIterator[Run]:
         """The upload's session at work. Leaving the block drops what has not been decoded."""
         async with within(deadline_s):
+            record = current_record()
             spec = self.dispatcher.spec
-            prepared = await self.pool.prepare(upload, options, spec.n_mels)
+            with record.stage("media"):
+                prepared = await self.pool.prepare(upload, options, spec.n_mels)
             audio_s = prepared.audio.duration_s
+            record.audio_s = (record.audio_s or 0.0) + audio_s
             with self.admission.admit(audio_s):
                 await self.limiter.check_audio(caller, audio_s)
                 session = await asyncio.to_thread(open_session, prepared, options, spec)
                 with self.dispatcher.ticket(caller, audio_s) as ticket:
                     run = Run(prepared, session, ticket)
                     try:
-                        yield run
+                        with record.stage("decode"):
+                            yield run
                     finally:
                         await run.stop()
+                    _note(record, run)
+
+
+def _note(record: RequestRecord, run: Run) -> None:
+    """What the log is to know of a run that came to its end."""
+    if run.session.done and run.session.error is None:
+        record.language = run.transcript.language
+        record.windows += run.transcript.stats.windows
+        record.text = run.transcript.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from gateway.caller import Caller
+from gateway.observe.record import current_record
 from gateway.service import Service
 
 
@@ -16,7 +17,9 @@ def service_of(request: Request) -> Service:
 def authenticated(request: Request) -> Caller:
     """The caller; raises Unauthorized."""
     address = request.client.host if request.client else ""
-    return service_of(request).keys.authenticate(request.headers.get("Authorization"), address)
+    caller = service_of(request).keys.authenticate(request.headers.get("Authorization"), address)
+    current_record().caller = caller.name
+    return caller
 
 
 async def admitted_caller(request: Request) -> Caller:

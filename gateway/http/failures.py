@@ -14,12 +14,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr.errors import AsrError, EngineFailure, InvalidOption, TooLarge
 from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, NotFound
+from gateway.observe.record import current_record
 
 log = logging.getLogger(__name__)
 
 
 def error_response(error: AsrError) -> Response:
-    """The error as an answer."""
+    """The error as an answer, and in the request's record."""
+    current_record().failed(error)
     headers = error.headers if isinstance(error, GatewayError) else {}
     body = json.dumps(error.body(), ensure_ascii=False).encode("utf-8", "replace")
     return Response(body, error.status, headers=headers, media_type="application/json")

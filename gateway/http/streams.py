@@ -16,6 +16,7 @@ from asr.render import sse_error
 from gateway.errors import ClientGone
 from gateway.http.connection import while_connected
 from gateway.http.failures import internal_error
+from gateway.observe.record import current_record
 from gateway.service import Run
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,10 @@ class LiveEvents(Response):
 
 def _last_words(error: Exception) -> bytes:
     """The error event that ends a stream; nothing for a client that is not there to read it."""
-    if isinstance(error, ClientGone):
-        log.info("the client left its stream")
-        return b""
     if not isinstance(error, AsrError):
         log.error("a stream broke", exc_info=error)
         error = internal_error()
-    return sse_error(error)
+    record = current_record()
+    record.failed(error)
+    record.status = error.status  # for the log: the client was told 200
+    return b"" if isinstance(error, ClientGone) else sse_error(error)

@@ -42,7 +42,7 @@ class _Call:
     async def text_of(self, upload: Upload) -> str:
         async with self.service.run(upload.path, self.options, self.caller, self.deadline) as run:
             await run.finish()
-            return clean(run.session.transcript().text).strip()
+            return clean(run.transcript.text).strip()
 
 
 @router.post("/transcribe/", responses=documents.errors(), openapi_extra=documents.file_form())

@@ -40,8 +40,8 @@ def tone_wav() -> bytes:
 
 @pytest.fixture(scope="session")
 def long_wav() -> bytes:
-    """Three minutes: many windows."""
-    return wav(tone(180.0))
+    """Seven minutes: many windows."""
+    return wav(tone(420.0))
 
 
 StartGateway = Callable[..., Gateway]

@@ -94,7 +94,7 @@ def values() -> Iterator[Case]:
     }
     for name, spellings in bad.items():
         for value in spellings:
-            yield Case(f"{name}={value[:20]!r} of {len(value)}", form(text(name, value)), (400,))
+            yield Case(f"{name}={value[:40]!r} of {len(value)}", form(text(name, value)), (400,))
 
 
 def prompts() -> Iterator[Case]:

@@ -15,6 +15,7 @@ from tests.gateway.api.conftest import TIMEOUT_S, WHOLE, StartGateway
 from tests.gateway.fake_torchserve import FakeTorchServe
 
 URL = "/v1/audio/transcriptions"
+NUM_WINDOWS = 14  # of `long_wav`, at least
 STREAM = {**WHOLE, "stream": "true", "temperature_increment_on_fallback": "0"}
 
 
@@ -44,7 +45,7 @@ def test_the_deltas_are_the_text_of_the_plain_answer(http: httpx2.Client, long_w
     assert text_of(events) == events[-1]["text"] == plain
     segments = [event for event in events if event["type"] == "transcript.text.segment"]
     assert [segment["id"] for segment in segments] == [str(i) for i in range(len(segments))]
-    assert len(segments) >= 6
+    assert len(segments) >= NUM_WINDOWS
 
 
 def test_events_come_while_the_rest_is_decoded(
@@ -59,7 +60,7 @@ def test_events_come_while_the_rest_is_decoded(
         decoded_at_first = len(slow.batches)
         rest = list(events)
     assert rest[-1]["type"] == "transcript.text.done"
-    assert decoded_at_first < len(slow.batches) >= 6
+    assert decoded_at_first < len(slow.batches) >= NUM_WINDOWS
 
 
 def test_a_failure_before_the_first_segment_has_its_status(
@@ -105,10 +106,12 @@ def test_nothing_more_is_sent_for_a_client_that_left(
         connection = request_by_socket(gateway, long_wav, {**STREAM, "stream": stream})
         wait_until(lambda: slow.num_windows > 0)
         if stream == "true":
-            assert b"transcript.text.delta" in connection.recv(65_536) + connection.recv(65_536)
+            received = b""
+            while b"transcript.text.delta" not in received:
+                received += connection.recv(65_536)
         connection.close()
         wait_until(lambda: gateway.uploads == [])
         sent = slow.num_windows
         time.sleep(1.0)
-        assert slow.num_windows == sent < 7
+        assert slow.num_windows == sent < 12 < NUM_WINDOWS
         assert gateway.service.dispatcher.stats()["waiting_windows"] == 0

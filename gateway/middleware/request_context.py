@@ -44,6 +44,8 @@ class RequestContext:
                 record.streamed = headers.get("Content-Type", "").startswith("text/event-stream")
             elif record.streamed and record.first_event_s is None and message.get("body"):
                 record.first_event_s = record.elapsed_s()
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                describe_span(record)  # the span ends with the last byte
             await send(message)
 
         with recorded(record), self._metrics.running.track_inprogress():
@@ -57,7 +59,6 @@ class RequestContext:
         record.route = route_of(scope)
         record.status = record.status or GONE
         self._metrics.observe(record)
-        describe_span(record)
         log_request(record, self._log_text)
 
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-DOCS = ("/docs", "/redoc")  # FastAPI's pages, which load Swagger and Redoc from their hosts
-
 POLICY = "default-src 'none'; frame-ancestors 'none'"  # for what is no page; the page brings its own
-DOCS_POLICY = (
-    "default-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fastapi.tiangolo.com data: blob:; "
-    "frame-ancestors 'none'"
-)
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -33,12 +27,11 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        policy = DOCS_POLICY if scope["path"].startswith(DOCS) else POLICY
 
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.setdefault("Content-Security-Policy", policy)
+                headers.setdefault("Content-Security-Policy", POLICY)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)

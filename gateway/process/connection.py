@@ -1,0 +1,150 @@
+"""One client's connection: uvicorn's, with an end to patience.
+
+uvicorn waits for ever for a request's headers, takes any number of them, and keeps a connection whose client
+does not read its answer. All three are what hostile clients live on.
+"""
+
+from __future__ import annotations
+
+import json
+from asyncio import Transport
+from asyncio.events import TimerHandle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from asr.errors import AsrError, InvalidOption, Overloaded
+from gateway.settings import ServerSettings
+
+MAX_HEADER_BYTES = 65_536  # a request's head, or a chunked body's trailers
+MAX_PIPELINED = 16  # requests that one client sends before it has read an answer
+
+
+class MalformedRequest(InvalidOption):
+    code = "malformed_request"
+
+
+class HeadersTooLarge(InvalidOption):
+    status = 431
+    code = "headers_too_large"
+
+
+class HeadersTooSlow(InvalidOption):
+    status = 408
+    code = "headers_too_slow"
+
+
+class TooManyConnections(Overloaded):
+    code = "too_many_connections"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Where they are counted."""
+
+    count: Callable[[str], None]
+
+
+class GuardedConnection(HttpToolsProtocol):
+    """Bounds what a connection costs before and beside its requests. See `guarded`."""
+
+    settings: ClassVar[ServerSettings]
+    refusals: ClassVar[Refusals]
+
+    _unparsed = 0  # bytes since the parser last got further
+    _headers_due: TimerHandle | None = None
+    _reading_due: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.settings.max_connections:
+            self._refuse(TooManyConnections("too many connections; try again"))
+        else:
+            self._await_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting_for_headers()
+        self._stop_waiting_for_reader()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._unparsed > MAX_HEADER_BYTES:
+            self._refuse(HeadersTooLarge(f"the headers are larger than {MAX_HEADER_BYTES} bytes"))
+        elif self._headers_due is None and self._is_idle():
+            self._await_headers()
+
+    def on_headers_complete(self) -> None:
+        self._unparsed = 0
+        self._stop_waiting_for_headers()
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many pipelined requests")  # the parser stops here, as at bad syntax
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unparsed = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(MalformedRequest("this is not HTTP as a server can read it"))
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._reading_due is None:
+            self._reading_due = self.loop.call_later(self.settings.send_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_waiting_for_reader()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _await_headers(self) -> None:
+        """From now on the client has its time; what it sends until the headers are complete buys no more."""
+        self._headers_due = self.loop.call_later(self.settings.header_timeout_s, self._headers_overdue)
+
+    def _stop_waiting_for_headers(self) -> None:
+        if self._headers_due is not None:
+            self._headers_due.cancel()
+            self._headers_due = None
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._reading_due is not None:
+            self._reading_due.cancel()
+            self._reading_due = None
+
+    def _headers_overdue(self) -> None:
+        self._headers_due = None
+        self._refuse(HeadersTooSlow(f"no complete request in {self.settings.header_timeout_s:g} s"))
+
+    def _refuse(self, error: AsrError) -> None:
+        """Answers, where no other answer has begun, and closes."""
+        self.refusals.count(error.code)
+        if self._is_idle() or not self.cycle.response_started:
+            self.transport.write(_answer(error))
+        self.transport.close()
+
+
+def guarded(settings: ServerSettings, count_refusal: Callable[[str], None]) -> type[GuardedConnection]:
+    """The class for `uvicorn.Config(http=…)`; `count_refusal` gets the error code of each refusal."""
+    return type(
+        "Connection", (GuardedConnection,), {"settings": settings, "refusals": Refusals(count_refusal)}
+    )
+
+
+def _answer(error: AsrError) -> bytes:
+    body = json.dumps(error.body()).encode()
+    head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    return STATUS_LINE[error.status] + head.encode() + body

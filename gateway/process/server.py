@@ -1,0 +1,106 @@
+"""uvicorn, started from settings and ended by draining."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import socket
+import ssl
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from gateway.middleware.drain import Drain
+from gateway.observe.logs import log_event
+from gateway.process.connection import guarded
+from gateway.settings import ServerSettings, Settings, SettingsError
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 2_048
+LEFTOVER_S = 2  # for connections when no request runs any more
+
+
+def run(app: FastAPI, settings: Settings) -> None:
+    """Serves until a signal ends it, and returns when it has drained; raises SettingsError."""
+    server = settings.server
+    raise_file_limit()
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=guarded(server, app.state.metrics.refuse),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # a middleware does it, with networks and without trusting loopback
+        backlog=BACKLOG,
+        timeout_keep_alive=max(1, round(server.keep_alive_s)),
+        timeout_graceful_shutdown=LEFTOVER_S,
+        reset_contextvars=True,
+        ssl_certfile=server.tls_cert,
+        ssl_keyfile=server.tls_key,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"server.tls_cert or server.tls_key cannot be used: {error}") from error
+    listener = listening_socket(server)
+    DrainingServer(config, app.state.drain, server.drain_s, _url(server, listener)).run([listener])
+
+
+class DrainingServer(uvicorn.Server):
+    """Ends in two steps: at the first signal it is not ready any more and finishes what runs, while it still
+    listens, so that new requests are refused in words; then it closes. A second signal ends it at once."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, drain_s: float, url: str) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._drain_s = drain_s
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        log_event(log, "listening", url=self._url)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._drain.begin(0 if self._drain.draining else self._drain_s)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._drain.draining:
+            if counter % 10 == 0:
+                log_event(log, "draining", running=self._drain.running)
+            self.should_exit = self.should_exit or self._drain.finished()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        log_event(log, "stopped", cut_short=self._drain.expired)
+
+
+def listening_socket(server: ServerSettings) -> socket.socket:
+    """Bound and listening; raises SettingsError where the address cannot be had."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingsError(
+            f"server.host is {server.host!r} and server.port {server.port}: {error.strerror}"
+        ) from error
+
+
+def raise_file_limit() -> None:
+    """As many files as the system lets this process have: each connection and each upload is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _url(server: ServerSettings, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    return f"{'https' if server.tls_cert else 'http'}://{host}:{port}"

@@ -22,6 +22,7 @@ from deploy.grafana.queries import DASHBOARD, RATE_INTERVAL, Panel, Prometheus, 
 POINTS = 240  # of a line
 COLUMNS = 24
 INCHES_PER_COLUMN, INCHES_PER_ROW = 0.75, 0.36
+LEGEND_ROOM = 1.3  # height of the axes over that of the highest value
 COLORS = ("#4477aa", "#cc6633", "#228833", "#aa3377", "#ccaa33", "#66ccee", "#999999", "#773311")
 
 
@@ -61,6 +62,8 @@ def draw(prometheus: Prometheus, span: Span, dashboard: Path, out: Path) -> None
             (legend, one) for expression, legend in panel.targets for one in span.ask(prometheus, expression)
         ]
         (_number if panel.kind == "stat" else _lines)(axes, panel, found)
+        if panel.kind != "stat":
+            axes.set_xlim(span.start, span.end)
     figure.savefig(out, dpi=100)
     pyplot.close(figure)
 
@@ -105,8 +108,9 @@ def _lines(axes: Any, panel: Panel, found: list[tuple[str, Series]]) -> None:
     else:
         for (_, one), name, color in zip(found, names, colors, strict=True):
             axes.plot(one.times, one.values, label=name, color=color, linewidth=1)
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize=6.5, loc="upper left", ncols=2, framealpha=0.6)
+    highest = axes.dataLim.y1
+    axes.set_ylim(0, highest * LEGEND_ROOM if highest > 0 else 1)
+    axes.legend(fontsize=6.5, loc="upper left", ncols=4, framealpha=0.6)
 
 
 def _ticker() -> Any:

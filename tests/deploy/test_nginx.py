@@ -62,15 +62,29 @@ class Pair:
         return seen
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
+@contextlib.contextmanager
+def running_pair(directory: Path) -> Iterator[Pair]:
     ports = dict(zip("ab", free_ports(2), strict=True))
     with ExitStack() as stack:
         processes = {
             name: stack.enter_context(running(standin_command(name, port), port))
             for name, port in ports.items()
         }
-        yield Pair(stack.enter_context(proxy(tmp_path, list(ports.values()))), ports, processes)
+        yield Pair(stack.enter_context(proxy(directory, list(ports.values()))), ports, processes)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """For a test that harms its gateways."""
+    with running_pair(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def calm_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """For tests that leave their gateways as they are."""
+    with running_pair(tmp_path_factory.mktemp("nginx")) as running:
+        yield running
 
 
 def post_until(pair: Pair, behaviour: str, reached: str) -> list[requests.Response]:
@@ -85,32 +99,32 @@ def post_until(pair: Pair, behaviour: str, reached: str) -> list[requests.Respon
     raise AssertionError(f"nginx never asked gateway {reached}")
 
 
-def test_both_gateways_are_used_over_verified_tls(pair: Pair) -> None:
-    answers = [pair.post("plain") for _ in range(8)]
+def test_both_gateways_are_used_over_verified_tls(calm_pair: Pair) -> None:
+    answers = [calm_pair.post("plain") for _ in range(8)]
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["by"] for answer in answers} == {"a", "b"}
     assert "max-age" in answers[0].headers["Strict-Transport-Security"]
     with pytest.raises(requests.exceptions.SSLError):
-        requests.get(f"{pair.proxy.url}/health/live", timeout=TIMEOUT_S)
+        requests.get(f"{calm_pair.proxy.url}/health/live", timeout=TIMEOUT_S)
 
 
-def test_a_client_cannot_choose_its_address(pair: Pair) -> None:
-    answer = pair.post("plain", headers={"X-Forwarded-For": "10.9.8.7"})
+def test_a_client_cannot_choose_its_address(calm_pair: Pair) -> None:
+    answer = calm_pair.post("plain", headers={"X-Forwarded-For": "10.9.8.7"})
     assert answer.json()["from"] == "127.0.0.1"
 
 
-def test_events_come_through_as_they_are_sent(pair: Pair) -> None:
+def test_events_come_through_as_they_are_sent(calm_pair: Pair) -> None:
     """The second event is sent only after the first has arrived: a buffer anywhere would wait for ever."""
-    with pair.get("/stream", stream=True) as answer:
+    with calm_pair.get("/stream", stream=True) as answer:
         lines = answer.iter_lines(chunk_size=1)
         name = next(lines).decode().removeprefix("data: ")
-        requests.post(pair.direct(name, "/release"), timeout=TIMEOUT_S)
+        requests.post(calm_pair.direct(name, "/release"), timeout=TIMEOUT_S)
         assert b"data: [DONE]" in list(lines)
 
 
-def test_uploads_pass_up_to_the_limit_and_the_refusal_is_the_apis(pair: Pair) -> None:
-    assert pair.post("plain", bytes(20_000_000)).json()["bytes"] == 20_000_000
-    status, body = announce(pair, 200_000_000)
+def test_uploads_pass_up_to_the_limit_and_the_refusal_is_the_apis(calm_pair: Pair) -> None:
+    assert calm_pair.post("plain", bytes(20_000_000)).json()["bytes"] == 20_000_000
+    status, body = announce(calm_pair, 200_000_000)
     assert status == 413
     assert json.loads(body)["error"]["code"] == "too_large"
 
@@ -126,10 +140,10 @@ def test_a_gateway_killed_during_a_request_costs_no_answer(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(("behaviour", "status"), [("broken", 500), ("full", 429)])
-def test_other_failures_are_not_sent_again(pair: Pair, behaviour: str, status: int) -> None:
-    answer = pair.post(behaviour)
+def test_other_failures_are_not_sent_again(calm_pair: Pair, behaviour: str, status: int) -> None:
+    answer = calm_pair.post(behaviour)
     assert answer.status_code == status
-    assert sum(pair.seen(name).get(behaviour, 0) for name in "ab") == 1
+    assert sum(calm_pair.seen(name).get(behaviour, 0) for name in "ab") == 1
 
 
 def test_a_refused_connection_is_tried_on_the_other_gateway(pair: Pair) -> None:
@@ -149,8 +163,8 @@ def test_no_gateway_is_an_answer_in_the_apis_shape(pair: Pair) -> None:
     assert answer.headers["Retry-After"] == "5"
 
 
-def test_metrics_are_not_for_clients(pair: Pair) -> None:
-    assert pair.get("/metrics").status_code == 404
+def test_metrics_are_not_for_clients(calm_pair: Pair) -> None:
+    assert calm_pair.get("/metrics").status_code == 404
 
 
 def test_a_gateway_stopped_under_load_loses_nothing(pair: Pair) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +162,15 @@ def openai_url(base: str) -> str:
     if not path.endswith(OPENAI_PATHS):
         path += OPENAI_PATHS[0]
     return urlunsplit(parts._replace(path=path))
+
+
+def reply_of_events(events: Iterator[ServerEvent], causes: tuple[str, ...] = ()) -> Reply:
+    """The last event of a stream as a json answer would have it; raises what the stream raises."""
+    started = time.perf_counter()
+    done = [event for event in events if event.type == TEXT_DONE]
+    body = json.dumps({"text": done[-1].data.get("text")} if done else {}).encode()
+    seconds = time.perf_counter() - started
+    return Reply(200, body, seconds, len(causes) + 1, "application/json", causes)
 
 
 def refusal_message(status: int, body: bytes) -> str:

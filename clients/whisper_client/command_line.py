@@ -81,12 +81,16 @@ def add_request_arguments(parser: argparse.ArgumentParser, default_format: str) 
     )
 
 
+def token_of(arguments: argparse.Namespace) -> str | None:
+    return arguments.token or os.environ.get("WHISPER_TOKEN")
+
+
 def make_client(arguments: argparse.Namespace) -> WhisperClient:
     """The client that the arguments describe; raises BadArgument."""
     base = arguments.openai or (arguments.url if arguments.url.rstrip("/").endswith("/v1") else None)
     return WhisperClient(
         openai_url(base) if base else arguments.url,
-        arguments.token or os.environ.get("WHISPER_TOKEN"),
+        token_of(arguments),
         timeout_s=arguments.timeout,
         retries=arguments.retries,
     )

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from whisper_client.audio_files import audio_seconds, find_audio
 from whisper_client.chart import check_matplotlib, draw_results
 from whisper_client.client import Reply, WhisperClient
 from whisper_client.command_line import (
@@ -33,7 +31,7 @@ from whisper_client.errors import BadArgument, ServerRefused
 from whisper_client.form import Form
 from whisper_client.load import Clip, Job, LoadRunner, Outcome, Send
 from whisper_client.load_progress import LoadProgress
-from whisper_client.mix import Mix, make_mix, parse_mix
+from whisper_client.mix import Mix, find_clips
 from whisper_client.report import (
     SCHEMA_VERSION,
     LoadReport,
@@ -126,21 +124,15 @@ def run_compare(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def clips_to_send(arguments: argparse.Namespace) -> Iterator[Mix]:
-    """The clips, those of a mix cut into a temporary folder; raises BadArgument."""
+    """The clips, when everything else that the arguments name is there too; raises BadArgument."""
     check_writable(arguments.json)
     check_writable(arguments.png)
     if arguments.png:
         check_matplotlib()
     if arguments.config and not arguments.config.is_dir():
         raise BadArgument(f"--config {arguments.config} is no folder")
-    if not arguments.mix:
-        clips = [Clip(path, audio_seconds(path)) for path in find_audio(arguments.paths)]
-        yield Mix(clips, [1.0] * len(clips))
-        return
-    parts = parse_mix(arguments.mix)
-    files = find_audio(arguments.paths) if arguments.paths or any(part.seconds for part in parts) else []
-    with tempfile.TemporaryDirectory(prefix="whisper-mix-") as folder:
-        yield make_mix(parts, files, Path(folder))
+    with find_clips(arguments.paths, arguments.mix) as mix:
+        yield mix
 
 
 def run_plan(plan: Plan, mix: Mix, arguments: argparse.Namespace, argv: Sequence[str] | None) -> int:

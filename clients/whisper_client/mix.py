@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whisper_client.audio_files import audio_seconds
+from whisper_client.audio_files import audio_seconds, find_audio
 from whisper_client.errors import BadArgument
 from whisper_client.load import Clip
 
@@ -55,6 +57,19 @@ def parse_mix(text: str) -> list[Part]:
     return parts
 
 
+@contextmanager
+def find_clips(paths: Sequence[str], mix: str | None) -> Iterator[Mix]:
+    """The files as they are, else those of a mix, cut into a temporary folder; raises BadArgument."""
+    if not mix:
+        clips = [Clip(path, audio_seconds(path)) for path in find_audio(paths)]
+        yield Mix(clips, [1.0] * len(clips))
+        return
+    parts = parse_mix(mix)
+    files = find_audio(paths) if paths or any(part.seconds for part in parts) else []
+    with tempfile.TemporaryDirectory(prefix="whisper-mix-") as folder:
+        yield make_mix(parts, files, Path(folder))
+
+
 def make_mix(parts: Sequence[Part], files: Sequence[Path], folder: Path) -> Mix:
     """The clips of a mix; lengths are cut from `files`, end to end and round again, into `folder`."""
     mix = Mix([], [])
@@ -79,13 +94,24 @@ def _cut(samples: NDArray[np.int16], part: Part, number: int, folder: Path) -> C
     assert part.seconds is not None
     count = round(part.seconds * RATE)
     first = number * len(samples) // VARIANTS
-    path = folder / f"{part.name}-{number + 1}.wav"
+    wanted = samples.take(np.arange(first, first + count), mode="wrap")
+    path = write_wav(folder / f"{part.name}-{number + 1}.wav", wanted.tobytes())
+    return Clip(path, part.seconds, part.name)
+
+
+def silence(path: Path, seconds: float) -> Path:
+    """A WAV file of zeros."""
+    return write_wav(path, bytes(2 * round(seconds * RATE)))
+
+
+def write_wav(path: Path, pcm: bytes) -> Path:
+    """16-bit mono samples at 16 kHz as a WAV file."""
     with wave.open(str(path), "wb") as writer:
         writer.setnchannels(1)
         writer.setsampwidth(2)
         writer.setframerate(RATE)
-        writer.writeframes(samples.take(np.arange(first, first + count), mode="wrap").tobytes())
-    return Clip(path, part.seconds, part.name)
+        writer.writeframes(pcm)
+    return path
 
 
 def decode(files: Sequence[Path], enough_s: float) -> NDArray[np.int16]:

@@ -19,6 +19,7 @@ def server() -> Iterator[FakeServer]:
     fake = FakeServer()
     handler = type("Handler", (FakeHandler,), {"fake": fake})
     http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    http.handle_error = lambda *_: None  # callers that leave are part of the tests
     http.daemon_threads = True
     fake.port = http.server_port
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

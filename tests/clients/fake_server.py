@@ -34,13 +34,15 @@ Behaviour = Callable[["FakeHandler", Received], None]
 
 @dataclass
 class FakeServer:
-    """`script` holds one behaviour for each request to come; after its end every answer is good."""
+    """`script` holds one behaviour for each request to come; after its end every answer is `default`."""
 
     port: int = 0
     script: list[Behaviour] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)  # lets slow answers go
     description: dict[str, Any] = field(default_factory=dict)  # of the model
+    default: Behaviour | None = None  # None: good
+    max_body_bytes: int = 1 << 30  # above: 413 and a closed connection, unread and outside the script
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -57,7 +59,7 @@ class FakeServer:
     def next_behaviour(self, request: Received) -> Behaviour:
         with self.lock:
             self.received.append(request)
-            return self.script.pop(0) if self.script else good
+            return self.script.pop(0) if self.script else self.default or good
 
 
 class FakeHandler(BaseHTTPRequestHandler):
@@ -66,7 +68,14 @@ class FakeHandler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.connection.settimeout(20)
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        if length > self.fake.max_body_bytes:
+            self.close_connection = True
+            return self.answer(413, b"", "text/plain")
+        body = self.rfile.read(length)
+        if len(body) < length:  # the caller left
+            self.close_connection = True
+            return
         request = parse_form(self.path, dict(self.headers), body)
         self.fake.next_behaviour(request)(self, request)
 

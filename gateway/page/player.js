@@ -6,6 +6,8 @@ import WaveSurfer from "./vendor/wavesurfer-8.0.1/wavesurfer.esm.js";
 const HEIGHT = 88; // px; the page's Content-Security-Policy knows wavesurfer's style sheet by its hash, with this height
 const MAX_DRAWN_S = 45 * 60; // longer recordings are played but not decoded: that takes 64 kB a second
 
+const OVERRUN_S = 0.3; // playing stops a little behind the end
+
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colors = () => ({
   waveColor: color("--wave"),
@@ -18,6 +20,7 @@ export class Player {
   constructor(container, { onSegment, onTime, onPlaying, onFail }) {
     this.segments = [];
     this.active = -1;
+    this.chosen = -1;
     this.ready = false;
     this.turn = 0;
     this.onSegment = onSegment;
@@ -71,6 +74,7 @@ export class Player {
     this.regions.clearRegions();
     this.segments = [];
     this.active = -1;
+    this.chosen = -1;
   }
 
   add({ start, end }) {
@@ -80,10 +84,13 @@ export class Player {
 
   playSegment(index) {
     const segment = this.segments[index];
-    if (this.ready && segment) this.wave.play(segment.start, Math.max(segment.end, segment.start + 0.1));
+    if (!this.ready || !segment) return;
+    this.chosen = index;
+    this.wave.play(segment.start, Math.max(segment.end, segment.start + 0.1));
   }
 
   toggle() {
+    this.chosen = -1;
     if (this.ready) this.wave.playPause();
   }
 
@@ -105,13 +112,20 @@ export class Player {
   }
 
   #follow(seconds) {
-    const index = this.segments.findIndex(({ start, end }) => start <= seconds && seconds < end);
+    const index = this.#indexAt(seconds);
     if (index === this.active) return;
     const before = this.active;
     this.active = index;
     this.#paint(before);
     this.#paint(index);
     this.onSegment(index);
+  }
+
+  /** A segment that was pressed stays the current one where it has just stopped, at the next one's start. */
+  #indexAt(seconds) {
+    const chosen = this.segments[this.chosen];
+    if (chosen && chosen.start <= seconds && seconds <= chosen.end + OVERRUN_S) return this.chosen;
+    return this.segments.findIndex(({ start, end }) => start <= seconds && seconds < end);
   }
 }
 

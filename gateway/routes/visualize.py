@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -25,7 +25,7 @@ router = APIRouter(tags=["plain"])
 SHAPES = {"png": (png, "image/png"), "svg": (svg, "image/svg+xml")}
 # an SVG is a document: it may show its own image and nothing else
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
-IMAGES = {
+IMAGES: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
             content_type: {"schema": {"type": "string", "format": "binary"}}

@@ -45,10 +45,15 @@ class Watched:
             assert time.monotonic() < give_up, f"never became true: {expression}"
             self.page.wait_for_timeout(20)
 
-    def upload(self, url: str, file: Path = HARVARD) -> None:
-        """Opens the page and chooses the file once the model is known."""
+    def open(self, url: str) -> None:
+        """Opens the page and lets it ask what it asks at first: a test may end, and its server with it."""
         self.page.goto(url)
         self.until("document.getElementById('model').dataset.state !== 'waiting'")
+        self.until("document.getElementById('limits').textContent.includes('up to')")
+
+    def upload(self, url: str, file: Path = HARVARD) -> None:
+        """Opens the page and chooses the file."""
+        self.open(url)
         self.page.set_input_files("#file", file)
 
     def finish(self) -> None:

@@ -22,7 +22,8 @@ HOUR = 3600 * SAMPLE_RATE
 
 
 def made(tab: Watched, url: str, segments: list[dict[str, Any]], name: str) -> str:
-    tab.page.goto(url)
+    if not tab.page.url.startswith(url):
+        tab.open(url)
     text: str = tab.page.evaluate(
         """async ([segments, name]) => {
           const { FORMATS } = await import("/page/formats.js");
@@ -82,7 +83,7 @@ def test_events_survive_any_cut(tab: Watched, url: str, newline: str) -> None:
     stream = newline.join(
         ["data: {", "data: }", "", ": a comment", "", "event: x", "data:two", "", "data: left"]
     )
-    tab.page.goto(url)
+    tab.open(url)
     answers = tab.page.evaluate(
         """async (stream) => {
           const { eventParser } = await import("/page/sse.js");

@@ -75,7 +75,7 @@ def test_cancel_stops_the_stream_and_keeps_what_came(tab: Watched, url: str, scr
 
 
 def test_dropping_a_file_sends_it(tab: Watched, url: str, script: Script) -> None:
-    tab.page.goto(url)
+    tab.open(url)
     assert tab.page.evaluate(DROP, ["note.wav", "not audio, but the stand-in does not mind"])
     tab.finish()
     assert script.uploads == [b"not audio, but the stand-in does not mind"]
@@ -88,7 +88,7 @@ def test_dropping_a_file_sends_it(tab: Watched, url: str, script: Script) -> Non
 
 
 def test_the_language_is_sent(tab: Watched, url: str, script: Script) -> None:
-    tab.page.goto(url)
+    tab.open(url)
     tab.page.wait_for_selector("#language option[value=hi]", state="attached")
     assert tab.page.locator("#language option").count() == 100
     tab.page.select_option("#language", label="Hindi")
@@ -126,7 +126,7 @@ def test_refusals_are_told(tab: Watched, url: str, script: Script, refusal: Any,
 
 def test_too_large_a_file_is_not_sent(tab: Watched, url: str, script: Script) -> None:
     script.max_upload_bytes = 1_000_000
-    tab.page.goto(url)
+    tab.open(url)
     tab.until("document.getElementById('limits').textContent.includes('up to 1 MB')")
     tab.page.set_input_files("#file", HARVARD)
     tab.page.wait_for_selector("#problem")
@@ -168,7 +168,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_only(tab: Watched, url: str, scr
 
 
 def test_the_microphone_is_recorded_and_sent(tab: Watched, url: str, script: Script) -> None:
-    tab.page.goto(url)
+    tab.open(url)
     tab.page.click("#record")
     tab.page.wait_for_selector("#record[aria-pressed=true]")
     tab.until("document.getElementById('record-label').textContent.includes('0:01')")
@@ -256,7 +256,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(tab: Watched, url: 
 def test_text_has_contrast(tab: Watched, url: str, scheme: Any) -> None:
     """WCAG AA, 4.5 to 1, for each colour of text on each ground it stands on."""
     tab.page.emulate_media(color_scheme=scheme)
-    tab.page.goto(url)
+    tab.open(url)
     pairs = [("--text", "--ground"), ("--soft", "--ground"), ("--soft", "--card"), ("--text", "--card")]
     pairs += [("--accent", "--ground"), ("--on-accent", "--accent"), ("--problem", "--problem-ground")]
     pairs += [("--soft", "--tint"), ("--text", "--tint"), ("--accent", "--tint")]

@@ -57,7 +57,7 @@ def test_what_the_page_saves_is_what_the_server_answers(
 
 
 def test_the_microphone_is_transcribed(tab: Watched, gateway: Gateway) -> None:
-    tab.page.goto(gateway.url)
+    tab.open(gateway.url)
     tab.page.click("#record")
     tab.until("document.getElementById('record-label').textContent.includes('0:03')")
     tab.page.click("#record")

@@ -69,7 +69,7 @@ HYPOTHESIS_KEYS: Mapping[str, Check] = {
 }
 ALIGNMENT_KEYS: Mapping[str, Check] = {
     "tokens": many(whole(0, MAX_TOKEN), MAX_TOKENS),
-    "starts": many(whole(0, MAX_TOKEN), MAX_TOKENS),
+    "starts": many(whole(-1, MAX_TOKEN), MAX_TOKENS),  # -1: upstream's dtw, in windows of one position
     "probs": many(number(), MAX_TOKENS),
 }
 SECONDS_KEYS: Mapping[str, Check] = {

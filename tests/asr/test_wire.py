@@ -80,7 +80,7 @@ HYPOTHESES = st.builds(
     | st.builds(
         TokenAlignment,
         tokens=TOKENS,
-        starts=st.lists(st.integers(0, 1500), max_size=9).map(tuple),
+        starts=st.lists(st.integers(-1, 1500), max_size=9).map(tuple),
         probs=st.lists(st.floats(0, 1), max_size=9).map(tuple),
     ),
     seconds=st.builds(EngineSeconds, *[st.floats(0, 1000)] * 4),

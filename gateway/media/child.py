@@ -42,6 +42,7 @@ def _serve_one(channel: socket.socket, cpu_s: float, limits: Limits) -> bool:
     message, files, _, _ = socket.recv_fds(channel, protocol.MAX_MESSAGE_BYTES, 2)
     if not message:
         return False
+    channel.send(protocol.TAKEN)
     confinement.bound_cpu(cpu_s)
     upload, output = files
     with open(upload, "rb") as source, open(output, "wb") as target:

@@ -21,7 +21,7 @@ from asr.config import Limits
 from asr.errors import AsrError, Overloaded, TooLarge, UnsupportedMedia
 from asr.options import RequestOptions
 from asr.prepared import PreparedAudio
-from gateway.media.protocol import MAX_MESSAGE_BYTES, READY, Garbled, Orders, Task, read_answer
+from gateway.media.protocol import MAX_MESSAGE_BYTES, READY, TAKEN, Garbled, Orders, Task, read_answer
 from gateway.settings import MediaSettings
 
 START_TIMEOUT_S = 120.0  # on a busy machine; a second on an idle one
@@ -123,6 +123,8 @@ class MediaProcess:
             socket.send_fds(self._socket, [task.to_message()], [source.fileno(), output.fileno()])
         except OSError as error:
             raise NotTaken from error
+        if await self._receive() != TAKEN:
+            raise NotTaken
         return await self._receive()
 
     async def _receive(self) -> bytes:

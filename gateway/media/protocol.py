@@ -32,6 +32,7 @@ from asr.vad import FRAME_SAMPLES
 MAX_MESSAGE_BYTES = 65_536
 MAX_TEXT = 4_000  # characters of an error's message
 READY = b"ready"
+TAKEN = b"taken"  # sent before the upload is touched: who dies earlier, dies of something else
 ERRORS: dict[str, type[AsrError]] = {
     kind.__name__: kind
     for kind in (InvalidOption, InvalidAudio, UnsupportedMedia, TooLarge, Overloaded, EngineFailure)

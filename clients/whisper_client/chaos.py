@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import random
+import select
 import signal
 import socket
 import struct
@@ -103,7 +104,7 @@ class Chaos:
             try:
                 connection.send(head)
                 sent = len(head)
-                while sent < self._huge_bytes:
+                while sent < self._huge_bytes and not _answered_early(connection):
                     piece = PIECE[: self._huge_bytes - sent]
                     connection.send(piece)
                     sent += len(piece)
@@ -167,6 +168,11 @@ def reset(sock: socket.socket) -> None:
     """Closes with RST, as a killed caller does."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
+
+
+def _answered_early(connection: http.client.HTTPConnection) -> bool:
+    """Whether something has arrived: a caller that sees an answer stops sending."""
+    return bool(select.select([connection.sock], [], [], 0)[0])
 
 
 def _status(connection: http.client.HTTPConnection) -> str:

@@ -68,8 +68,8 @@ def draw_memory(curves: Sequence[Curve], events: Sequence[tuple[float, str]], ou
         axes.plot(moments, height, "|", color=f"C{number}", label=kind, clip_on=False,
                   transform=axes.get_xaxis_transform())  # fmt: skip
     axes.set(ylabel="resident memory, MiB", ylim=(0, None))
-    axes.set_xlabel("minutes", labelpad=8 + 9 * len(kinds))
-    axes.tick_params(axis="x", pad=6 + 9 * len(kinds))
+    axes.set_xlabel("minutes", labelpad=4)
+    axes.tick_params(axis="x", pad=6 + 6.5 * len(kinds))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(out, dpi=130)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from whisper_client.processes import Process
 
-WARM_UP_SHARE = 0.25  # of a process's life, left out: caches and allocators fill up
+WARM_UP_SHARE = 0.25  # of a process's life, left out: caches and allocators fill up …
+WARM_UP_S = 60.0  # … and at least this long: a worker started on a busy machine takes half a minute to load
 MIN_LIFE_SHARE = 0.25  # of the run: a shorter life is too short to judge
 MIN_CHECKPOINTS = 10  # after the warm-up
 FLAT_GROWTH = 0.05
@@ -35,7 +36,7 @@ class Series:
         a worker swings with the batch that it is at.
         """
         life = self.seconds[-1] - self.seconds[0]
-        begin = self.seconds[0] + WARM_UP_SHARE * life
+        begin = self.seconds[0] + max(WARM_UP_SHARE * life, WARM_UP_S)
         kept = [
             (moment, rss) for moment, rss in zip(self.seconds, self.rss_mib, strict=True) if moment >= begin
         ]

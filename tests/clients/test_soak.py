@@ -108,9 +108,9 @@ def series_of(rss_mib: list[float], role: str = "worker") -> Series:
     [
         ([100.0] * 41, 0.0),
         ([100.0] * 10 + [200.0] * 31, 0.0),  # loading the model is warm-up
-        ([200.0 + number for number in range(41)], 30 / 210),
-        ([200.0 - number for number in range(41)], -30 / 190),
-        ([100.0] * 5, None),
+        ([200.0 + number for number in range(41)], 28 / 212),
+        ([200.0 - number for number in range(41)], -28 / 188),
+        ([100.0] * 20, None),
     ],
 )
 def test_growth_is_a_line_after_the_warm_up(rss_mib: list[float], growth: float | None) -> None:
@@ -129,10 +129,10 @@ def test_memory_that_swings_is_flat_and_memory_that_climbs_is_not() -> None:
 
 def test_what_was_not_judged_is_neither_flat_nor_grown() -> None:
     checkpoints = Checkpoints()
-    for number in range(20):
+    for number in range(30):
         checkpoints.add(5.0 * number, [Process(7, "worker", 100.0), Process(8, "java", 100.0 + number)])
-    checkpoints.add(100.0, [Process(9, "worker", 1.0)])  # seen once
-    verdicts = checkpoints.verdicts(100)
+    checkpoints.add(150.0, [Process(9, "worker", 1.0)])  # seen once
+    verdicts = checkpoints.verdicts(150)
     assert [(verdict.series.pid, verdict.flat) for verdict in verdicts] == [(7, True), (8, None)]
     assert all_flat(verdicts) is True and all_flat(verdicts[1:]) is None
 

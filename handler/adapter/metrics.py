@@ -95,6 +95,7 @@ class ServiceMetrics:
         for name, *labels in FROM_THE_START:
             self._send(name, 0, *labels)
         self._send("whisper_worker_start_seconds", int(time.time()), self._worker)
+        self._send("whisper_windows_outstanding", 0, self._worker)  # what a killed one had died with it
         self._send_memory()
 
     def batch(self, windows: int, outstanding: int) -> None:

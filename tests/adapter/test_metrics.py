@@ -148,6 +148,7 @@ def test_counters_are_there_before_their_first_event(
     }
     (start,) = [value for name, _, value in sent if name == "whisper_worker_start_seconds"]
     assert start > 1.7e9
+    assert ("whisper_windows_outstanding", "worker:9000", 0) in sent
     (memory,) = [value for name, labels, value in sent if labels == "worker:9000,memory:host"]
     assert memory > 10_000_000
 

@@ -18,6 +18,7 @@ PORT_OPTIONS = {
     "inference_address": "--port",
     "management_address": "--management-port",
     "metrics_address": "--metrics-port",
+    "gateway": "--gateway-port",
 }
 
 
@@ -81,9 +82,9 @@ def check_exposure(properties: Mapping[str, str]) -> None:
             )
 
 
-def check_free(properties: Mapping[str, str]) -> None:
+def check_free(properties: Mapping[str, str], *others: Address) -> None:
     """Raises ServeError, naming the option to use, if a port is taken or two addresses share one."""
-    addresses = [Address.parse(key, properties[key]) for key in HTTP_ADDRESSES]
+    addresses = [*(Address.parse(key, properties[key]) for key in HTTP_ADDRESSES), *others]
     for i, address in enumerate(addresses):
         option = PORT_OPTIONS[address.key]
         for other in addresses[:i]:

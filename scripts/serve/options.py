@@ -15,7 +15,8 @@ examples:
   ./serve.sh ~/models/mine.pt         a checkpoint in OpenAI's format
   ./serve.sh large-v3 --device cuda:0 --workers 2
   ./serve.sh small --port 9080 --management-port 9081 --metrics-port 9082
-  ./serve.sh base --host 0.0.0.0 --token-auth      reachable from other machines, with keys
+  ./serve.sh base --gateway-host 0.0.0.0           reachable from other machines, with keys (docs/gateway.md)
+  ./serve.sh base --no-gateway                     TorchServe alone
 
 Every option may come from the environment instead, as WHISPER_<OPTION>: WHISPER_MODEL=base.en,
 WHISPER_PORT=9080, WHISPER_TOKEN_AUTH=true. The command line wins.
@@ -35,6 +36,9 @@ class ServeOptions:
     management_port: int | None
     metrics_host: str | None
     metrics_port: int | None
+    gateway_host: str | None
+    gateway_port: int | None
+    no_gateway: bool
     token_auth: bool
     workers: int | None
     device: str | None
@@ -98,6 +102,9 @@ def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argpar
     option("management-port", "port of the management API (8081)", port_number, metavar="PORT")
     option("metrics-host", "address of the metrics (127.0.0.1); they never ask for a key", metavar="HOST")
     option("metrics-port", "port of the metrics (8082)", port_number, metavar="PORT")
+    option("gateway-host", "address of the gateway (config/gateway.yaml: 127.0.0.1)", metavar="HOST")
+    option("gateway-port", "port of the gateway (config/gateway.yaml: 8000)", port_number, metavar="PORT")
+    switch("no-gateway", "TorchServe alone, without the OpenAI-compatible front door")
     switch("token-auth", "ask clients for the keys that TorchServe writes at start")
     option("workers", "worker processes, each with its own copy of the model (model-config.yaml: 1)",
            positive, metavar="N")  # fmt: skip

@@ -18,6 +18,7 @@ from scripts.serve.process import TorchServe
 POLL_S = 0.25
 PROGRESS_S = 5.0
 WATCH_S = 15.0
+CHECK_S = 1.0
 FAILED_LOADS = ("Backend worker process died.", "Backend worker did not receive connection")
 # A worker that is killed, for want of memory say, writes no reason: the frontend's lines are counted.
 REFUSED = "Failed to load model:"
@@ -63,8 +64,12 @@ def wait_until_ready(
     )
 
 
-def watch(server: TorchServe, probe: Probe, poll_s: float = WATCH_S) -> NoReturn:
-    """Raises ServeError when the ready server ends, or when TorchServe has given up on its workers.
+def watch(
+    server: TorchServe, probe: Probe, poll_s: float = WATCH_S, check: Callable[[], None] = lambda: None
+) -> NoReturn:
+    """Raises ServerEnded when the ready server ends, or when TorchServe has given up on its workers.
+
+    `check` is called every second, and may raise what else ends the watch.
 
     After maxRetryTimeoutInSec of failed restarts it starts no worker any more and lets requests hang. What
     shows it: /ping answers 500, as it does during a slow restart too, and there is no worker process. Ended,
@@ -72,7 +77,10 @@ def watch(server: TorchServe, probe: Probe, poll_s: float = WATCH_S) -> NoReturn
     """
     refusals = 0
     while server.returncode is None:
-        server.wait(poll_s)
+        pause_ends = time.monotonic() + poll_s
+        while server.returncode is None and (left := pause_ends - time.monotonic()) > 0:
+            server.wait(min(left, CHECK_S))
+            check()
         try:
             _request(
                 probe, "inference", probe.url.replace("/predictions/whisper", "/ping"), None, timeout_s=30
@@ -81,12 +89,12 @@ def watch(server: TorchServe, probe: Probe, poll_s: float = WATCH_S) -> NoReturn
         except (_NotYet, ServeError) as error:
             refusals = refusals + 1 if "HTTP 500" in str(error) and not server.has_workers() else 0
         if refusals >= 2:
-            raise ServeError(
+            raise ServerEnded(
                 f"TorchServe gave up on its workers: {load_error(server.log_text('model.log'))}; "
                 f"see {server.paths.log_dir}/model.log"
             )
     log = f"{server.paths.log_dir}/server.log"
-    raise ServeError(f"TorchServe ended by itself with status {server.returncode}: see {log}")
+    raise ServerEnded(f"TorchServe ended by itself with status {server.returncode}: see {log}")
 
 
 def check_alive(server: TorchServe) -> None:
@@ -112,6 +120,10 @@ def load_error(model_log: str) -> str:
     # Where an import fails in the handler, TorchServe goes on to say that it has no handler of that name.
     found = [line for line in found if "ts.torch_handler" not in line]
     return found[-1].strip() if found else _last_line(model_log)
+
+
+class ServerEnded(ServeError):
+    """A server that was ready serves no longer; another start may help."""
 
 
 class _NotYet(Exception):

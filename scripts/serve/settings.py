@@ -21,6 +21,7 @@ ADDRESS_OPTIONS = {
     "management_address": ("management_host", "management_port"),
     "metrics_address": ("metrics_host", "metrics_port"),
 }
+QUEUED_BATCHES = 4  # for each worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,9 @@ def effective_model_config(
     if options.workers is not None:
         config["minWorkers"] = config["maxWorkers"] = options.workers
     engine["workers"] = config.get("minWorkers", 1)
+    # room for the batches that the gateway keeps at work for every worker, and for the direct route
+    in_batches = QUEUED_BATCHES * int(config.get("batchSize", 1)) * int(config.get("minWorkers", 1))
+    config["jobQueueSize"] = max(int(config.get("jobQueueSize", 100)), in_batches)
     if options.device is not None:
         # TorchServe's gpu_id decides among several GPUs; "auto" follows it
         engine["device"] = "auto" if options.device == "cuda" else options.device

@@ -6,20 +6,30 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 
 from scripts.serve import addresses, archive, models, settings
 from scripts.serve.addresses import Address
 from scripts.serve.errors import ServeError, Stop
+from scripts.serve.gateway import (
+    MAX_RESTARTS,
+    RESTART_WINDOW_S,
+    GatewayLaunch,
+    GatewayProcess,
+    gateway_launch,
+)
 from scripts.serve.java import find_java
 from scripts.serve.options import ServeOptions
 from scripts.serve.process import Launch, TorchServe
-from scripts.serve.readiness import Probe, wait_until_ready, watch
+from scripts.serve.readiness import Probe, ServerEnded, check_alive, wait_until_ready, watch
 from scripts.serve.settings import Paths
 
+GATEWAY_READY_S = 60.0
 LOW_DISK_BYTES = 500_000_000  # for logs, the archive and its unpacked copy
 
 
@@ -30,10 +40,11 @@ def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
     if options.print_config:
         _print_config(properties, model_config)
         return
-    addresses.check_free(properties)
+    gateway = _gateway(options, properties, paths)
+    addresses.check_free(properties, *([gateway.address] if gateway else []))
     java = find_java(os.environ)
     if options.dry_run:
-        _print_plan(options, checkpoint, java, properties)
+        _print_plan(options, checkpoint, java, properties, gateway)
         return
     _check_disk(paths)
     _announce(options.model, checkpoint)
@@ -41,8 +52,7 @@ def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
     settings.prepare(paths, properties, model_config)
     if archive.ensure_archive(paths):
         say(f"built {paths.model_store / archive.ARCHIVE}")
-    say(f"starting TorchServe with {java}")
-    _run(TorchServe(Launch(java, properties, paths)), options, properties)
+    _run(Launch(java, properties, paths), options, gateway)
 
 
 def say(line: str) -> None:
@@ -50,18 +60,58 @@ def say(line: str) -> None:
     print(f"serve.sh: {line}", file=sys.stderr, flush=True)
 
 
-def _run(server: TorchServe, options: ServeOptions, properties: Mapping[str, str]) -> None:
-    """Waits for the first transcription, then for the end."""
+def _run(launch: Launch, options: ServeOptions, gateway_launch: GatewayLaunch | None) -> None:
+    """Keeps TorchServe running beside the gateway until a signal, or until it ends again and again."""
+    gateway = GatewayProcess(gateway_launch) if gateway_launch else None
+    ends: list[float] = []
     try:
-        probe = _probe(options, server.paths, properties)
-        text = wait_until_ready(server, probe, options.startup_timeout_s, say)
-        _print_ready(options, server.paths, probe, text)
-        watch(server, probe)
+        while True:
+            try:
+                _serve_once(launch, options, gateway, is_restart=bool(ends))
+            except ServerEnded as error:
+                now = time.monotonic()
+                ends = [*(end for end in ends if now - end < RESTART_WINDOW_S), now]
+                if len(ends) > MAX_RESTARTS:
+                    raise ServeError(f"{error}; it ended {len(ends)} times in a short while") from error
+                say(f"{error}; starting it again")
     except Stop:
-        say("stopping TorchServe and its workers")
+        say("stopping: what runs may finish first" if gateway else "stopping TorchServe and its workers")
+        raise
+    finally:
+        if gateway is not None:
+            gateway.stop()
+
+
+def _serve_once(
+    launch: Launch, options: ServeOptions, gateway: GatewayProcess | None, *, is_restart: bool
+) -> NoReturn:
+    """One life of TorchServe: raises ServerEnded when it ends after it was ready, Stop on a signal."""
+    launch.paths.key_file.unlink(missing_ok=True)  # the keys of a server that is gone
+    say(f"starting TorchServe with {launch.java}")
+    server = TorchServe(launch)
+    try:
+        probe = _probe(options, launch.paths, launch.properties)
+        text = wait_until_ready(server, probe, options.startup_timeout_s, say)
+        if gateway is not None:
+            gateway.wait_until_ready(GATEWAY_READY_S, lambda: check_alive(server))
+        if is_restart:
+            say("READY again")
+        else:
+            _print_ready(options, launch.paths, probe, text, gateway)
+        watch(server, probe, check=gateway.keep_alive if gateway is not None else lambda: None)
+    except Stop:
+        if gateway is not None:
+            gateway.stop()  # drains while the workers still work
         raise
     finally:
         server.stop()
+
+
+def _gateway(options: ServeOptions, properties: Mapping[str, str], paths: Paths) -> GatewayLaunch | None:
+    if options.no_gateway:
+        return None
+    key_file = paths.key_file if has_keys(properties) else None
+    return gateway_launch(options, properties, key_file, paths.root)
 
 
 def _configuration(
@@ -115,9 +165,13 @@ def _announce(model: str, checkpoint: Path) -> None:
         say(f"MODEL {model}: {checkpoint}")
 
 
-def _print_ready(options: ServeOptions, paths: Paths, probe: Probe, text: str) -> None:
+def _print_ready(
+    options: ServeOptions, paths: Paths, probe: Probe, text: str, gateway: GatewayProcess | None
+) -> None:
     lines = [f"READY: {options.model} transcribed {probe.sample}: {text[:100]!r}",
-             f"  transcriptions  {probe.url}",
+             *([f"  page            {gateway.url}/",
+                f"  OpenAI API      {gateway.url}/v1"] if gateway else []),
+             f"  TorchServe      {probe.url}",
              f"  management      {probe.management_url}",
              f"  log files       {paths.log_dir}"]  # fmt: skip
     key = ""
@@ -125,10 +179,14 @@ def _print_ready(options: ServeOptions, paths: Paths, probe: Probe, text: str) -
         lines.append(f"  keys            {probe.key_file} (new at every start)")
         read = f"import json; print(json.load(open({str(probe.key_file)!r}))['inference']['key'])"
         key = f' -H "Authorization: Bearer $({shlex.quote(sys.executable)} -c {shlex.quote(read)})"'
+    url = probe.url
+    if gateway is not None:
+        key = ' -H "Authorization: Bearer $YOUR_KEY"' if gateway.launch.needs_key else ""
+        url = f"{gateway.url}/v1/audio/transcriptions"
     upload = f"-F file=@{shlex.quote(str(probe.sample))} -F response_format=text"
     lines += [
         "Try it from another terminal:",
-        f"  curl -sS{key} {upload} {probe.url}",
+        f"  curl -sS{key} {upload} {url}",
         "Ctrl-C stops the server.",
     ]
     for line in lines:
@@ -141,7 +199,13 @@ def _print_config(properties: Mapping[str, str], model_config: Mapping[str, obje
     print(yaml.safe_dump(dict(model_config), sort_keys=False), end="")
 
 
-def _print_plan(options: ServeOptions, checkpoint: Path, java: Path, properties: Mapping[str, str]) -> None:
+def _print_plan(
+    options: ServeOptions,
+    checkpoint: Path,
+    java: Path,
+    properties: Mapping[str, str],
+    gateway: GatewayLaunch | None,
+) -> None:
     there = (
         "there" if checkpoint.is_file() else "to be downloaded" if options.model != models.DEMO else "missing"
     )
@@ -150,6 +214,7 @@ def _print_plan(options: ServeOptions, checkpoint: Path, java: Path, properties:
     print(f"python      {sys.executable}")
     for key in addresses.HTTP_ADDRESSES:
         print(f"{key.partition('_')[0]:<11} {properties[key]}")
+    print(f"gateway     {gateway.address.url if gateway else 'none (--no-gateway)'}")
     print(f"keys        {'on' if has_keys(properties) else 'off (loopback only)'}")
     print("nothing was started (--dry-run)")
 

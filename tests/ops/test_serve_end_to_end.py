@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from scripts.serve.process import group_members
 from tests.ops.commands import ROOT, caller_environment
 from tests.servers import free_ports
 
 DEMO = ROOT / "whisper-models" / "demo.pt"
+PORT_OPTIONS = ("--port", "--management-port", "--metrics-port", "--gateway-port")
+SAMPLE = ROOT / "samples" / "harvard.wav"
 SAMPLE_TEXT = ROOT / "samples" / "harvard.txt"
 
 pytestmark = [
@@ -30,12 +35,16 @@ pytestmark = [
 ]
 
 
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
 class Running:
     """serve.sh in the foreground of nobody; `said` grows while it runs."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        self.ports = free_ports(3)
-        options = zip(("--port", "--management-port", "--metrics-port"), map(str, self.ports), strict=True)
+        self.ports = free_ports(4)
+        options = zip(PORT_OPTIONS, map(str, self.ports), strict=True)
         own = ("--model-store", "--run-dir", "--log-dir")
         self.log_dir, self.run_dir = folder / "--log-dir", folder / "--run-dir"
         self.process = subprocess.Popen(
@@ -68,9 +77,33 @@ class Running:
 
     @property
     def java(self) -> int:
+        return self.child("org.pytorch.serve.ModelServer")
+
+    @property
+    def gateway(self) -> int:
+        return self.child("-m\0gateway")
+
+    def child(self, argument: str) -> int:
+        """Process id of the child that has `argument` in its command line."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        (java,) = map(int, children)
-        return java
+        (found,) = [int(pid) for pid in children if argument in Path(f"/proc/{pid}/cmdline").read_text()]
+        return found
+
+    def wait_for(self, words: str, timeout_s: float = 60) -> None:
+        """Returns once it has said a line with these words."""
+        deadline = time.monotonic() + timeout_s
+        while not any(words in line for line in self.said):
+            assert self.process.poll() is None and time.monotonic() < deadline, self.said
+            time.sleep(0.1)
+
+    def transcribe(self, timeout_s: float = 120) -> list[str]:
+        """The words that the gateway hears in the sample."""
+        url = f"http://127.0.0.1:{self.ports[3]}/v1/audio/transcriptions"
+        with SAMPLE.open("rb") as file:
+            form = {"model": "whisper-1", "response_format": "text"}
+            answer = requests.post(url, data=form, files={"file": file}, timeout=timeout_s)
+        assert answer.status_code == 200, answer.text
+        return words(answer.text)
 
     def end(self, number: int) -> int:
         """The exit status after a signal."""
@@ -106,8 +139,8 @@ def test_demo_from_ready_to_stopped(running: Running) -> None:
     answer = subprocess.run(
         ["bash", "-c", curl_line(running.said)], capture_output=True, text=True, timeout=120, check=True
     )
-    heard, written = (re.findall(r"\w+", text.lower()) for text in (answer.stdout, SAMPLE_TEXT.read_text()))
-    assert heard == written, answer.stdout
+    assert f":{running.ports[3]}/v1/audio/transcriptions" in curl_line(running.said)
+    assert words(answer.stdout) == words(SAMPLE_TEXT.read_text()), answer.stdout
 
     second = subprocess.run(
         [str(ROOT / "serve.sh"), "--port", str(running.ports[0])],
@@ -122,11 +155,11 @@ def test_demo_from_ready_to_stopped(running: Running) -> None:
     )  # fmt: skip
     assert (health.returncode, health.stdout) == (0, "healthy\n")
 
-    group = running.java
-    assert len(group_members(group)) == 2
+    groups = [running.java, running.gateway]
+    assert len(group_members(running.java)) == 2
     assert running.end(signal.SIGINT) == 0
     assert running.said[-1] == "serve.sh: stopped"
-    assert group_members(group) == []
+    assert [group_members(group) for group in groups] == [[], []]
     assert not list(running.run_dir.parent.glob("whisper-*")), "the temporary directory is still there"
     with pytest.raises(OSError):
         urllib.request.urlopen(f"http://127.0.0.1:{running.ports[0]}/ping", timeout=5)
@@ -141,7 +174,7 @@ def test_a_checkpoint_that_is_none_ends_in_one_line_and_status_1(tmp_path: Path)
 
 
 def test_with_keys_the_pasted_line_carries_one(tmp_path: Path) -> None:
-    started = Running(tmp_path, "--token-auth")
+    started = Running(tmp_path, "--token-auth", "--no-gateway")
     try:
         assert started.ready.wait(280), started.said
         while not any("curl " in line for line in started.said):
@@ -151,11 +184,59 @@ def test_with_keys_the_pasted_line_carries_one(tmp_path: Path) -> None:
         key = json.loads((started.run_dir / "key_file.json").read_text())["inference"]["key"]
         assert key not in "".join(started.said), "a key in the log is a key for everybody who reads it"
         answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=True)
-        assert re.findall(r"\w+", answer.stdout.lower()) == re.findall(
-            r"\w+", SAMPLE_TEXT.read_text().lower()
-        )
+        assert words(answer.stdout) == words(SAMPLE_TEXT.read_text())
     finally:
         assert started.end(signal.SIGTERM) == 0
+
+
+def test_java_and_the_gateway_are_started_again(tmp_path: Path) -> None:
+    started = Running(tmp_path, "--token-auth")  # new keys with every life of TorchServe
+    try:
+        assert started.ready.wait(280), started.said
+        started.wait_for("curl ")
+        java, gateway = started.java, started.gateway
+        os.kill(java, signal.SIGKILL)
+        started.wait_for("READY again", 120)
+        assert started.java != java and started.gateway == gateway
+        assert started.transcribe() == words(SAMPLE_TEXT.read_text())
+
+        os.kill(gateway, signal.SIGKILL)
+        wait_until_answered(f"http://127.0.0.1:{started.ports[3]}/health/ready")
+        assert started.gateway != gateway
+        assert started.transcribe() == words(SAMPLE_TEXT.read_text())
+    finally:
+        groups = [started.java, started.gateway]
+        assert started.end(signal.SIGTERM) == 0
+        assert [group_members(group) for group in groups] == [[], []]
+
+
+def test_sigterm_under_load_loses_nothing(running: Running) -> None:
+    running.wait_for("curl ")
+    heard: list[list[str]] = []
+    clients = [threading.Thread(target=lambda: heard.append(running.transcribe())) for _ in range(6)]
+    for client in clients:
+        client.start()
+    metrics = f"http://127.0.0.1:{running.ports[3]}/metrics"
+    while "whisper_gateway_admitted_requests 6.0" not in requests.get(metrics, timeout=30).text:
+        assert len(heard) == 0, "they were answered too soon for this test"
+        time.sleep(0.02)
+    assert running.end(signal.SIGTERM) == 0
+    for client in clients:
+        client.join(60)
+    assert heard == [words(SAMPLE_TEXT.read_text())] * 6
+
+
+def wait_until_answered(url: str, timeout_s: float = 60) -> None:
+    """Returns once `url` is answered with a 200."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if requests.get(url, timeout=10).ok:
+                return
+        except requests.ConnectionError:
+            pass
+        assert time.monotonic() < deadline, url
+        time.sleep(0.2)
 
 
 def test_sigterm_while_it_starts_leaves_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ What the load costs in seconds is not known beforehand; there the worker's own l
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import time
@@ -170,25 +171,24 @@ def test_seconds_are_those_of_the_log(grown: Growth) -> None:
 
 
 def test_gauges_tell_of_this_worker(api: Api, grown: Growth) -> None:
+    """And keep it apart from others that were there before."""
     shown = api.counters()
+    (pid,) = api.server.worker_pids()
+    command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    (worker,) = re.findall(r"\d+$", command[command.index("--sock-name") + 1])
 
-    def only(name: str, *labels: str) -> tuple[str, float]:
-        ((key, value),) = [
-            (key, value)
+    def of_worker(name: str, *labels: str) -> float:
+        (value,) = [
+            value
             for key, value in shown.items()
-            if key.startswith(name) and all(label in key for label in labels)
+            if key.startswith(name) and all(label in key for label in (f'worker="{worker}"', *labels))
         ]
-        return key, value
+        return value
 
-    key, outstanding = only("whisper_windows_outstanding")
-    assert outstanding == 0
-    (worker,) = re.findall(r'worker="(\d+)"', key)
-    assert int(worker) >= 9000  # TorchServe numbers its workers' sockets from there
-    _, started = only("whisper_worker_start_seconds", f'worker="{worker}"')
-    assert 0 < time.time() - started < 24 * 3600
-    _, resident = only("whisper_worker_memory_bytes", f'worker="{worker}"', 'memory="host"')
-    statm = Path(f"/proc/{api.server.worker_pids()[0]}/statm").read_text().split()
-    assert resident == pytest.approx(int(statm[1]) * 4096, rel=0.5)
+    assert of_worker("whisper_windows_outstanding") == 0
+    assert 0 < time.time() - of_worker("whisper_worker_start_seconds") < 24 * 3600
+    resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    assert of_worker("whisper_worker_memory_bytes", 'memory="host"') == pytest.approx(resident, rel=0.5)
 
 
 def test_torchserves_own_counters_are_kept(api: Api) -> None:

@@ -8,22 +8,30 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
 from gateway.app import create_app
 from gateway.service import Service
 from gateway.settings import Settings
-from tests.gateway.fake_torchserve import FakeTorchServe
 
 START_TIMEOUT_S = 30
 
 
-def settings_for(fake: FakeTorchServe, spool_dir: Path, **sections: dict[str, Any]) -> Settings:
-    """Settings of a gateway before `fake`; `sections` are laid over, key by key."""
+class Upstream(Protocol):
+    """A TorchServe, real or fake."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def management_url(self) -> str: ...
+
+
+def settings_for(upstream: Upstream, spool_dir: Path, **sections: dict[str, Any]) -> Settings:
+    """Settings of a gateway before `upstream`; `sections` are laid over, key by key."""
     values: dict[str, dict[str, Any]] = {
-        "upstream": {"urls": [fake.url], "management_urls": [fake.management_url]},
+        "upstream": {"urls": [upstream.url], "management_urls": [upstream.management_url]},
         "media": {"processes": 1, "spool_dir": spool_dir},
     }
     for section, given in sections.items():

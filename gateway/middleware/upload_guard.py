@@ -145,7 +145,7 @@ class _Body:
         if self._awaits_consent:
             return  # it got the answer instead, and sends nothing
         try:
-            async with asyncio.timeout(LINGER_S):
+            async with asyncio.timeout(min(LINGER_S, self._settings.upload_idle_s)):
                 while (await self._receive()).get("more_body", False):
                     pass
         except TimeoutError:

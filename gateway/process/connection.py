@@ -99,14 +99,23 @@ class GuardedConnection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(MalformedRequest("this is not HTTP as a server can read it"))
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._await_reader()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._await_reader()
+
     def pause_writing(self) -> None:
         super().pause_writing()
-        if self._reading_due is None:
-            self._reading_due = self.loop.call_later(self.settings.send_timeout_s, self.transport.abort)
+        self._await_reader()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop_waiting_for_reader()
+        if not self.transport.is_closing():
+            self._stop_waiting_for_reader()
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -114,6 +123,11 @@ class GuardedConnection(HttpToolsProtocol):
     def _await_headers(self) -> None:
         """From now on the client has its time; what it sends until the headers are complete buys no more."""
         self._headers_due = self.loop.call_later(self.settings.header_timeout_s, self._headers_overdue)
+
+    def _await_reader(self) -> None:
+        """A closed connection with bytes to send stays open until they are read, unless it is aborted."""
+        if self._reading_due is None:
+            self._reading_due = self.loop.call_later(self.settings.send_timeout_s, self.transport.abort)
 
     def _stop_waiting_for_headers(self) -> None:
         if self._headers_due is not None:
@@ -135,6 +149,7 @@ class GuardedConnection(HttpToolsProtocol):
         if self._is_idle() or not self.cycle.response_started:
             self.transport.write(_answer(error))
         self.transport.close()
+        self._await_reader()
 
 
 def guarded(settings: ServerSettings, count_refusal: Callable[[str], None]) -> type[GuardedConnection]:

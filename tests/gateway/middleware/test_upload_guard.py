@@ -11,7 +11,6 @@ import pytest
 
 from asr.errors import TooLarge
 from gateway.errors import UploadTimeout
-from gateway.middleware import upload_guard
 from gateway.middleware.upload_guard import FORM_ROOM
 from tests.gateway.middleware.tiny import Served, exchange, read_all, settings, tiny_app
 
@@ -20,8 +19,7 @@ TOO_BIG = CAP + FORM_ROOM + 1
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    monkeypatch.setattr(upload_guard, "LINGER_S", 0.3)
+def served() -> Iterator[Served]:
     limits = {"max_upload_bytes": CAP, "upload_idle_s": 0.3, "max_uploads": 2, "min_upload_bytes_per_s": 1000}
     with Served(tiny_app(settings(media=limits))) as running:
         yield running

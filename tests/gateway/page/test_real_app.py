@@ -37,23 +37,30 @@ def transcript(http: httpx2.Client, file: Path, response_format: str) -> str:
     return answer.text
 
 
-@pytest.mark.parametrize("file", [HARVARD, LONG], ids=lambda file: file.name)
 def test_what_the_page_saves_is_what_the_server_answers(
-    tab: Watched, gateway: Gateway, http: httpx2.Client, file: Path
+    tab: Watched, gateway: Gateway, http: httpx2.Client
 ) -> None:
-    tab.upload(gateway.url, file)
+    tab.upload(gateway.url)
     tab.finish()
     assert tab.page.inner_text("#model") == http.get("/v1/models").json()["data"][0]["id"]
-    verbose = json.loads(transcript(http, file, "verbose_json"))
+    verbose = json.loads(transcript(http, HARVARD, "verbose_json"))
     assert tab.texts() == [segment["text"].strip() for segment in verbose["segments"]]
-    assert tab.save("txt") == (f"{file.stem}.txt", transcript(http, file, "text"))
+    assert tab.save("txt") == ("harvard.txt", transcript(http, HARVARD, "text"))
     subtitles, captions = tab.save("srt")[1], tab.save("vtt")[1]
-    assert subtitles == transcript(http, file, "srt")
-    assert captions == transcript(http, file, "vtt")
+    assert subtitles == transcript(http, HARVARD, "srt")
+    assert captions == transcript(http, HARVARD, "vtt")
     assert len(list(srt.parse(subtitles))) == len(webvtt.from_string(captions)) == len(verbose["segments"])
     saved = json.loads(tab.save("json")[1])
     assert (saved["text"], saved["usage"]) == (verbose["text"], verbose["usage"])
     assert gateway.uploads == []
+
+
+def test_five_minutes_arrive_in_order(tab: Watched, gateway: Gateway, http: httpx2.Client) -> None:
+    tab.upload(gateway.url, LONG)
+    tab.finish()
+    subtitles = list(srt.parse(tab.save("srt")[1]))
+    assert len(subtitles) >= 10
+    assert subtitles == list(srt.parse(transcript(http, LONG, "srt")))
 
 
 def test_the_microphone_is_transcribed(tab: Watched, gateway: Gateway) -> None:
@@ -139,3 +146,12 @@ def test_the_page_is_not_part_of_the_api(http: httpx2.Client) -> None:
     assert "/visualize/" in paths
     assert not [path for path in paths if path == "/" or path.startswith("/page")]
     assert http.get("/page/nothing.js").json()["error"]["code"] == "not_found"
+
+
+def test_the_page_leads_to_the_api_without_another_host(tab: Watched, gateway: Gateway) -> None:
+    tab.open(gateway.url)
+    tab.page.click("footer a")
+    tab.page.wait_for_url(f"{gateway.url}/docs")
+    assert tab.page.locator("h2", has_text="POST /visualize/").count() == 1
+    tab.page.set_viewport_size({"width": 390, "height": 800})
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -76,6 +76,7 @@ def test_401(start_gateway: StartGateway, speech: Path) -> None:
     assert error.code == "invalid_api_key" and error.response.headers["www-authenticate"] == "Bearer"
     with pytest.raises(openai.AuthenticationError):
         sdk(gateway.url, "sk-wrong").models.list()
+    assert isinstance(refused(sdk(gateway.url, "sk-wrong"), bytes(30_000_000)), openai.AuthenticationError)
     for path in (URL, "/v1/audio/translations", "/transcribe/", "/transcribe_batch/", "/transcribe_stream/"):
         with speech.open("rb") as file:
             answer = httpx2.post(gateway.url + path, files={"file": file}, timeout=30)

@@ -86,3 +86,14 @@ def test_answers_have_examples(document: dict[str, Any]) -> None:
     content = document["paths"]["/v1/audio/transcriptions"]["post"]["responses"]["200"]["content"]
     assert content["text/event-stream"]["example"] and content["application/x-subrip"]["example"]
     assert document["components"]["schemas"]["Transcription"]["properties"]["text"]["examples"]
+
+
+def test_the_page_shows_every_operation_and_needs_no_other_host(
+    gateway: Gateway, document: dict[str, Any]
+) -> None:
+    page = httpx2.get(f"{gateway.url}/docs").text
+    for path, operations in document["paths"].items():
+        assert all(f"{method.upper()} {path}" in page for method in operations)
+    for field in FIELDS:
+        assert field.name in page
+    assert "http://" not in page and "https://" not in page and "<script" not in page

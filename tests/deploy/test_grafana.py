@@ -1,4 +1,4 @@
-"""deploy/grafana: a dashboard that Grafana can load, over metrics that exist. tests/server asks its queries."""
+"""deploy/grafana: what Grafana can load, over metrics that exist. Its queries run in tests/server."""
 
 from __future__ import annotations
 

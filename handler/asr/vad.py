@@ -8,12 +8,16 @@ many frames in one call. Its probabilities become spans by upstream's rule (sile
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from importlib import resources
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
+
+# ONNX Runtime's Linux wheels report to their maker from the import on (since 1.29), unless told not to.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime
 
 from asr.constants import SAMPLE_RATE
 from asr.options import VadOptions

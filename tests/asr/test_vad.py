@@ -1,5 +1,8 @@
 """Speech detection: the network frame by frame, and upstream's rule for spans."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from asr.config import Limits
 from asr.options import VadOptions
 from asr.schema import SpeechSpan
 
+HANDLER = Path(vad.__file__).parents[1]
 AUDIO = Path(__file__).parents[2] / ".." / "shared" / "audio"
 
 
@@ -140,3 +144,17 @@ def test_a_short_pause_does_not_end_a_span_and_a_burst_is_dropped() -> None:
     options = VadOptions(min_speech_ms=100, min_silence_ms=96, speech_pad_ms=0)
     probs = np.array([0.9] * 10 + [0.0] * 3 + [0.9] * 10 + [0.0] * 10 + [0.9] * 2 + [0.0] * 10, np.float32)
     assert vad.spans_from_probs(probs, len(probs) * 512, options) == (SpeechSpan(0, 23 * 512),)
+
+
+def test_the_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    """Its telemetry leaves a session file in the temporary directory as soon as it is imported."""
+    silent_in_ci = ("CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
+    environ = {key: value for key, value in os.environ.items() if key not in silent_in_ci}
+    for statement, files in (("import onnxruntime", [".ses"]), ("import asr.vad", [])):
+        folder = tmp_path / statement.replace(" ", "-")
+        folder.mkdir()
+        subprocess.run(
+            [sys.executable, "-c", statement],
+            env=environ | {"TMPDIR": str(folder), "PYTHONPATH": str(HANDLER)}, check=True, timeout=60,
+        )  # fmt: skip
+        assert [file.name for file in folder.iterdir()] == files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -113,6 +114,7 @@ class Service:
             spec = self.dispatcher.spec
             with record.stage("media"):
                 prepared = await self.pool.prepare(upload, options, spec.n_mels)
+                await asyncio.to_thread(os.truncate, upload, 0)  # its disk is needed by those who wait
             audio_s = prepared.audio.duration_s
             record.audio_s = (record.audio_s or 0.0) + audio_s
             with self.admission.admit(audio_s):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,11 +19,14 @@ from gateway.caller import Caller
 from gateway.http import documents
 from gateway.http.caller import admitted_caller, service_of
 from gateway.http.connection import deadline_s, while_connected
+from gateway.http.failures import internal_error
 from gateway.http.forms import Form, Upload, received_form
 from gateway.http.options import language_options
 from gateway.http.schemas import BatchResult, BatchResults, ErrorDetail, Text
 from gateway.http.streams import LiveEvents, transcript_events
 from gateway.service import Service
+
+log = logging.getLogger(__name__)
 
 MAX_BATCH_FILES = 32
 
@@ -103,7 +107,12 @@ async def _events(stack: AsyncExitStack, call: _Call, upload: Upload) -> AsyncGe
 
 
 async def _result(call: _Call, upload: Upload) -> BatchResult:
+    """One file's line of the answer: whatever befalls it, the others have theirs."""
     try:
         return BatchResult(filename=upload.filename, text=await call.text_of(upload))
     except AsrError as error:
-        return BatchResult(filename=upload.filename, error=ErrorDetail.model_validate(error.body()["error"]))
+        failure = error
+    except Exception:
+        log.exception("a file of a batch broke")
+        failure = internal_error()
+    return BatchResult(filename=upload.filename, error=ErrorDetail.model_validate(failure.body()["error"]))

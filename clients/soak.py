@@ -219,7 +219,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("soak"),
+        default=Path("tmp/soak"),
         metavar="DIR",
         help="for soak.md, soak.json, soak.png (%(default)s)",
     )

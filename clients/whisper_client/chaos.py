@@ -18,7 +18,7 @@ from whisper_client.form import Form, Upload, encode_form
 from whisper_client.processes import worker_pids
 
 TIMEOUT_S = 30.0
-ANSWER_WAIT_S = 2.0  # for the first byte of an answer that is then hung up on
+ANSWER_WAIT_S = 10.0  # for the first byte of an answer that is then hung up on
 PIECE = bytes(1 << 20)
 BOUNDARY = b"0123456789abcdef"
 

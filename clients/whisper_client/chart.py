@@ -43,7 +43,11 @@ def draw_results(documents: Sequence[Mapping[str, Any]], names: Sequence[str], o
                     )
     words = {"rtfx": "seconds of audio answered per second (RTFx)", "requests_per_s": "requests per second"}
     axes.set(xlabel=words[unit], ylabel="seconds from due to answered", yscale="log")
-    axes.set_title("\n".join(_title(document) for document in documents), fontsize=9)
+    titles = [
+        f"{name}: {_title(document)}" if name else _title(document)
+        for document, name in zip(documents, names, strict=True)
+    ]
+    axes.set_title("\n".join(titles), fontsize=9)
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.savefig(out, dpi=130)

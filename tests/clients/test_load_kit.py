@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import bulk_request
+import client_ceiling
 import request_train
 from tests.clients.fake_server import DURATION_S, FakeServer, openai_error, status, write_wav
 from tests.clients.test_programs import call
@@ -176,6 +177,11 @@ def test_failures_are_told_by_level(
     out, err = capsys.readouterr()
     assert "at 1: failures        1 http 400" in out and "at 1: retries         1 http 503" in out
     assert "no such language" in err
+
+
+def test_the_ceiling_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(client_ceiling, "--duration", 0.2, "--concurrency-range", "1,2", "--clip-seconds", 1) == 0
+    assert "concurrency  requests  failed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from tests.clients.fake_server import (
 from whisper_client.command_line import run
 
 CLIENTS = Path(bulk_request.__file__).parent
-PROGRAMS = ("test_client", "bulk_request", "request_train", "download_audio")
+PROGRAMS = ("test_client", "bulk_request", "request_train", "soak", "download_audio")
 
 
 def call(program: ModuleType, *arguments: object) -> int:
@@ -44,7 +44,7 @@ def call(program: ModuleType, *arguments: object) -> int:
         return int(stop.code or 0)
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [*PROGRAMS, "client_ceiling"])
 def test_help_shows_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(importlib.import_module(name), "--help") == 0
     assert f"examples:\n  python clients/{name}.py" in capsys.readouterr().out

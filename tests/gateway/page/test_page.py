@@ -63,6 +63,18 @@ def test_text_arrives_while_the_rest_is_missing(tab: Watched, url: str, script: 
     assert tab.page.inner_text("#announcement") == "The transcript is complete."
 
 
+def test_the_upload_shows_how_far_it_is(tab: Watched, url: str, script: Script) -> None:
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 1_000_000}
+    tab.open(url)
+    tab.page.context.new_cdp_session(tab.page).send("Network.emulateNetworkConditions", slow)
+    tab.page.set_input_files("#file", HARVARD)
+    tab.until("/^Sending, [1-9]/.test(document.getElementById('status').textContent)")
+    assert 0 < tab.page.evaluate("document.getElementById('progress').value") < 1
+    assert script.uploads == []
+    tab.finish()
+    assert script.uploads == [HARVARD.read_bytes()]
+
+
 def test_cancel_stops_the_stream_and_keeps_what_came(tab: Watched, url: str, script: Script) -> None:
     script.delay_s = 0.5
     tab.upload(url)

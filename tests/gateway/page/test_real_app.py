@@ -87,6 +87,7 @@ def test_a_text_file_is_refused_in_words(tab: Watched, gateway: Gateway, tmp_pat
 def test_a_key_opens_the_page(tab: Watched, fake: FakeTorchServe, tmp_path: Path) -> None:
     tab.expected_statuses = {401}
     with Gateway(settings_for(fake, tmp_path, access={"keys": [KEY]})) as gateway:
+        assert httpx2.post(f"{gateway.url}/visualize/", timeout=TIMEOUT_S).status_code == 401
         tab.upload(gateway.url)
         tab.page.wait_for_selector("#problem")
         assert tab.page.inner_text("#model") == "needs an API key"
@@ -106,6 +107,7 @@ def picture(http: httpx2.Client, file: Path, **query: str) -> httpx2.Response:
 def test_a_picture_shows_the_transcripts_segments(gateway: Gateway, http: httpx2.Client) -> None:
     answer = picture(http, HARVARD, format="svg")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+    assert "sandbox" in answer.headers["content-security-policy"]
     titles = [
         title.text for title in ElementTree.fromstring(answer.text).iter() if title.tag.endswith("title")
     ]

@@ -63,8 +63,8 @@ def _document(app: FastAPI) -> None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    await service.start()
     try:
+        await service.start()
         yield
     finally:
         await service.close()

@@ -189,3 +189,21 @@ def test_504_deadline(start_gateway: StartGateway, tone_wav: bytes) -> None:
 def test_400_a_deadline_that_is_none(client: openai.OpenAI, speech: Path, value: str) -> None:
     error = refused(client, speech, extra_headers={"X-Request-Deadline": value})
     assert error.param == "X-Request-Deadline"
+
+
+def test_404_a_model_that_the_key_does_not_open(
+    start_gateway: StartGateway, speech: Path, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.yaml"
+    keys.write_text(
+        "keys:\n"
+        "  - {name: some, key: key-for-some-models, models: [whisper-1]}\n"
+        "  - {name: none, key: key-for-other-models, models: [large-v3]}\n"
+    )
+    gateway = start_gateway(access={"keys_file": str(keys)})
+    some, none = (sdk(gateway.url, f"key-for-{which}-models") for which in ("some", "other"))
+    assert [model.id for model in some.models.list()] == ["whisper-1"]
+    assert list(none.models.list()) == []
+    assert some.audio.transcriptions.create(file=speech, model="whisper-1").text
+    for client, model in ((some, "fake"), (none, "whisper-1"), (none, "large-v3"), (none, openai.omit)):
+        assert isinstance(refused(client, speech, model=model), openai.NotFoundError)

@@ -114,7 +114,7 @@ class MediaSettings(Section):
 class AccessSettings(Section):
     """Who may call, and how much."""
 
-    keys_file: Path | None = None  # YAML; see docs/gateway.md
+    keys_file: Path | None = None  # YAML; gateway/access/keys.py shows one
     keys: Secrets = ()  # plain keys without limits of their own
     requests_per_minute: Count | None = None  # per key, unless the key says otherwise
     audio_seconds_per_minute: Positive | None = None

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from limits import RateLimitItemPerMinute
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
@@ -20,6 +21,7 @@ from gateway.settings import AccessSettings, SettingsError
 
 log = logging.getLogger(__name__)
 
+MINUTE_S = 60.0
 STORAGE_TIMEOUT_S = 0.5  # a request waits no longer for the storage than this
 STORAGE_PAUSE_S = 5.0  # after a failure everything passes unasked for so long
 
@@ -38,7 +40,8 @@ class Limiter:
         self._settings = settings
         self._clock = clock
         self._paused_until = -math.inf
-        self._limiter = SlidingWindowCounterRateLimiter(_storage(settings.storage_url))
+        self._storage = _storage(settings.storage_url)
+        self._limiter = SlidingWindowCounterRateLimiter(self._storage)
 
     async def check_request(self, caller: Caller) -> None:
         """Counts one request; raises RateLimited."""
@@ -67,18 +70,38 @@ class Limiter:
             async with asyncio.timeout(STORAGE_TIMEOUT_S):
                 if await self._limiter.hit(item, what, scope, identity, cost=cost):
                     return
-                stats = await self._limiter.get_window_stats(item, what, scope, identity)
+                key = item.key_for(what, scope, identity)
+                window = SlidingMinute(*await self._storage.get_sliding_window(key, item.get_expiry()))
         except Exception as error:  # whatever the storage's client raises
             self._paused_until = self._clock() + STORAGE_PAUSE_S
             log.error("rate limits are off for %g s, the storage failed: %r", STORAGE_PAUSE_S, error)
             return
-        raise _refusal(what, limit, scope, stats.reset_time - time.time())
+        raise _refusal(what, limit, scope, window.wait_s(item.amount, cost))
+
+
+class SlidingMinute(NamedTuple):
+    """The counts of the minute before and of this one, and the seconds until each is forgotten. The older count
+    weighs less as it ages."""
+
+    previous: int
+    previous_expires_s: float
+    current: int
+    current_expires_s: float
+
+    def wait_s(self, limit: int, cost: int) -> float:
+        """Seconds until the cost fits, if nothing else comes."""
+        room = limit - cost
+        if self.current <= room:
+            kept_s = MINUTE_S * (room - self.current) / max(1, self.previous)
+            return max(0.0, self.previous_expires_s - kept_s)
+        turn_s = max(0.0, self.current_expires_s - MINUTE_S)  # when the current minute becomes the older one
+        return turn_s + MINUTE_S * (1 - room / self.current)
 
 
 def _refusal(what: str, limit: float, scope: str, wait_s: float) -> RateLimited:
     unit = "requests" if what == REQUESTS else "seconds of audio"
     whose = "this key" if scope == "key" else "this address"
-    wait_s = min(60.0, max(1.0, wait_s))
+    wait_s = max(1.0, math.ceil(wait_s))
     return RateLimited(
         f"rate limit of {whose}: {limit:g} {unit} per minute; try again in {wait_s:.0f} s",
         retry_after_s=wait_s,
@@ -89,7 +112,7 @@ def _identity(caller: Caller) -> str:
     return caller.name if caller.name != LOCAL.name else f"{caller.name}@{caller.address}"
 
 
-def _storage(url: str):  # type: ignore[no-untyped-def]  # the library has no common public type for storages
+def _storage(url: str) -> Any:  # the library has no common public type for storages
     options: dict[str, float | str] = {}
     if not url.startswith("memory:"):
         options = {"socket_timeout": STORAGE_TIMEOUT_S, "socket_connect_timeout": STORAGE_TIMEOUT_S}

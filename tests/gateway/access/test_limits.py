@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from asr.errors import TooLarge
-from gateway.access.limits import Limiter
+from gateway.access.limits import Limiter, SlidingMinute
 from gateway.caller import Caller
 from gateway.errors import RateLimited
 from gateway.settings import AccessSettings, SettingsError
@@ -30,7 +30,7 @@ async def passed(limiter: Limiter, caller: Caller, tries: int) -> int:
             await limiter.check_request(caller)
             count += 1
         except RateLimited as refusal:
-            assert 1 <= refusal.retry_after_s <= 60
+            assert 1 <= refusal.retry_after_s <= 120
     return count
 
 
@@ -65,6 +65,20 @@ async def test_a_file_that_no_minute_can_hold_is_refused_for_good() -> None:
     limiter = Limiter(AccessSettings())
     with pytest.raises(TooLarge, match="60 s per minute"):
         await limiter.check_audio(ALICE, 61)
+
+
+@pytest.mark.parametrize(
+    ("window", "cost", "expected"),
+    [
+        (SlidingMinute(0, 0, 40, 90), 20, 0),  # it fits now
+        (SlidingMinute(60, 30, 30, 90), 10, 10),  # the older minute must weigh 20 instead of 30
+        (SlidingMinute(0, 0, 60, 90), 60, 90),  # this minute must end, and be forgotten
+        (SlidingMinute(0, 0, 60, 90), 30, 60),  # … or half forgotten
+        (SlidingMinute(0, 0, 60, 60), 1, 1),  # it ends now
+    ],
+)
+def test_the_wait_is_until_the_cost_fits(window: SlidingMinute, cost: int, expected: float) -> None:
+    assert window.wait_s(60, cost) == pytest.approx(expected)
 
 
 def test_a_storage_that_nobody_knows_is_named() -> None:

@@ -80,8 +80,8 @@ class Limiter:
 
 
 class SlidingMinute(NamedTuple):
-    """The counts of the minute before and of this one, and the seconds until each is forgotten. The older count
-    weighs less as it ages."""
+    """The counts of the minute before and of this one, and the seconds until each is forgotten. The older
+    count weighs less as it ages."""
 
     previous: int
     previous_expires_s: float

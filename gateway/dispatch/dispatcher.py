@@ -96,7 +96,7 @@ class Dispatcher:
     def ticket(self, caller: Caller, audio_s: float) -> Ticket:
         """A place in the queue for one session of `audio_s` seconds."""
         session = next(self._sessions)
-        self._queue.open(session, caller.name, caller.weight)
+        self._queue.open(session, caller.name, caller.weight, audio_s)
         return Ticket(self, session)
 
     def stats(self) -> dict[str, Any]:
@@ -143,6 +143,7 @@ class Dispatcher:
         """Gives up waiting for this attempt, though its answer still counts if it comes first."""
         self._release(attempt)
         self._resent += 1
+        attempt.errand.resent += 1
         self._again(attempt.errand)
         self.pump()
 
@@ -201,7 +202,6 @@ class Dispatcher:
         self._sent += 1
         attempt = Attempt(errand, lane, now, lane.outstanding)
         errand.attempts.add(attempt)
-        errand.sent += 1
         self._attempts.add(attempt)
         attempt.task = asyncio.create_task(self._attempt(attempt))
 

@@ -4,8 +4,8 @@ Two levels. Callers share by weight: each pays for its windows in audio seconds 
 has paid least is served (start-time fair queueing; Goyal, Vin & Cheng 1996). Among one caller's sessions the
 same, with two additions:
 
-- A session begins with credit for `HEAD_START_S` seconds of audio, so that a short request, or the first
-  words of a long one, goes before everything that has been served longer.
+- A session begins with credit for `HEAD_START_S` seconds of audio, half of it where it is longer than that:
+  so a short request goes first, then the first words of a long one, then what has been served longer.
 - Every `ELDEST_EVERY`th window of a caller is of the session that has waited longest. So a session of n that
   wait is served within `ELDEST_EVERY * n` windows of its caller, whatever else arrives: nobody starves.
 """
@@ -29,7 +29,7 @@ class _Session(Generic[Item]):
     """One session's windows that wait; `paid` is its place on its caller's scale."""
 
     paid: float  # audio seconds
-    credit: float = HEAD_START_S  # what is left of the head start
+    credit: float  # what is left of the head start
     items: deque[tuple[Item, float]] = field(default_factory=deque)  # with what each costs
 
 
@@ -70,13 +70,14 @@ class FairQueue(Generic[Item]):
         """Whether a session waits that is within its head start."""
         return any(self._first(caller)[0] < caller.now for caller in self._busy_callers())
 
-    def open(self, session: Hashable, caller: str = "", weight: float = 1.0) -> None:
+    def open(self, session: Hashable, caller: str = "", weight: float = 1.0, audio_s: float = 0.0) -> None:
         """Lets the session push; sessions of the same caller share what its weight earns."""
         if weight <= 0:
             raise ValueError(f"the weight of {caller!r} is {weight}, must be above 0")
         owner = self._callers.setdefault(caller, _Caller(weight, self._now))
         owner.weight = weight
-        owner.sessions[session] = _Session(owner.now - HEAD_START_S)
+        credit = HEAD_START_S if audio_s <= HEAD_START_S else HEAD_START_S / 2
+        owner.sessions[session] = _Session(owner.now - credit, credit)
         self._caller_of[session] = owner
 
     def push(self, session: Hashable, item: Item, cost: float) -> None:

@@ -26,7 +26,7 @@ class Errand:
     outcome: Outcome
     deaths: int = 0  # workers that ended over it
     attempts: set[Attempt] = field(default_factory=set)  # that are out
-    sent: int = 0
+    resent: int = 0  # because an answer was missed
 
     def resolve(self, outcome: Hypothesis | AsrError) -> None:
         """The first outcome counts; after a cancellation none does."""

@@ -105,7 +105,7 @@ class Watch:
         lane, errand = attempt.lane, attempt.errand
         if attempt.released or errand.outcome.done():
             return False
-        patience = max(RESEND_S, RESEND_BATCHES * (lane.batch_s or 0)) * 2.0 ** (errand.sent - 1)
+        patience = max(RESEND_S, RESEND_BATCHES * (lane.batch_s or 0)) * 2**errand.resent
         if now - attempt.sent_at < patience:
             return False
         return lane.overtaken_at > attempt.sent_at if lane.alive else self._dispatcher.ready

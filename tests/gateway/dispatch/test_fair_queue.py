@@ -110,6 +110,19 @@ def test_equal_sessions_advance_side_by_side() -> None:
     assert max(v.left for v in visits) - min(v.left for v in visits) <= 2
 
 
+def test_a_short_newcomer_goes_before_a_long_one_and_that_before_the_rest() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.open("old", audio_s=3600.0)
+    for _ in range(20):
+        queue.push("old", "old", WINDOW_S)
+    for _ in range(8):
+        queue.pop()
+    for name, audio_s in (("long", 3600.0), ("short", 20.0)):
+        queue.open(name, audio_s=audio_s)
+        queue.push(name, name, 20.0)
+    assert [queue.pop() for _ in range(3)] == ["short", "long", "old"]
+
+
 def test_a_returned_window_goes_first_and_is_paid_once() -> None:
     queue: FairQueue[str] = FairQueue()
     queue.open("a")

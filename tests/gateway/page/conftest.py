@@ -46,7 +46,7 @@ class Watched:
             self.page.wait_for_timeout(20)
 
     def open(self, url: str) -> None:
-        """Opens the page and lets it ask what it asks at first: a test may end, and its server with it."""
+        """Opens the page and lets it ask what it asks at first."""
         self.page.goto(url)
         self.until("document.getElementById('model').dataset.state !== 'waiting'")
         self.until("document.getElementById('limits').textContent.includes('up to')")
@@ -101,8 +101,10 @@ def url(script: Script) -> Iterator[str]:
 
 
 @pytest.fixture
-def tab(browser: Any) -> Iterator[Watched]:
+def tab(browser: Any, request: pytest.FixtureRequest) -> Iterator[Watched]:
     """A fresh tab; no error on its console, no blocked resource, no host but loopback by the end."""
+    if "url" in request.fixturenames:
+        request.getfixturevalue("url")  # first, so that the server outlives the tab
     context = browser.new_context(
         permissions=["microphone", "clipboard-read", "clipboard-write"], accept_downloads=True
     )

@@ -97,6 +97,7 @@ def test_dropping_a_file_sends_it(tab: Watched, url: str, script: Script) -> Non
     tab.page.set_input_files("#file", HARVARD)
     tab.until("document.getElementById('clock').textContent === '0:00 / 0:15'")
     assert tab.page.is_visible("#player") and not tab.page.is_visible("#player-note")
+    tab.finish()
 
 
 def test_the_language_is_sent(tab: Watched, url: str, script: Script) -> None:

@@ -135,4 +135,6 @@ def _note(record: RequestRecord, run: Run) -> None:
     if run.session.done and run.session.error is None:
         record.language = run.transcript.language
         record.windows += run.transcript.stats.windows
+        record.silent_windows += run.transcript.stats.silent_windows
+        record.fallbacks.update(dict(run.transcript.stats.fallbacks))
         record.text = run.transcript.text

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -122,6 +124,16 @@ class AccessSettings(Section):
     audio_seconds_per_minute_per_address: Positive | None = None
     storage_url: str = "memory://"  # or redis://host:port/0, shared by several gateways
     trusted_proxies: Names = ()  # addresses or networks whose X-Forwarded-For is believed
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ip_network(proxy)
+            except ValueError as error:  # a name would silently match nobody
+                raise ValueError(f"{proxy!r} must be an address or a network: {error}") from error
+        return proxies
 
 
 class AdmissionSettings(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ VERSION = "1.0"  # of the model, in TorchServe's paths; the archive's
 CONNECT_TIMEOUT_S = 5.0
 ASK_TIMEOUT_S = 30.0  # for anything but windows; the answer waits behind the windows at work
 BINARY = {"Content-Type": "application/octet-stream"}
+START_HEADER = "X-Request-Start"  # from it a worker knows how long a window waited for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,9 @@ class TorchServeUpstream:
         """The body of the answer 200. A key that is refused is read again once: TorchServe rotates them."""
         for is_last in (False, True):
             key = await self._key(api)
-            headers = {**BINARY, **({"Authorization": f"Bearer {key}"} if key else {})}
+            headers = {**BINARY, START_HEADER: f"{time.time():.3f}"}
+            if key:
+                headers["Authorization"] = f"Bearer {key}"
             try:
                 response = await self._client.request(
                     method, url, content=body, headers=headers, timeout=timeout

@@ -16,6 +16,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
+from asr.guards import COMPRESSION, LOGPROB
 from gateway.observe.record import RequestRecord
 
 PREFIX = "whisper_gateway"
@@ -40,6 +41,10 @@ class Metrics:
         self.stage_seconds = self._histogram("stage_seconds", "Time of a request's stages.", "stage")
         self.audio_seconds = self._counter("audio_seconds", "Audio of finished requests.", "caller")
         self.windows = self._counter("windows", "Windows of finished requests.")
+        self.silent_windows = self._counter("silent_windows", "Those dropped by the no-speech guard.")
+        self.fallbacks = self._counter("fallbacks", "Those rejected and tried again.", "reason")
+        for reason in (COMPRESSION, LOGPROB):
+            self.fallbacks.labels(reason)  # at zero: the first one is then a rise
         self.rejected = self._counter("rejected", "Requests turned away.", "reason")
         self.running = self._gauge("requests_running", "Requests at work now.")
         self.uploads = self._gauge("uploads", "Bodies that are being received now.")
@@ -56,6 +61,9 @@ class Metrics:
         if record.audio_s is not None and record.status == 200:
             self.audio_seconds.labels(caller).inc(record.audio_s)
         self.windows.inc(record.windows)
+        self.silent_windows.inc(record.silent_windows)
+        for reason, count in record.fallbacks.items():
+            self.fallbacks.labels(reason).inc(count)
         if record.status in REJECTIONS and record.error_code is not None:
             self.refuse(record.error_code)
 

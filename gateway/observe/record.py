@@ -15,6 +15,7 @@ Outside of a request the record is one that nobody reads.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -39,6 +40,8 @@ class RequestRecord:
     audio_s: float | None = None
     language: str | None = None
     windows: int = 0
+    silent_windows: int = 0
+    fallbacks: Counter[str] = field(default_factory=Counter)  # reason → windows tried again for it
     streamed: bool = False
     stages_s: dict[str, float] = field(default_factory=dict)
     first_event_s: float | None = None  # of a stream

@@ -29,6 +29,7 @@ def loaded() -> Metrics:
             route=ROUTE, status=status, caller="alice", error_code=code, audio_s=30, windows=1, seconds=0.2
         )
         record.stages_s["prepare"] = 0.05
+        record.fallbacks["logprob"] = 2
         metrics.observe(record)
     metrics.observe(RequestRecord(route=ROUTE, status=401, error_code="invalid_api_key", first_event_s=0.3))
     metrics.refuse("headers_too_slow")
@@ -66,6 +67,10 @@ def test_the_values_are_those_of_the_load() -> None:
     assert found["first_event_seconds_count"] == 1
     assert found["stage_seconds_count{stage=prepare}"] == 4
     assert found["windows_total"] == 4
+    assert (found["fallbacks_total{reason=logprob}"], found["fallbacks_total{reason=compression_ratio}"]) == (
+        8,
+        0,
+    )
 
 
 def test_the_parts_are_asked_when_prometheus_asks() -> None:

@@ -25,7 +25,6 @@ from urllib.parse import urlsplit
 
 from whisper_client import WhisperClient
 from whisper_client.chaos import Chaos, Event
-from whisper_client.chart import check_matplotlib
 from whisper_client.command_line import (
     INTERRUPTED,
     add_server_arguments,
@@ -82,7 +81,6 @@ class Ticker:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     expected = read_expected(arguments.expect)
-    check_matplotlib()
     with find_clips(arguments.paths, arguments.mix) as mix, make_client(arguments) as client:
         options = {"language": arguments.language} if arguments.language else {}
         traffic = Traffic(client, options, arguments.max_wer)

@@ -11,6 +11,7 @@ from typing import Any
 
 from whisper_client.chaos import Event
 from whisper_client.chart import draw_memory
+from whisper_client.errors import BadArgument
 from whisper_client.load import LoadRun, Outcome
 from whisper_client.memory import FLAT_GROWTH, MemoryVerdict, all_flat
 from whisper_client.report import level_document, make_report, report_text
@@ -44,18 +45,25 @@ class SoakResult:
 
 
 def write_report(result: SoakResult, folder: Path) -> Path:
-    """Writes soak.json, soak.md and, where there is memory to draw, soak.png; returns the Markdown's path."""
+    """Writes soak.json, soak.md and, with memory and matplotlib, soak.png; returns the Markdown's path."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(soak_document(result), indent=1, ensure_ascii=False)
     (folder / "soak.json").write_text(text + "\n", encoding="utf-8")
-    if result.memory:
-        curves = [
-            (verdict.series.label, verdict.series.seconds, verdict.series.rss_mib)
-            for verdict in result.memory
-        ]
-        draw_memory(curves, [(event.at_s, event.act) for event in result.events], folder / "soak.png")
-    (folder / "soak.md").write_text(soak_markdown(result), encoding="utf-8")
+    picture = _draw(result, folder / "soak.png") if result.memory else ""
+    (folder / "soak.md").write_text(soak_markdown(result, picture), encoding="utf-8")
     return folder / "soak.md"
+
+
+def _draw(result: SoakResult, path: Path) -> str:
+    """Draws memory over time; what the Markdown says of it. A machine without matplotlib still gets a report."""
+    curves = [
+        (verdict.series.label, verdict.series.seconds, verdict.series.rss_mib) for verdict in result.memory
+    ]
+    try:
+        draw_memory(curves, [(event.at_s, event.act) for event in result.events], path)
+    except BadArgument as error:
+        return f"Not drawn: {error}"
+    return f"![memory over time]({path.name})"
 
 
 def soak_document(result: SoakResult) -> dict[str, Any]:
@@ -79,8 +87,8 @@ def soak_document(result: SoakResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def soak_markdown(result: SoakResult) -> str:
-    """The report for a person."""
+def soak_markdown(result: SoakResult, picture: str = "") -> str:
+    """The report for a person; `picture` is what stands under the memory table."""
     minutes = result.run.wall_s / 60
     stopped = ", stopped by Ctrl-C" if result.run.interrupted else ""
     parts = [
@@ -93,7 +101,7 @@ def soak_markdown(result: SoakResult) -> str:
         "## Chaos",
         _chaos(result),
         "## Memory",
-        *_memory(result),
+        *_memory(result, picture),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -149,7 +157,7 @@ def _chaos(result: SoakResult) -> str:
     )
 
 
-def _memory(result: SoakResult) -> list[str]:
+def _memory(result: SoakResult, picture: str) -> list[str]:
     if not result.memory:
         return ["Not measured: the server is not on this machine, or no `--watch` names its port."]
     rows = []
@@ -161,7 +169,7 @@ def _memory(result: SoakResult) -> list[str]:
         rss = f"{series.rss_mib[0]:.0f}, {max(series.rss_mib):.0f}, {series.rss_mib[-1]:.0f}"
         rows.append((series.role, str(series.pid), life, rss, growth, flat))
     heads = ("process", "pid", "seen, s", "MiB first, most, last", "growth after warm-up", "verdict")
-    return [_table(heads, rows), "![memory over time](soak.png)"]
+    return [_table(heads, rows), picture]
 
 
 def _without_pid(text: str) -> str:

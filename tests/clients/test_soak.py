@@ -289,6 +289,13 @@ def test_the_report_tells_failures_chaos_and_memory(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "soak.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_report_without_matplotlib_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    text = write_report(result_of([outcome(0, 200)], [], [100.0] * 41), tmp_path / "out").read_text()
+    assert text.startswith("# Soak: passed") and "Not drawn: a picture needs matplotlib: pip install" in text
+    assert not (tmp_path / "out" / "soak.png").exists()
+
+
 # -- the whole program
 
 
@@ -307,7 +314,6 @@ def test_twenty_seconds_of_soak(
     server: FakeServer, local_server: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Kills and resets among it; every well-formed request is answered right, whatever else is sent."""
-    pytest.importorskip("matplotlib")
     clips = [write_wav(tmp_path / f"{name}.wav", 0.5) for name in "ab"]
     (tmp_path / "a.txt").write_text(TEXT)
     server.default = transcribes_wav_only
@@ -336,7 +342,6 @@ def test_twenty_seconds_of_soak(
 
 
 def test_ctrl_c_writes_the_report_so_far(server: FakeServer, clip: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     command = [sys.executable, soak.__file__, str(clip), "--url", server.url, "--out", str(tmp_path / "out")]
     program = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -55,7 +55,7 @@ def write_report(result: SoakResult, folder: Path) -> Path:
 
 
 def _draw(result: SoakResult, path: Path) -> str:
-    """Draws memory over time; what the Markdown says of it. A machine without matplotlib still gets a report."""
+    """Draws memory over time; what the Markdown says of it, also where matplotlib is missing."""
     curves = [
         (verdict.series.label, verdict.series.seconds, verdict.series.rss_mib) for verdict in result.memory
     ]

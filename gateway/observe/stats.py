@@ -34,7 +34,7 @@ DISPATCHER_GAUGES = {
 DISPATCHER_COUNTERS = {
     "sent": ("windows_sent", "Windows sent, those sent again included."),
     "retries": ("window_retries", "Windows that an upstream was too busy for or that it lost."),
-    "resent": ("windows_resent", "Windows sent to a second upstream because the first was slow."),
+    "resent": ("windows_resent", "Windows sent again because their answer was missed."),
     "deaths": ("worker_deaths", "Workers that went down with windows."),
 }
 UPSTREAM_GAUGES = {
@@ -42,6 +42,7 @@ UPSTREAM_GAUGES = {
     "workers": ("upstream_workers", "Workers of the upstream."),
     "outstanding": ("upstream_windows_outstanding", "Windows that are at this upstream now."),
 }
+MEDIA_NOW = ("processes", "ready", "busy", "waiting")  # the pool's other numbers only grow
 ADMISSION_GAUGES = {
     "requests": ("admitted_requests", "Requests that are admitted and not finished."),
     "queued_audio_s": ("admitted_audio_seconds", "Their audio."),
@@ -68,8 +69,10 @@ class StatsCollector(Collector):
         yield from _upstreams(dispatcher.get("upstreams", ()))
         yield from _gauges(parts.admission.stats(), ADMISSION_GAUGES)
         for key, value in parts.pool.stats().items():
-            if isinstance(value, int | float):
-                yield GaugeMetricFamily(f"{PREFIX}_media_{key}", "State of the media processes.", value=value)
+            if key in MEDIA_NOW:
+                yield GaugeMetricFamily(f"{PREFIX}_media_{key}", "Media processes now.", value=value)
+            else:
+                yield CounterMetricFamily(f"{PREFIX}_media_{key}", "Media processes' past.", value=value)
 
 
 def _gauges(stats: Mapping[str, Any], known: Mapping[str, tuple[str, str]]) -> Iterator[Metric]:

@@ -29,6 +29,7 @@ REFUSALS = {
     "half a TLS": ("SERVER__TLS_CERT", "/x", "tls_cert and tls_key are given together"),
     "no file": ("CONFIG", "/nowhere.yaml", "GATEWAY_CONFIG is '/nowhere.yaml', must be the path"),
     "not a choice": ("OBSERVE__LOG_LEVEL", "loud", "must be 'debug', 'info', 'warning' or 'error'"),
+    "a proxy's name": ("ACCESS__TRUSTED_PROXIES", "10.0.0.0/8, nginx", "trusted_proxies: 'nginx' must be an"),
     "broken list": ("ACCESS__KEYS", "[1", "access.keys"),
 }
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import httpx2
 import pytest
 
-from tests.gateway.middleware.tiny import Served, settings, tiny_app
+from tests.gateway.middleware.tiny import Served, settings, tiny_app, until
 
 
 @pytest.fixture
@@ -27,13 +26,6 @@ def waiting_request(served: Served) -> tuple[threading.Thread, list[httpx2.Respo
     thread.start()
     until(lambda: served.app.state.drain.running == 1)
     return thread, answers
-
-
-def until(reached: object) -> None:
-    give_up = time.monotonic() + 20
-    while not reached():  # type: ignore[operator]
-        assert time.monotonic() < give_up
-        time.sleep(0.005)
 
 
 def test_what_runs_is_finished_and_nothing_new_is_taken(served: Served) -> None:
@@ -57,7 +49,12 @@ def test_what_does_not_finish_is_told(served: Served) -> None:
     thread, answers = waiting_request(served)
     drain.begin(0)
     loop = served.app.state.seen.released._loop
-    until(lambda: (loop.call_soon_threadsafe(drain.finished), time.sleep(0.05), drain.running == 0)[-1])
+
+    def finished() -> bool:
+        loop.call_soon_threadsafe(drain.finished)
+        return drain.running == 0
+
+    until(finished)
     thread.join(20)
     assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "not_ready")
 

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace, TracebackType
 from typing import Any
@@ -113,6 +114,14 @@ class Served:
     ) -> None:
         self._server.should_exit = True
         self._thread.join(20)
+
+
+def until(reached: Callable[[], bool]) -> None:
+    """Waits for what follows an answer; fails where it does not come."""
+    give_up = time.monotonic() + 20
+    while not reached():
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
 
 
 def exchange(connection: socket.socket, request: bytes) -> bytes:

@@ -38,7 +38,7 @@ def loaded() -> Metrics:
         admission=SimpleNamespace(
             stats=lambda: {"requests": 3, "queued_audio_s": 90.0, "audio_s_per_s": 4.0}
         ),
-        pool=SimpleNamespace(stats=lambda: {"processes": 2, "busy": 1}),
+        pool=SimpleNamespace(stats=lambda: {"processes": 2, "busy": 1, "prepared": 4}),
     )
     metrics.registry.register(StatsCollector(lambda: parts))
     return metrics
@@ -83,6 +83,7 @@ def test_the_parts_are_asked_when_prometheus_asks() -> None:
     assert (found["window_retries_total"], found["worker_deaths_total"]) == (2, 1)
     assert found["upstream_up{upstream=http://a:8080}"] == 1
     assert (found["admitted_audio_seconds"], found["media_busy"]) == (90, 1)
+    assert found["media_prepared_total"] == 4
 
 
 def test_every_name_has_the_prefix_and_a_help_text() -> None:

@@ -154,8 +154,9 @@ def _segment(segment: Segment, index: int) -> dict[str, Any]:
 def _word(word: Word) -> dict[str, Any]:
     return {
         "word": clean(word.text).strip(),
-        "start": seconds(word.start),
-        "end": seconds(word.end),
+        # upstream's alignment begins one position early in windows of a single one
+        "start": seconds(max(0, word.start)),
+        "end": seconds(max(0, word.end)),
         "probability": word.probability,
     }
 

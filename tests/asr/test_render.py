@@ -229,3 +229,10 @@ def test_numbers_that_json_lacks_are_replaced() -> None:
     made = transcript(segment(0, 1, " x", avg_logprob=float("nan"), no_speech_prob=float("nan")))
     told = answer(made, response_format="verbose_json")["segments"][0]
     assert (told["avg_logprob"], told["no_speech_prob"]) == (-9999.0, 0.0)
+
+
+def test_no_word_begins_before_the_recording() -> None:
+    early = Word(" Hello", -320, 0, 0.9)  # -20 ms, as the alignment of a window of one position says
+    made = transcript(segment(0, 1, " Hello", words=(early,)))
+    (word,) = answer(made, response_format="verbose_json", granularities=("word",))["words"]
+    assert (word["start"], word["end"]) == (0.0, 0.0)

@@ -104,7 +104,7 @@ class MediaSettings(Section):
 
     processes: Count = 2  # decoding media and finding speech, in processes that may crash
     memory_mb: Count = 2_048  # address space of one of them
-    cpu_s: Positive = 120.0  # processor seconds of one upload
+    cpu_s: Positive = 240.0  # processor seconds of one upload
     max_upload_bytes: Count = 150_000_000
     max_audio_s: Positive = 4 * 3600.0
     max_uploads: Count = 64  # at once; more are refused with 429

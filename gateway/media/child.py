@@ -30,6 +30,7 @@ def main() -> None:
     confinement.stay_below(orders.parent)
     channel = socket.socket(fileno=orders.socket)
     _warm_up()
+    gc.freeze()  # what lives as long as the process need not be looked through after every upload
     confinement.bound(orders.memory_bytes, orders.max_output_bytes)
     channel.send(protocol.READY)
     limits = Limits(max_audio_seconds=orders.max_audio_seconds, max_upload_bytes=orders.max_upload_bytes)

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from asr.errors import AsrError, InvalidOption, Overloaded
 from gateway.settings import ServerSettings
@@ -56,6 +57,7 @@ class GuardedConnection(HttpToolsProtocol):
     _unparsed = 0  # bytes since the parser last got further
     _headers_due: TimerHandle | None = None
     _reading_due: TimerHandle | None = None
+    _running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -68,6 +70,9 @@ class GuardedConnection(HttpToolsProtocol):
         self._stop_waiting_for_headers()
         self._stop_waiting_for_reader()
         super().connection_lost(exc)
+        if self._running is not None:  # uvicorn tells the last request that came in, not the one at work
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -87,6 +92,10 @@ class GuardedConnection(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many pipelined requests")  # the parser stops here, as at bad syntax
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0

@@ -70,19 +70,14 @@ def gateway_launch(
 
 
 def _settings(given: Mapping[str, str]) -> Settings:
-    # late, because they need the requirements
-    from pydantic import ValidationError
-
-    from gateway.settings import Settings
+    from gateway.settings import SettingsError, load_settings  # late: it needs the requirements
 
     before = dict(os.environ)
     os.environ.update(given)
     try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ServeError(f"the gateway's {where} is {first['input']!r}: {first['msg']}") from error
+        return load_settings()
+    except SettingsError as error:
+        raise ServeError(f"the gateway cannot start: {error}") from error
     finally:
         os.environ.clear()
         os.environ.update(before)

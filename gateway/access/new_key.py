@@ -8,7 +8,7 @@ import sys
 
 from pydantic import ValidationError
 
-from gateway.access.keys import KeyEntry, key_digest
+from gateway.access.key_entry import KeyEntry, key_digest
 
 PREFIX = "wsk-"  # tells secret scanners and people what it is
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from asr.errors import AsrError
 from asr.schema import Hypothesis, Window
 from gateway.dispatch.lane import Lane
-
-if TYPE_CHECKING:
-    from gateway.dispatch.dispatcher import Dispatcher
 
 Outcome = asyncio.Future[Hypothesis | AsrError]
 
@@ -46,17 +43,25 @@ class Attempt:
     released: bool = False  # does not count as outstanding any more
 
 
+class Sender(Protocol):
+    """The part of the dispatcher that a ticket is for."""
+
+    def enqueue(self, session: int, window: Window) -> Outcome: ...
+
+    def leave(self, session: int) -> None: ...
+
+
 class Ticket:
     """One session's place in the queue. Leaving it drops what was not sent and forgets what was."""
 
-    def __init__(self, dispatcher: Dispatcher, session: int) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, sender: Sender, session: int) -> None:
+        self._sender = sender
         self._session = session
         self._outcomes: set[Outcome] = set()
 
     async def decode(self, window: Window) -> Hypothesis | AsrError:
         """The window's outcome; it waits its turn. An error is a value."""
-        outcome = self._dispatcher.enqueue(self._session, window)
+        outcome = self._sender.enqueue(self._session, window)
         self._outcomes.add(outcome)
         outcome.add_done_callback(self._outcomes.discard)
         return await outcome
@@ -67,6 +72,6 @@ class Ticket:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._dispatcher.leave(self._session)
+        self._sender.leave(self._session)
         for outcome in tuple(self._outcomes):
             outcome.cancel()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -12,10 +13,8 @@ from asr.errors import AsrError
 from asr.schema import DecodingOptions, Window
 from gateway.dispatch.lane import Lane
 from gateway.dispatch.replies import NotDecoded
-
-if TYPE_CHECKING:
-    from gateway.dispatch.dispatcher import Dispatcher
-    from gateway.dispatch.ticket import Attempt
+from gateway.dispatch.ticket import Attempt
+from gateway.dispatch.upstream import Description
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +29,31 @@ GIVE_UP_S = 300.0  # without any upstream: a worker that has not come back by th
 CANARY = Window(np.zeros(160, np.int16), 1, DecodingOptions(language="en", max_tokens=1))
 
 
+class Watched(Protocol):
+    """The part of the dispatcher that is looked after."""
+
+    @property
+    def lanes(self) -> Sequence[Lane]: ...
+
+    @property
+    def attempts(self) -> Iterable[Attempt]: ...
+
+    @property
+    def ready(self) -> bool: ...
+
+    def pump(self) -> None: ...
+
+    def adopt(self, lane: Lane, description: Description) -> bool: ...
+
+    def fail_all(self, reason: str) -> None: ...
+
+    def send_again(self, attempt: Attempt) -> None: ...
+
+
 class Watch:
     """Background tasks of a dispatcher, one for each upstream and one for what is out."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Watched) -> None:
         self._dispatcher = dispatcher
         self._tasks: list[asyncio.Task[None]] = []
 

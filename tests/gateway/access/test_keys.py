@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from gateway.access import new_key
-from gateway.access.keys import RELOAD_EVERY_S, KeyEntry, KeyStore, key_digest, read_key_file
+from gateway.access.key_entry import KeyEntry, key_digest
+from gateway.access.keys import RELOAD_EVERY_S, KeyStore, read_key_file
 from gateway.errors import Unauthorized
 from gateway.settings import AccessSettings, SettingsError
 

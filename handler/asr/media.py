@@ -6,6 +6,8 @@ PyAV carries FFmpeg's libraries, so nothing else need be installed. Sample value
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import av
 import numpy as np
 import soxr
@@ -30,9 +32,12 @@ def decode(body: Body, limits: Limits) -> Audio:
     and counted in `source.bad_packets`. Never opens a file or an address that the upload names.
     """
     _check_size(body, limits)
-    length = stored_length(body, limits.max_audio_seconds)
-    track = _Track(length, limits.max_audio_seconds)
-    with open_upload(body) as upload:
+    with ExitStack() as opened:
+        upload = opened.enter_context(open_upload(body))
+        length = stored_length(upload, len(body), limits.max_audio_seconds)
+        if not upload.rewind():
+            upload = opened.enter_context(open_upload(body))
+        track = _Track(length, limits.max_audio_seconds)
         packets = Packets(upload)
         resampler = _Resampler()
         try:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from asr.errors import TooLarge
-from asr.media_reader import Body, Packets, Upload, open_upload
+from asr.media_reader import Packets, Upload
 
 # Containers whose duration FFmpeg reads from the file instead of estimating it from the bit rate.
 LENGTH_WRITTEN_IN = {"flac", "ogg", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "wv", "tta", "caf"}
@@ -41,16 +41,18 @@ class StoredLength:
     max_plausible_seconds: float  # more decoded audio than this: the packets lied
 
 
-def stored_length(body: Body, max_seconds: float) -> StoredLength:
-    """The length of the upload's audio track; raises TooLarge as soon as it exceeds `max_seconds`."""
-    with open_upload(body) as upload:
-        declared = _declared_seconds(upload)
-        if declared > max_seconds + PRIMING_SECONDS:
-            raise too_long(f"{declared:.0f}", max_seconds)
-        seconds, has_unsized = _packet_seconds(upload, max_seconds)
+def stored_length(upload: Upload, size: int, max_seconds: float) -> StoredLength:
+    """The length of the audio track of an upload of `size` bytes, which is read to its end.
+
+    Raises TooLarge as soon as it exceeds `max_seconds`.
+    """
+    declared = _declared_seconds(upload)
+    if declared > max_seconds + PRIMING_SECONDS:
+        raise too_long(f"{declared:.0f}", max_seconds)
+    seconds, has_unsized = _packet_seconds(upload, max_seconds)
     plausible = PLAUSIBLE_RATIO * seconds + PLAUSIBLE_SLACK_SECONDS
     if has_unsized:
-        plausible = max(plausible, PLAUSIBLE_RATIO * declared, len(body) / MIN_BYTES_PER_SECOND)
+        plausible = max(plausible, PLAUSIBLE_RATIO * declared, size / MIN_BYTES_PER_SECOND)
     return StoredLength(seconds, plausible)
 
 

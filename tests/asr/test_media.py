@@ -179,6 +179,36 @@ def test_a_damaged_file_is_audio_or_a_typed_error(container: Container, seed: in
         assert error.status in (400, 413, 415)
 
 
+def outcome(body: bytes) -> tuple[type[AsrError], str] | tuple[bytes, int]:
+    try:
+        audio = media.decode(body, Limits(max_audio_seconds=60))
+        return audio.samples.tobytes(), audio.source.bad_packets
+    except AsrError as error:
+        return type(error), str(error)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from([one for one in CONTAINERS if one.name.startswith("wav_")]),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 20),
+    st.floats(0.02, 1),
+)
+def test_going_back_in_a_wav_is_as_good_as_opening_it_anew(
+    container: Container, seed: int, num_changes: int, share: float
+) -> None:
+    """Whole, damaged, truncated or lying about its length."""
+    rng = np.random.default_rng(seed)
+    body = bytearray(containers.stored(container, 1.0))
+    for position in rng.integers(0, min(len(body), 120), num_changes):
+        body[position] = rng.integers(0, 256)
+    cut = bytes(body[: max(1, round(share * len(body)))])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asr.media_reader.Upload.rewind", lambda upload: False)
+        anew = outcome(cut)
+    assert outcome(cut) == anew
+
+
 # --- refusals
 
 

@@ -210,6 +210,24 @@ def test_java_and_the_gateway_are_started_again(tmp_path: Path) -> None:
         assert [group_members(group) for group in groups] == [[], []]
 
 
+README_BLOCKS = re.findall(
+    r"```(sh|python)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+)
+
+
+def test_the_readmes_requests_work_as_pasted(running: Running) -> None:
+    """With curl and with OpenAI's own client; everything runs on one server."""
+    running.wait_for("curl ")
+    assert {language for language, _ in README_BLOCKS} == {"sh", "python"}
+    for language, block in README_BLOCKS:
+        assert "http://127.0.0.1:8000" in block
+        code = block.replace("127.0.0.1:8000", f"127.0.0.1:{running.ports[3]}")
+        command = [sys.executable, "-c", code] if language == "python" else ["bash", "-ec", code]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert "किताब" in done.stdout or "Emma" in done.stdout or "smell of old beer" in done.stdout, block
+
+
 def test_sigterm_under_load_loses_nothing(running: Running) -> None:
     running.wait_for("curl ")
     heard: list[list[str]] = []

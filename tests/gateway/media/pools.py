@@ -15,11 +15,13 @@ from gateway.settings import MediaSettings
 from tests.asr.containers import repeated_flac, tone, wav
 
 LIMITS = Limits()
+OTHERS: set[int] = set()  # media processes of gateways that other tests keep running in this process
 
 
 @asynccontextmanager
 async def running(spool: Path, **settings: Any) -> AsyncIterator[MediaPool]:
     """A pool of one process, unless told otherwise, whose files go to `spool`."""
+    OTHERS.update(child_pids())
     pool = MediaPool(MediaSettings(**{"processes": 1, "spool_dir": spool, **settings}), LIMITS)
     await pool.start()
     try:
@@ -61,7 +63,7 @@ def _read(path: Path) -> bytes:
 
 
 def child_pids(parent: int | None = None) -> list[int]:
-    """The media processes that run now, as children of `parent` or of this process."""
+    """The media processes that run now, as children of `parent` or of this process, without OTHERS."""
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdecimal():
@@ -73,7 +75,7 @@ def child_pids(parent: int | None = None) -> list[int]:
             is_ours = int(fields[1]) == (parent or os.getpid())
             if b"gateway.media.child" in command and is_ours and fields[0] != "Z":
                 found.append(int(process.name))
-    return sorted(found)
+    return sorted(set(found) - OTHERS)
 
 
 def short_upload(folder: Path, seconds: float = 2.0) -> Path:

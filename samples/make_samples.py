@@ -27,9 +27,9 @@ from training.speech import SAMPLE_RATE  # noqa: E402
 from training.text import sentences, written  # noqa: E402
 from training.voices import Voice  # noqa: E402
 
-HARVARD = (78, 79, 5, 81, 82, 83)  # rows of vocabulary/sentences_en.txt
+HARVARD = range(78, 84)  # rows of vocabulary/sentences_en.txt
 EMMA = range(84, 89)
-RESERVED = (29, 36, 66, 67, 75, 80)  # kept from training: the demo does not know them well enough yet
+RESERVED = (29, 36, 66, 67, 75, 80)  # kept from training; `harvard.wav` has one of them
 LONG = tuple(row for row in range(89) if row not in RESERVED)
 SLT = Voice("flite", "slt", 0.92, 50, 1.0)
 ENGLISH = Voice("espeak-ng", "en-us+m3", 170, 50, 1.0)

@@ -95,7 +95,7 @@ def test_dropping_a_file_sends_it(tab: Watched, url: str, script: Script) -> Non
     assert "cannot play" in tab.page.inner_text("#player-note")
     assert not tab.page.is_visible("#player")
     tab.page.set_input_files("#file", HARVARD)
-    tab.until("document.getElementById('clock').textContent === '0:00 / 0:15'")
+    tab.until("document.getElementById('clock').textContent === '0:00 / 0:16'")
     assert tab.page.is_visible("#player") and not tab.page.is_visible("#player-note")
     tab.finish()
 

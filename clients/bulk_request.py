@@ -19,10 +19,8 @@ from whisper_client.load_command import (
     Level,
     Plan,
     add_load_arguments,
-    clips_to_send,
     parse_load,
-    run_compare,
-    run_plan,
+    run_program,
 )
 from whisper_client.mix import Mix
 from whisper_client.schedule import at_random, in_turn, parse_levels
@@ -37,11 +35,7 @@ EXAMPLES = """\
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parse(argv)
-    if arguments.compare:
-        return run_compare(arguments)
-    with clips_to_send(arguments) as mix:
-        return run_plan(make_plan(mix, arguments), mix, arguments, argv)
+    return run_program(parse(argv), make_plan, argv)
 
 
 def make_plan(mix: Mix, arguments: argparse.Namespace) -> Plan:

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -133,6 +133,18 @@ def clips_to_send(arguments: argparse.Namespace) -> Iterator[Mix]:
         raise BadArgument(f"--config {arguments.config} is no folder")
     with find_clips(arguments.paths, arguments.mix) as mix:
         yield mix
+
+
+def run_program(
+    arguments: argparse.Namespace,
+    make_plan: Callable[[Mix, argparse.Namespace], Plan],
+    argv: Sequence[str] | None,
+) -> int:
+    """Compares two results, or sends what the plan says: the exit code."""
+    if arguments.compare:
+        return run_compare(arguments)
+    with clips_to_send(arguments) as mix:
+        return run_plan(make_plan(mix, arguments), mix, arguments, argv)
 
 
 def run_plan(plan: Plan, mix: Mix, arguments: argparse.Namespace, argv: Sequence[str] | None) -> int:

@@ -22,14 +22,13 @@ from scripts.serve.errors import ServeError
 from scripts.serve.options import ServeOptions
 from scripts.serve.process import end_with_parent
 from scripts.serve.readiness import DIRECT
+from scripts.serve.restarts import Restarts
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
 POLL_S = 0.25
 STOP_SECONDS = 10.0  # beyond its own time to drain
-RESTART_WINDOW_S = 600.0
-MAX_RESTARTS = 3  # within the window; after that somebody has to look
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ class GatewayProcess:
 
     def __init__(self, launch: GatewayLaunch) -> None:
         self.launch = launch
-        self._restarts: list[float] = []
+        self._restarts = Restarts()
         self._process = _start(launch)
 
     @property
@@ -120,9 +119,7 @@ class GatewayProcess:
         """Starts it again if it ended; raises ServeError if it ends again and again."""
         if self.returncode is None:
             return
-        now = time.monotonic()
-        self._restarts = [*(at for at in self._restarts if now - at < RESTART_WINDOW_S), now]
-        if len(self._restarts) > MAX_RESTARTS:
+        if not self._restarts.another():
             self.check_alive()
         self._end_group()
         self._process = _start(self.launch)

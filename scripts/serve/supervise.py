@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -16,17 +15,12 @@ import yaml
 from scripts.serve import addresses, archive, models, settings
 from scripts.serve.addresses import Address
 from scripts.serve.errors import ServeError, Stop
-from scripts.serve.gateway import (
-    MAX_RESTARTS,
-    RESTART_WINDOW_S,
-    GatewayLaunch,
-    GatewayProcess,
-    gateway_launch,
-)
+from scripts.serve.gateway import GatewayLaunch, GatewayProcess, gateway_launch
 from scripts.serve.java import find_java
 from scripts.serve.options import ServeOptions
 from scripts.serve.process import Launch, TorchServe
 from scripts.serve.readiness import Probe, ServerEnded, check_alive, wait_until_ready, watch
+from scripts.serve.restarts import Restarts
 from scripts.serve.settings import Paths
 
 GATEWAY_READY_S = 60.0
@@ -63,16 +57,14 @@ def say(line: str) -> None:
 def _run(launch: Launch, options: ServeOptions, gateway_launch: GatewayLaunch | None) -> None:
     """Keeps TorchServe running beside the gateway until a signal, or until it ends again and again."""
     gateway = GatewayProcess(gateway_launch) if gateway_launch else None
-    ends: list[float] = []
+    restarts = Restarts()
     try:
         while True:
             try:
-                _serve_once(launch, options, gateway, is_restart=bool(ends))
+                _serve_once(launch, options, gateway, is_restart=restarts.count > 0)
             except ServerEnded as error:
-                now = time.monotonic()
-                ends = [*(end for end in ends if now - end < RESTART_WINDOW_S), now]
-                if len(ends) > MAX_RESTARTS:
-                    raise ServeError(f"{error}; it ended {len(ends)} times in a short while") from error
+                if not restarts.another():
+                    raise ServeError(f"{error}; it ended {restarts.count} times in a short while") from error
                 say(f"{error}; starting it again")
     except Stop:
         say("stopping: what runs may finish first" if gateway else "stopping TorchServe and its workers")

@@ -14,7 +14,7 @@ from tests.servers import free_ports
 
 def ports() -> list[str]:
     """Arguments that keep a run clear of whatever listens on this machine."""
-    first, second, third = free_ports(3)
+    first, second, third = free_ports(4)
     return ["--port", str(first), "--management-port", str(second), "--metrics-port", str(third)]
 
 

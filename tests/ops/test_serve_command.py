@@ -14,8 +14,8 @@ from tests.servers import free_ports
 
 def ports() -> list[str]:
     """Arguments that keep a run clear of whatever listens on this machine."""
-    first, second, third = free_ports(4)
-    return ["--port", str(first), "--management-port", str(second), "--metrics-port", str(third)]
+    options = ("--port", "--management-port", "--metrics-port", "--gateway-port")
+    return [word for pair in zip(options, map(str, free_ports(4)), strict=True) for word in pair]
 
 
 @pytest.fixture()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CACHE_POLICIES = ("auto", "always", "never")
+CUDA_GRAPHS = ("auto", "never")  # not "off": YAML reads that as false
 BACKENDS = ("torch", "ctranslate2")
 COMPUTE_TYPES = (
     *("auto", "float32", "float16", "bfloat16", "int8", "int16"),
@@ -28,13 +29,14 @@ class EngineConfig:
 
     model: str  # path to a checkpoint in OpenAI's format
     device: str = "auto"  # auto: cuda:<gpu_id> if TorchServe gives one, else cpu; or "cpu", "cuda:0" …
-    precision: str = "auto"  # auto: float16 on CUDA, bfloat16 on CPUs with AMX, else float32
+    precision: str = "auto"  # auto: float16 on CUDA, bfloat16 on CPUs with AMX or AVX512-BF16, else float32
     max_batch_size: int = 16  # windows in one forward pass
     threads: int = 0  # CPU threads of this worker; 0: cores divided by `workers`
     workers: int = 1  # workers that share this machine's cores
     deterministic: bool = False  # fixed batch shapes: a window's tokens never depend on its neighbours
     loop_guard: bool = True  # stop a row that repeats an n-gram to the token cap
     warm_up: bool = True
+    cuda_graphs: str = "auto"  # record decode steps during the warm-up; "never" launches kernel by kernel
     cache_policy: str = "auto"  # torch.cuda.empty_cache: after out-of-memory and above the threshold
     cache_threshold: float = 0.9  # reserved share of device memory above which "auto" empties the cache
     backend: str = "torch"  # or "ctranslate2", an extra: pip install -r requirements-ctranslate2.txt
@@ -49,6 +51,7 @@ class EngineConfig:
                 f"not {self.backend!r}: set precision instead"
             )
         _one_of("precision", self.precision, PRECISIONS)
+        _one_of("cuda_graphs", self.cuda_graphs, CUDA_GRAPHS)
         _one_of("cache_policy", self.cache_policy, CACHE_POLICIES)
         _at_least("max_batch_size", self.max_batch_size, 1)
         _at_least("workers", self.workers, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,10 +17,13 @@ from asr.engines.features import LogMel
 from asr.engines.greedy import GreedySearch
 from asr.engines.kv_cache import CrossCache
 from asr.engines.language import Detection, detect_languages
-from asr.engines.plan import Plan, plan_all
+from asr.engines.plan import Plan, plan_all, search_key
 from asr.engines.search import Found, SearchSettings
+from asr.engines.stage_clock import StageClock
+from asr.engines.static_decoder import StaticDecoder
+from asr.engines.step_graphs import Recorder, buckets
 from asr.engines.weights import decoder_weights, encoder_weights
-from asr.schema import EngineSeconds, Hypothesis, TokenAlignment, Window
+from asr.schema import Hypothesis, TokenAlignment, Window
 from asr.stitch import kept_text_tokens
 from asr.tokens import Tokenizer, tokenizer_for
 
@@ -34,6 +36,8 @@ class BatchSettings:
     encoder_batch: int  # windows that go through features and encoder together
     deterministic: bool
     loop_guard: bool
+    compaction: bool = True
+    record: Recorder | None = None  # of decode steps; None: every step is launched kernel by kernel
 
 
 class Model:
@@ -46,19 +50,27 @@ class Model:
         self._settings = settings
         self._log_mel = LogMel(self.dims.n_mels, placement.device)
         self._encoder = Encoder(encoder_weights(checkpoint, placement), placement)
-        self._decoder = Decoder(decoder_weights(checkpoint, placement), placement, self.dims.n_audio_ctx)
+        self._decoder = _decoder(checkpoint, placement, settings.record)
         self._aligner = Aligner(
             self._decoder, self.tokenizer, checkpoint.alignment_heads, self.dims.n_text_ctx
         )
 
     @torch.inference_mode()
+    def record_steps(self) -> None:
+        """Record the decode steps that `decode` will replay, where the settings want that."""
+        if isinstance(self._decoder, StaticDecoder):
+            rows, columns = self._settings.max_batch_size, self.dims.n_text_ctx
+            self._decoder.record_steps(buckets(rows, columns, is_fixed=self._settings.deterministic))
+
+    @torch.inference_mode()
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis]:
         """One hypothesis per window, in order; at most `max_batch_size` windows."""
-        clock = _Clock(self._placement)
-        cross = self._cross_cache(windows, clock)
+        clock = StageClock(self._placement)
+        is_kept = _outlives_search(windows)
+        cross = self._cross_cache(windows, clock, is_kept=is_kept)
         detections = self._detect(windows, cross)
         plans = plan_all(windows, detections, self.dims, self.tokenizer)
-        found = self._search(windows, plans, cross)
+        found = self._search(windows, plans, cross, is_kept=is_kept)
         clock.lap("decode")
         alignments = self._align(windows, plans, found, cross)
         clock.lap("words")
@@ -68,15 +80,19 @@ class Model:
             for parts in zip(windows, plans, detections, found, alignments, strict=True)
         ]
 
-    def _cross_cache(self, windows: Sequence[Window], clock: _Clock) -> CrossCache:
+    def _cross_cache(self, windows: Sequence[Window], clock: StageClock, *, is_kept: bool) -> CrossCache:
         """Keys and values of the audio, a few windows at a time."""
-        cross = self._decoder.cross_cache(len(windows))
+        cross = self._decoder.cross_cache(len(windows), is_kept=is_kept)
         size = self._settings.encoder_batch
-        for first in range(0, len(windows), size):
-            log_mel = self._log_mel(windows[first : first + size])
+        groups = [windows[first : first + size] for first in range(0, len(windows), size)]
+        staged = self._log_mel.stage(groups[0])
+        for number, following in enumerate([*groups[1:], None]):
+            log_mel = self._log_mel.of(staged)
             clock.lap("features")
-            self._decoder.fill_cross_cache(cross, self._encoder(log_mel), first)
+            self._decoder.fill_cross_cache(cross, self._encoder(log_mel), number * size)
             clock.lap("encode")
+            if following is not None:  # on CUDA the encoder has only been queued: this runs beside it
+                staged = self._log_mel.stage(following)
         return cross
 
     def _detect(self, windows: Sequence[Window], cross: CrossCache) -> list[Detection | None]:
@@ -97,22 +113,20 @@ class Model:
         return detections
 
     def _search(
-        self, windows: Sequence[Window], plans: Sequence[Plan], cross: CrossCache
+        self, windows: Sequence[Window], plans: Sequence[Plan], cross: CrossCache, *, is_kept: bool
     ) -> list[Found | None]:
         """The best sequence of every window; None where only the language was asked for."""
         groups: dict[tuple[bool, int], list[int]] = {}
         for slot, window in enumerate(windows):
             if window.options.task != "detect_language":
-                groups.setdefault(plans[slot].search_key, []).append(slot)
+                groups.setdefault(search_key(window.options), []).append(slot)
         found: list[Found | None] = [None] * len(windows)
-        keep_cross = len(groups) > 1 or any(window.options.word_timestamps for window in windows)
         for (is_beam, _), slots in groups.items():
-            part = cross.select(slots)
-            # compaction overwrites what others still need
-            part = part.copied() if keep_cross and part is cross else part
+            settings = self._search_settings(is_beam)
+            room = settings.fixed_windows or len(slots)
+            part = self._decoder.cross_to_search(cross, slots, room, is_kept=is_kept)
             kind = BeamSearch if is_beam else GreedySearch
-            group_plans = [plans[slot] for slot in slots]
-            search = kind(self._decoder, self.tokenizer, group_plans, part, self._search_settings(is_beam))
+            search = kind(self._decoder, self.tokenizer, [plans[slot] for slot in slots], part, settings)
             for slot, result in zip(slots, search.run(), strict=True):
                 found[slot] = result
         return found
@@ -122,8 +136,9 @@ class Model:
         return SearchSettings(
             check_every=CUDA_CHECK_EVERY if self._placement.is_cuda and not is_beam else 1,
             loop_guard=self._settings.loop_guard,
+            compaction=self._settings.compaction,
             fixed_windows=self._settings.max_batch_size if fixed else None,
-            fixed_columns=self.dims.n_text_ctx + 1 if fixed else None,
+            fixed_columns=self.dims.n_text_ctx if fixed else None,
         )
 
     def _align(
@@ -154,6 +169,20 @@ class Model:
         return alignments
 
 
+def _decoder(checkpoint: Checkpoint, placement: Placement, record: Recorder | None) -> Decoder:
+    weights, positions = decoder_weights(checkpoint, placement), checkpoint.dims.n_audio_ctx
+    if record is None:
+        return Decoder(weights, placement, positions)
+    return StaticDecoder(weights, placement, positions, record)
+
+
+def _outlives_search(windows: Sequence[Window]) -> bool:
+    """Whether the audio's keys and values are read again after a search, which overwrites its own."""
+    options = [window.options for window in windows]
+    searches = {search_key(each) for each in options if each.task != "detect_language"}
+    return len(searches) > 1 or any(each.word_timestamps for each in options)
+
+
 def _hypothesis(
     window: Window,
     its_plan: Plan,
@@ -179,22 +208,3 @@ def _hypothesis(
         token_logprobs=found.token_logprobs if window.options.token_logprobs else (),
         alignment=alignment,
     )
-
-
-class _Clock:
-    """Seconds per stage; waits for the device before it reads the time."""
-
-    def __init__(self, placement: Placement) -> None:
-        self._placement = placement
-        self._seconds = {"features": 0.0, "encode": 0.0, "decode": 0.0, "words": 0.0}
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        if self._placement.is_cuda:
-            torch.cuda.synchronize(self._placement.device)
-        now = time.perf_counter()
-        self._seconds[stage] += now - self._last
-        self._last = now
-
-    def shares(self, windows: int) -> EngineSeconds:
-        return EngineSeconds(**{stage: spent / windows for stage, spent in self._seconds.items()})

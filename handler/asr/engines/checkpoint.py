@@ -70,8 +70,7 @@ def load_checkpoint(path: str) -> Checkpoint:
         pickle.UnpicklingError,
         zipfile.BadZipFile,
     ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"engine.model {path!r} is not a readable checkpoint: {reason}") from error
+        raise ConfigError(f"engine.model {path!r} is not a readable checkpoint: {_reason(error)}") from error
     if not isinstance(content, dict) or not {"dims", "model_state_dict"} <= content.keys():
         raise ConfigError(
             f"engine.model {path!r} is not in OpenAI's format: it must hold 'dims' and 'model_state_dict'"
@@ -81,6 +80,13 @@ def load_checkpoint(path: str) -> Checkpoint:
     _check_shapes(state, dims, path)
     heads = _alignment_heads(content.get("alignment_heads"), file.stem, dims, path)
     return Checkpoint(file.stem, dims, state, heads)
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read, in one line, without torch's advice to read it unsafely."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is no archive that torch.save writes, or holds more than tensors and plain values"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _can_be_mapped(file: Path) -> bool:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asr.engines.attention import attention_layout, times
 from asr.engines.device import Placement
 from asr.engines.kv_cache import CrossCache, SelfCache
 from asr.engines.weights import DecoderWeights
@@ -41,16 +42,14 @@ class Decoder:
         self._weights = weights
         self._placement = placement
         self._audio_positions = audio_positions
+        self._layout = attention_layout(placement)
 
-    def cross_cache(self, windows: int) -> CrossCache:
-        """Room for the keys and values of so many windows, to be filled."""
-        weights, place = self._weights, self._placement
-        positions, heads = self._audio_positions, weights.num_heads
+    def cross_cache(self, windows: int, *, is_kept: bool) -> CrossCache:
+        """Room for the keys and values of so many windows; `is_kept`: no search may overwrite it."""
+        weights, heads = self._weights, self._weights.num_heads
         size = weights.positions.shape[1] // heads
-        shape = (len(weights.layers), windows, heads, positions, size)
-        keys = torch.empty(shape, dtype=place.dtype, device=place.device)
-        values = keys.new_empty(shape if place.is_cuda else (*shape[:3], size, positions))
-        return CrossCache(keys, values)
+        shape = (len(weights.layers), windows, heads, self._audio_positions, size)
+        return CrossCache.empty(shape, self._placement, self._layout)
 
     def fill_cross_cache(self, cross: CrossCache, features: Tensor, first: int) -> None:
         """Keep keys and values of audio features [windows, positions, state] as windows `first` and on."""
@@ -58,14 +57,18 @@ class Decoder:
         windows, positions, _ = features.shape
         here = slice(first, first + windows)
         for layer, (key, value) in enumerate(zip(weights.cross_keys, weights.cross_values, strict=True)):
-            keys, values = (
-                projection(features).view(windows, positions, weights.num_heads, -1)
-                for projection in (key, value)
-            )
-            cross.keys[layer, here] = keys.transpose(1, 2)
-            cross.values[layer, here] = (
-                values.transpose(1, 2) if self._placement.is_cuda else values.permute(0, 2, 3, 1)
-            )
+            for projection, kept in ((key, cross.keys), (value, cross.values)):
+                projected = projection(features).view(windows, positions, weights.num_heads, -1)
+                kept[layer, here] = projected.transpose(1, 2)
+
+    def cross_to_search(
+        self, cross: CrossCache, windows: Sequence[int], room: int, *, is_kept: bool
+    ) -> CrossCache:
+        """The caches of some windows, with room for `room`, for a search to overwrite."""
+        part = cross.select(windows)
+        if room > len(windows):
+            return part.padded(room)
+        return part.copied() if is_kept and part is cross else part
 
     def self_cache(self, windows: int, group: int, columns: int) -> SelfCache:
         """An empty cache for `group` rows per window."""
@@ -126,12 +129,24 @@ class Decoder:
             x = x + mlp.down(F.gelu(mlp.up(mlp.norm(x))))
         return weights.norm(x)
 
+    def next_logits(
+        self, tokens: Tensor, positions: Tensor, cross: CrossCache, cache: SelfCache, columns: int
+    ) -> Tensor:
+        """Logits float32 [rows, n_vocab] after one more token per live row; arguments as of `step`."""
+        return self.logits(self.step(tokens, positions, cross, cache, columns))
+
     def logits(self, hidden: Tensor) -> Tensor:
         """float32 [..., n_vocab] of hidden states [..., state]."""
         weights = self._weights
         if weights.fine_head is None:
             return weights.head(hidden).float()
-        return torch.cat([weights.head(hidden).float(), weights.fine_head(hidden)], -1)
+        # filled part by part: a concatenation would write the text's logits twice
+        text, rest = weights.head(hidden), weights.fine_head(hidden)
+        num_text = text.shape[-1]
+        logits = rest.new_empty(*text.shape[:-1], num_text + rest.shape[-1])
+        logits[..., :num_text] = text
+        logits[..., num_text:] = rest
+        return logits
 
     def _future_mask(self, positions: Tensor, columns: int) -> Tensor:
         """[rows, 1, 1, columns], -inf behind each row's own last token, 0 elsewhere."""
@@ -158,13 +173,8 @@ class Decoder:
         if self._placement.is_cuda:
             return F.scaled_dot_product_attention(q, keys, values, scale=1.0)
         if queries > MAX_PLAIN_QUERIES:
-            values = values.transpose(2, 3).contiguous()
-            return F.scaled_dot_product_attention(q, keys, values, scale=1.0)
+            return F.scaled_dot_product_attention(q, keys.contiguous(), values.contiguous(), scale=1.0)
         q = q.reshape(windows * heads, queries, size)
-        weights = torch.bmm(q, keys.flatten(0, 1).transpose(1, 2)).softmax(-1)
-        values = values.flatten(0, 1)
-        if queries == 1 and q.dtype == torch.float32:
-            attended = torch.bmm(values, weights.transpose(1, 2)).transpose(1, 2)
-        else:
-            attended = torch.bmm(weights, values.transpose(1, 2))
+        weights = times(q, keys.flatten(0, 1).transpose(1, 2), self._layout.keys).softmax(-1)
+        attended = times(weights, values.flatten(0, 1), self._layout.values)
         return attended.view(windows, heads, queries, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,52 +12,73 @@ from torch import Tensor
 from whisper.audio import mel_filters
 
 from asr.constants import HOP_LENGTH, N_FFT, STFT_CONTEXT, WINDOW_FRAMES
+from asr.engines.transfer import Arrival, HostToDevice
 from asr.schema import Window
 
 PCM_SCALE = 1 / 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Windows on their way to the device."""
+
+    arrival: Arrival  # samples int16 [batch, samples]; frames int64 [batch]; peaks float32 [batch]
+    most: int  # frames of the longest window
 
 
 class LogMel:
     """Whisper's feature extraction (whisper/audio.py, log_mel_spectrogram) for stateless windows."""
 
     def __init__(self, n_mels: int, device: torch.device) -> None:
-        self._device = device
+        self._to_device = HostToDevice(device)
         self._filters = mel_filters(torch.device("cpu"), n_mels).to(device)  # float32 [n_mels, 201]
         self._hann = torch.hann_window(N_FFT).to(device)
 
     def __call__(self, windows: Sequence[Window]) -> Tensor:
+        """`of` the windows, staged just now."""
+        return self.of(self.stage(windows))
+
+    def stage(self, windows: Sequence[Window]) -> Staged:
+        """Begin to copy the windows to the device."""
+        pinned = self._to_device.is_pinned
+        num_frames = [window.num_frames for window in windows]
+        peaks = [torch.nan if window.log_mel_max is None else window.log_mel_max for window in windows]
+        tensors = (
+            _samples(windows, max(num_frames), pinned=pinned),
+            torch.tensor(num_frames, pin_memory=pinned),
+            torch.tensor(peaks, dtype=torch.float32, pin_memory=pinned),
+        )
+        return Staged(self._to_device.send(tensors), max(num_frames))
+
+    def of(self, staged: Staged) -> Tensor:
         """Encoder input, float32 [batch, n_mels, WINDOW_FRAMES] on the device.
 
         Frames past a window's `num_frames` are zeros, as upstream pads its last window.
         """
-        num_frames = torch.tensor([window.num_frames for window in windows])
-        most = int(num_frames.max())
-        pcm = _staged(windows, most, pinned=self._device.type == "cuda")
-        audio = pcm.to(self._device, non_blocking=True).float().mul_(PCM_SCALE)
+        most = staged.most
+        pcm, num_frames, peaks = staged.arrival.tensors()
+        audio = pcm.float().mul_(PCM_SCALE)
         spectrum = torch.stft(
             audio, N_FFT, HOP_LENGTH, window=self._hann, center=False, return_complex=True
         )  # [batch, 201, most]
-        power = torch.view_as_real(spectrum).square().sum(-1)
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
         log_mel = (self._filters @ power).clamp_(min=1e-10).log10_()
 
-        is_padding = torch.arange(most) >= num_frames[:, None]  # [batch, most]
-        is_padding = is_padding[:, None].to(self._device, non_blocking=True)
-        floor = self._floors(windows, log_mel.masked_fill(is_padding, -torch.inf))
+        frame = torch.arange(most, device=pcm.device)
+        is_padding = (frame >= num_frames[:, None])[:, None]  # [batch, 1, most]
+        floor = _floors(peaks, log_mel.masked_fill(is_padding, -torch.inf))
         log_mel = torch.maximum(log_mel, floor[:, None, None]).add_(4.0).div_(4.0)
         log_mel.masked_fill_(is_padding, 0.0)
         return torch.nn.functional.pad(log_mel, (0, WINDOW_FRAMES - most))
 
-    def _floors(self, windows: Sequence[Window], log_mel: Tensor) -> Tensor:
-        """Lowest value kept in each window, [batch]: 8 below the maximum of its utterance or its own."""
-        own = log_mel.amax((1, 2))
-        if all(window.log_mel_max is None for window in windows):
-            return own - 8.0
-        given = [torch.nan if window.log_mel_max is None else window.log_mel_max for window in windows]
-        known = torch.tensor(given, device=self._device)
-        return torch.where(known.isnan(), own, known) - 8.0
+
+def _floors(peaks: Tensor, log_mel: Tensor) -> Tensor:
+    """Lowest value kept in each window, [batch]: 8 below the peak of its utterance or, for NaN, its own."""
+    own = log_mel.amax((1, 2))
+    return torch.where(peaks.isnan(), own, peaks) - 8.0
 
 
-def _staged(windows: Sequence[Window], most: int, *, pinned: bool) -> Tensor:
+def _samples(windows: Sequence[Window], most: int, *, pinned: bool) -> Tensor:
     """int16 [batch, samples] such that STFT frame f of every row starts at sample f * HOP_LENGTH."""
     length = max((most - 1) * HOP_LENGTH + N_FFT, 2 * STFT_CONTEXT + 1)  # the reflection reads sample 200
     pcm = torch.zeros(len(windows), length, dtype=torch.int16, pin_memory=pinned)

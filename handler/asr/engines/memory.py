@@ -15,6 +15,8 @@ from asr.engines.device import Placement
 GIB = 1 << 30
 MIB = 1 << 20
 FLOAT32_BYTES = 4
+# of a recorded step, in the driver and in the graphs' pool: a guess, not measured
+STEP_GRAPH_BYTES = 16 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class MemoryPlan:
     cross_cache: int
     self_cache: int
     logits: int
+    step_graphs: int = 0  # recorded steps; they hold both caches for ever
 
     @property
     def per_batch(self) -> int:
@@ -35,25 +38,34 @@ class MemoryPlan:
 
     def with_windows(self, windows: int) -> int:
         """Bytes beside the weights for a batch of `windows`, at most `batch_size`."""
-        caches = self.cross_cache, self.self_cache + self.logits
-        cross, own = (size * windows // self.batch_size for size in caches)
+        caches = self.cross_cache, self.self_cache, self.logits
+        cross, own, logits = (size * windows // self.batch_size for size in caches)
+        if self.step_graphs:
+            return cross + own + self.step_graphs + max(self.features, self.encoder, logits)
         # features and encoder activations are gone before decoding begins
-        return cross + max(self.features, self.encoder, own)
+        return cross + max(self.features, self.encoder, own + logits)
 
     @property
     def total(self) -> int:
         return self.weights + self.per_batch
 
     def __str__(self) -> str:
-        parts = ("weights", "features", "encoder", "cross_cache", "self_cache", "logits")
-        listed = ", ".join(f"{part} {getattr(self, part) / MIB:.0f}" for part in parts)
+        parts = ("weights", "features", "encoder", "cross_cache", "self_cache", "logits", "step_graphs")
+        listed = ", ".join(f"{part} {getattr(self, part) / MIB:.0f}" for part in parts if getattr(self, part))
         return f"{self.total / MIB:.0f} MiB for batches of {self.batch_size} ({listed} MiB)"
 
 
 def memory_plan(
-    dims: ModelDims, placement: Placement, batch_size: int, encoder_batch: int | None = None
+    dims: ModelDims,
+    placement: Placement,
+    batch_size: int,
+    encoder_batch: int | None = None,
+    step_graphs: int = 0,
 ) -> MemoryPlan:
-    """Bytes needed by a model of these sizes; `encoder_batch` windows are encoded together, or all."""
+    """Bytes needed by a model of these sizes.
+
+    encoder_batch: windows that are encoded together, or all; step_graphs: decode steps that are recorded.
+    """
     together = min(batch_size, encoder_batch or batch_size)
     itemsize = torch.empty(0, dtype=placement.dtype).itemsize
     residual = torch.empty(0, dtype=placement.residual_dtype).itemsize
@@ -73,8 +85,9 @@ def memory_plan(
         features=spectrum + 2 * together * WINDOW_FRAMES * dims.n_mels * FLOAT32_BYTES,
         encoder=max(encoder, convolved),
         cross_cache=cache * dims.n_audio_ctx,
-        self_cache=cache * dims.n_text_ctx,
+        self_cache=cache * dims.n_text_ctx * 3 // 2,  # one half is there twice while it grows
         logits=2 * batch_size * dims.n_vocab * 2 * FLOAT32_BYTES,
+        step_graphs=step_graphs * STEP_GRAPH_BYTES,
     )
 
 

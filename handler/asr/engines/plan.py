@@ -35,11 +35,6 @@ class Plan:
     max_initial_timestamp: int | None  # in ticks of a timestamp token
     seed: int
 
-    @property
-    def search_key(self) -> tuple[bool, int]:
-        """Windows with the same key can be searched side by side."""
-        return self.is_beam, self.group
-
 
 def check_options(options: DecodingOptions, tokenizer: Tokenizer) -> None:
     """Raises InvalidOption where the options cannot be decoded by this model."""
@@ -77,12 +72,17 @@ def _check_numbers(options: DecodingOptions) -> None:
         raise InvalidOption(f"patience is {options.patience}, too small to keep a beam", param="patience")
 
 
+def search_key(options: DecodingOptions) -> tuple[bool, int]:
+    """Whether beams are searched, and rows; windows with the same key can be searched side by side."""
+    is_beam = options.temperature == 0 and options.beam_size is not None
+    best_of = options.best_of if options.temperature > 0 else None
+    return is_beam, (options.beam_size if is_beam else best_of) or 1
+
+
 def plan(window: Window, language: str, dims: ModelDims, tokenizer: Tokenizer) -> Plan:
     """How to decode a window whose language is known."""
     options = window.options
-    is_beam = options.temperature == 0 and options.beam_size is not None
-    best_of = options.best_of if options.temperature > 0 else None
-    group = (options.beam_size if is_beam else best_of) or 1
+    is_beam, group = search_key(options)
     initial, sot_index = _initial_tokens(options, language, dims, tokenizer)
     # upstream's loop also ends when `tokens.shape[-1] > n_ctx`: the last position's token is still sampled
     room = dims.n_text_ctx + 1 - len(initial)

@@ -16,6 +16,10 @@ from asr.engines.logit_rules import Choice, LogitRules
 from asr.engines.plan import Plan
 from asr.tokens import Tokenizer
 
+# oneDNN compiles a kernel for every shape and keeps it: a batch whose columns grew one by one spent 30 ms on
+# that, and a worker 0.6 GB in time. Reading a few columns too many costs next to nothing.
+COLUMN_STEP = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -39,6 +43,7 @@ class SearchSettings:
 
     check_every: int = 1  # steps between two looks at the finished flags (a device-to-host copy)
     loop_guard: bool = True
+    compaction: bool = True  # rows of finished windows leave the batch; off only to measure what that brings
     # Deterministic mode: so many windows in every step and so many columns, whoever is there; else None.
     fixed_windows: int | None = None
     fixed_columns: int | None = None
@@ -61,13 +66,13 @@ class Search(ABC):
         cross: CrossCache,
         settings: SearchSettings,
     ) -> None:
+        """`cross` is overwritten; it has room for `settings.fixed_windows`."""
         self.plans = list(plans)
         self._settings = settings
         self._num_windows = len(self.plans)
         if settings.fixed_windows is not None:
             # rows of no window keep the shapes the same; nobody reads what they decode
             self.plans += [self.plans[0]] * (settings.fixed_windows - len(self.plans))
-            cross = cross.padded(settings.fixed_windows)
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._cross = cross
@@ -77,8 +82,8 @@ class Search(ABC):
         self.cap = max(plan.max_tokens for plan in self.plans)
         lengths = [len(plan.initial_tokens) for plan in self.plans]
         most = max(length + plan.max_tokens for length, plan in zip(lengths, self.plans, strict=True))
-        self._columns = settings.fixed_columns or most
-        self._cache = decoder.self_cache(len(self.plans), self.group, self._columns)
+        self._columns = settings.fixed_columns or most - 1  # the last token that is sampled is never fed
+        self._cache = decoder.self_cache(len(self.plans), self.group, self._num_columns(0))
         per_row = [plan for plan in self.plans for _ in range(self.group)]
         self.rules = LogitRules(per_row, tokenizer, self.device)
         # position of the token that the next step feeds
@@ -96,12 +101,13 @@ class Search(ABC):
                 if not self.live:
                     return [self.found[window] for window in range(self._num_windows)]
                 tokens = self._latest(sampled)
-            hidden = self._decoder.step(
-                tokens, self._positions, self._cross, self._cache, self._num_columns(sampled)
+            columns = self._num_columns(sampled)
+            self._cache.reserve(columns)
+            logits = self._decoder.next_logits(
+                tokens, self._positions, self._cross, self._cache, columns
             )
-            # rows that are done but still here must not run past the cache
+            # rows that are done but still here must not run past the cache, nor past the learned positions
             self._positions = (self._positions + 1).clamp_(max=self._columns - 1)
-            logits = self._decoder.logits(hidden)
             tokens = self._choose(self.rules.apply(logits, is_first=False), sampled)
             sampled += 1
 
@@ -159,11 +165,12 @@ class Search(ABC):
         return logits
 
     def _num_columns(self, sampled: int) -> int:
-        """Columns that the next step reads."""
+        """Columns that the next step reads: a few more than it needs, which a mask hides."""
         if self._settings.fixed_columns is not None:
             return self._columns
         longest = max(self.initial_length(slot) for slot in range(len(self.live)))
-        return min(longest + sampled, self._columns)
+        needed = longest + sampled
+        return min(needed + -needed % COLUMN_STEP, self._columns)
 
     def _leave(self, sampled: int) -> None:
         """Note the results of finished windows and fill their places with the last live ones."""
@@ -174,7 +181,7 @@ class Search(ABC):
         ]
         for slot in done:
             self.found[self.live[slot]] = self._result(slot, sampled)
-        if self._settings.fixed_windows is not None:
+        if self._settings.fixed_windows is not None or not self._settings.compaction:
             if all(window in self.found for window in range(self._num_windows)):
                 self.live = []
             return

@@ -12,17 +12,23 @@ from asr.config import EngineConfig
 from asr.constants import WINDOW_FRAMES, WINDOW_SAMPLES
 from asr.engine import ModelSpec
 from asr.engines.batch import BatchSettings, Model
-from asr.engines.checkpoint import load_checkpoint
+from asr.engines.checkpoint import ModelDims, load_checkpoint
 from asr.engines.device import cpu_threads, encoder_batch, placement
-from asr.engines.memory import available_bytes, check_fits, memory_plan
+from asr.engines.memory import MIB, MemoryPlan, available_bytes, check_fits, memory_plan
 from asr.engines.outcomes import BatchRunner
 from asr.engines.plan import check_options
+from asr.engines.step_graphs import Recorder, buckets, step_recorder
 from asr.errors import AsrError
 from asr.schema import DecodingOptions, Hypothesis, Window
 
 logger = logging.getLogger(__name__)
 
-CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
+CPU_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "DefaultCPUAllocator",
+    "could not create a primitive",  # oneDNN's word for it
+)
 
 
 class TorchEngine:
@@ -50,14 +56,12 @@ class TorchEngine:
             torch.set_num_threads(threads)
         together = encoder_batch(config, self._placement, threads)
         checkpoint = load_checkpoint(config.model)
-        needed = memory_plan(checkpoint.dims, self._placement, config.max_batch_size, together)
-        check_fits(needed, available_bytes(self._placement.device))
-        self._model = Model(
-            checkpoint,
-            self._placement,
-            BatchSettings(config.max_batch_size, together, config.deterministic, config.loop_guard),
-        )
         dims = checkpoint.dims
+        needed, record = self._what_fits(dims, together)
+        settings = BatchSettings(
+            config.max_batch_size, together, config.deterministic, config.loop_guard, record=record
+        )
+        self._model = Model(checkpoint, self._placement, settings)
         self._spec = ModelSpec(
             name=checkpoint.name,
             multilingual=dims.multilingual,
@@ -69,7 +73,8 @@ class TorchEngine:
         logger.info("model %s on %s%s: %s", checkpoint.name, self._placement, cores, needed)
 
     def warm_up(self) -> None:
-        """Decode silence once, words included, so that the first request pays for no compilation."""
+        """Record decode steps, decode silence, words included: the first request pays for no compilation."""
+        self._loaded().record_steps()
         options = DecodingOptions(language="en", max_tokens=8, word_timestamps=True, suppress_blank=False)
         silence = np.zeros(WINDOW_SAMPLES, dtype=np.int16)
         window = Window(silence, WINDOW_FRAMES, options)
@@ -102,6 +107,21 @@ class TorchEngine:
         outcomes = self._runner.decode(windows)
         self._keep_memory_low()
         return outcomes
+
+    def _what_fits(self, dims: ModelDims, together: int) -> tuple[MemoryPlan, Recorder | None]:
+        """The memory needed, and what records decode steps; raises ConfigError where neither way fits."""
+        config, place = self._config, self._placement
+        available = available_bytes(place.device)
+        record = step_recorder(config.cuda_graphs, place) if config.warm_up else None
+        plan = memory_plan(dims, place, config.max_batch_size, together)
+        if record is not None:
+            steps = buckets(config.max_batch_size, dims.n_text_ctx, is_fixed=config.deterministic)
+            recording = memory_plan(dims, place, config.max_batch_size, together, len(steps))
+            if recording.total <= available:
+                return recording, record
+            logger.warning("no CUDA graphs: they need %s, %d MiB are available", recording, available / MIB)
+        check_fits(plan, available)
+        return plan, None
 
     def _loaded(self) -> Model:
         if self._model is None:

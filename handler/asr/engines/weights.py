@@ -13,7 +13,7 @@ from asr.engines.checkpoint import Checkpoint
 from asr.engines.device import Placement
 
 EOT = 50_257  # first token behind the text of a multilingual vocabulary; one less in an English-only one
-PACKED_ROWS = 16  # rows that the blocked layout is chosen for; others work too
+STEP_ROWS = 16  # rows of a decode step that the decoder's blocked layout is chosen for; others work too
 
 
 class Linear:
@@ -29,15 +29,16 @@ class Linear:
 
 
 class PackedLinear(Linear):
-    """The same on a CPU for few rows, the weight kept in oneDNN's blocked layout.
+    """The same on a CPU, the weight kept in oneDNN's blocked layout for products of about `rows` rows.
 
-    One thread of a busy Zen 4, tiny's 51,865 x 384 logits, 16 rows: 61 → 37 ms in float32, 28 → 6 in
-    bfloat16; its 1,536 x 384 MLP 0.25 → 0.19 and 0.14 → 0.11. torch.compile uses the same operators.
+    F.linear calls MKL in float32, which leaves out AVX-512 on processors that are not Intel's. One thread of
+    a busy Zen 5, tiny's 1,536 x 384 MLP with a window's 1,500 rows: 17.8 → 7.7 ms in float32, 4.5 → 3.7 in
+    bfloat16; its 51,865 x 384 logits, 16 rows: 13.8 → 5.3 and 4.7 → 2.5. torch.compile uses the same.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
         super().__init__(weight.new_empty(0), bias)
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_ROWS)
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
 
     def __call__(self, x: Tensor) -> Tensor:
         x = x.to(self.weight.dtype)
@@ -115,11 +116,12 @@ class DecoderWeights:
 class _Reader:
     """Tensors of a state dict by name, moved to their place."""
 
-    def __init__(self, state: Mapping[str, Tensor], placement: Placement, *, few_rows: bool) -> None:
+    def __init__(self, state: Mapping[str, Tensor], placement: Placement, *, rows: int) -> None:
+        """rows: of the usual product with these weights."""
         self._state = state
         self._placement = placement
-        packs = few_rows and PackedLinear.is_possible(placement)
-        self.linear_kind: type[Linear] = PackedLinear if packs else Linear
+        self._packs = PackedLinear.is_possible(placement)
+        self._rows = rows
 
     def matrix(self, name: str) -> Tensor:
         return self._state[name].to(self._placement.device, self._placement.dtype).contiguous()
@@ -140,7 +142,11 @@ class _Reader:
             biases.append(torch.zeros(weight.shape[0]) if bias is None else bias.float() * scale)
         to = (self._placement.device, self._placement.dtype)
         has_bias = any(f"{prefix}.bias" in self._state for prefix in prefixes)
-        return self.linear_kind(torch.cat(weights).to(*to), torch.cat(biases).to(*to) if has_bias else None)
+        return self.packed(torch.cat(weights).to(*to), torch.cat(biases).to(*to) if has_bias else None)
+
+    def packed(self, weight: Tensor, bias: Tensor | None) -> Linear:
+        """The projection in the layout that is fastest where the model runs."""
+        return PackedLinear(weight, bias, self._rows) if self._packs else Linear(weight, bias)
 
     def attention(self, prefix: str, head_size: int) -> Attention:
         qkv = [f"{prefix}.attn.{part}" for part in ("query", "key", "value")]
@@ -166,7 +172,8 @@ class _Reader:
 
 
 def encoder_weights(checkpoint: Checkpoint, placement: Placement) -> EncoderWeights:
-    dims, read = checkpoint.dims, _Reader(checkpoint.state, placement, few_rows=False)
+    dims = checkpoint.dims
+    read = _Reader(checkpoint.state, placement, rows=dims.n_audio_ctx)
     head_size = dims.n_audio_state // dims.n_audio_head
     blocks = [f"encoder.blocks.{layer}" for layer in range(dims.n_audio_layer)]
     return EncoderWeights(
@@ -180,7 +187,7 @@ def encoder_weights(checkpoint: Checkpoint, placement: Placement) -> EncoderWeig
 
 
 def decoder_weights(checkpoint: Checkpoint, placement: Placement) -> DecoderWeights:
-    dims, read = checkpoint.dims, _Reader(checkpoint.state, placement, few_rows=True)
+    dims, read = checkpoint.dims, _Reader(checkpoint.state, placement, rows=STEP_ROWS)
     head_size = dims.n_text_state // dims.n_text_head
     blocks = [f"decoder.blocks.{layer}" for layer in range(dims.n_text_layer)]
     embedding = read.residual("decoder.token_embedding.weight")
@@ -197,6 +204,6 @@ def decoder_weights(checkpoint: Checkpoint, placement: Placement) -> DecoderWeig
         cross_keys=tuple(read.linear([f"{block}.cross_attn.key"], (1.0,)) for block in blocks),
         cross_values=tuple(read.linear([f"{block}.cross_attn.value"], (1.0,)) for block in blocks),
         norm=read.norm("decoder.ln"),
-        head=read.linear_kind(embedding[: text_tokens if is_coarse else None].to(placement.dtype), None),
+        head=read.packed(embedding[: text_tokens if is_coarse else None].to(placement.dtype), None),
         fine_head=Linear(embedding[text_tokens:], None) if is_coarse else None,
     )

@@ -53,8 +53,9 @@ def test_missing_file(tmp_path):
 def test_garbage(tmp_path, bytes_):
     path = tmp_path / "m.pt"
     path.write_bytes(bytes_)
-    with pytest.raises(ConfigError, match="not a readable checkpoint"):
+    with pytest.raises(ConfigError, match="not a readable checkpoint") as refusal:
         load_checkpoint(str(path))
+    assert "weights_only" not in str(refusal.value), "torch advises to read it unsafely"
 
 
 def test_cut_file(tmp_path, content):

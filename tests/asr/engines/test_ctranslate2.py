@@ -12,7 +12,8 @@ import pytest
 import torch
 import whisper
 
-from asr.config import ConfigError, EngineConfig
+from asr import media
+from asr.config import ConfigError, EngineConfig, Limits
 from asr.engines import ctranslate2_model, ctranslate2_search
 from asr.engines.ctranslate2_engine import CTranslate2Engine
 from asr.engines.ctranslate2_search import call_of
@@ -357,7 +358,7 @@ def test_the_demo_checkpoint_reads_the_samples_alike(make_demo: Callable[[str], 
     if not samples:
         pytest.skip("no samples")
     batch = [
-        upstream.window((whisper.load_audio(str(file)) * 32_768).astype(np.int16), language=None)
+        upstream.window(media.decode(file.read_bytes(), Limits()).samples, language=None)
         for file in samples[:4]
     ]
     ours, theirs = make_demo("ctranslate2").decode(batch), make_demo("torch").decode(batch)  # type: ignore[attr-defined]

@@ -49,3 +49,16 @@ def test_results_are_those_of_the_free_engine(multilingual, options):
     for ours, free in zip(fixed.decode(pieces), multilingual.engine.decode(pieces), strict=True):
         assert ours.tokens == free.tokens
         assert ours.avg_logprob == pytest.approx(free.avg_logprob, abs=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"deterministic": True, "max_batch_size": 2}, {}])
+def test_a_row_that_waits_at_the_last_position_stays_there(make_pair, monkeypatch, settings):
+    """A long prompt reaches the last position before its neighbour reaches its cap, and is fed on."""
+    engine = make_pair(seed=3, end_weight=0.0).engine_with(**settings)
+    model = engine._loaded()
+    monkeypatch.setattr(model, "_settings", replace(model._settings, compaction=False))
+    pieces = [
+        window(random_audio(1, seed), language="en", prompt=prompt)
+        for seed, prompt in enumerate([tuple(range(300, 530)), ()])
+    ]
+    assert [len(one.tokens) for one in model.decode(pieces)] == [222, 224]

@@ -39,6 +39,7 @@ def fail_when(engine, monkeypatch, is_bad, error):
         RuntimeError(
             "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
         ),
+        RuntimeError("could not create a primitive"),
     ],
 )
 def test_out_of_memory_halves_the_batch(multilingual, monkeypatch, error):

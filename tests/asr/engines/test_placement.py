@@ -26,20 +26,30 @@ def config(**values):
     return EngineConfig(model="m.pt", **values)
 
 
-@pytest.mark.parametrize(("has_amx", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_auto_precision_on_the_cpu(monkeypatch, has_amx, dtype):
-    monkeypatch.setattr(device, "cpu_has_amx", lambda: has_amx)
+@pytest.mark.parametrize(
+    ("has_amx", "has_vectors", "dtype"),
+    [
+        (True, True, torch.bfloat16),
+        (True, False, torch.bfloat16),
+        (False, True, torch.bfloat16),
+        (False, False, torch.float32),
+    ],
+)
+def test_auto_precision_on_the_cpu(monkeypatch, has_amx, has_vectors, dtype):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_vectors)
     assert placement(config(device="cpu"), None) == Placement(torch.device("cpu"), dtype)
     assert placement(config(device="cpu", precision="float32"), None).dtype == torch.float32
 
 
-def test_amx_is_what_the_kernel_reports():
+def test_what_multiplies_bfloat16_is_what_the_kernel_reports():
     try:
         with open("/proc/cpuinfo") as file:
             flags = file.read()
     except OSError:
         pytest.skip("no /proc/cpuinfo")
     assert device.cpu_has_amx() == ("amx_tile" in flags)
+    assert device.cpu_has_bfloat16() == ("amx_tile" in flags or "avx512_bf16" in flags)
 
 
 def test_no_gpu_without_its_number(monkeypatch):
@@ -119,7 +129,8 @@ def test_windows_encoded_together():
     assert encoder_batch(config(), cpu, threads=2) == 1
     assert encoder_batch(config(), cpu, threads=32) == 8
     assert encoder_batch(config(max_batch_size=4), cpu, threads=32) == 4
-    assert encoder_batch(config(), gpu, threads=2) == 16
+    assert encoder_batch(config(), gpu, threads=2) == 8
+    assert encoder_batch(config(max_batch_size=4), gpu, threads=2) == 4
     assert encoder_batch(config(deterministic=True), gpu, threads=2) == 1
 
 

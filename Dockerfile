@@ -11,15 +11,20 @@ FROM ${PYTHON_IMAGE} AS requirements
 # cpu or gpu. PyPI's torch brings CUDA's libraries (several GB); PyTorch's own index has the CPU build.
 ARG DEVICE=cpu
 ARG CPU_INDEX_URL=https://download.pytorch.org/whl/cpu
+# Optional parts, as in "requirements-gateway.txt requirements-ctranslate2.txt".
+ARG EXTRAS=
 ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1
 WORKDIR /app
 RUN python -m venv /opt/venv
 # Only what decides the environment: editing the code does not install it again.
-COPY requirements.txt ./
-COPY model-archiver/requirements.txt model-archiver/
-COPY scripts/__init__.py scripts/environment.py scripts/
+COPY requirements.txt requirements.lock requirements-gateway.txt requirements-gateway.lock \
+    requirements-ctranslate2.txt requirements-ctranslate2.lock ./
+COPY model-archiver/requirements.txt model-archiver/requirements.lock model-archiver/
+COPY scripts/__init__.py scripts/environment.py scripts/requirements.py scripts/
+# EXTRAS are words.
+# hadolint ignore=SC2086
 RUN if [ "$DEVICE" = cpu ]; then export PIP_EXTRA_INDEX_URL="$CPU_INDEX_URL"; fi \
-    && python -m scripts.environment "--$DEVICE" requirements.txt model-archiver/requirements.txt
+    && python -m scripts.environment "--$DEVICE" requirements.txt model-archiver/requirements.txt $EXTRAS
 
 FROM ${PYTHON_IMAGE} AS runtime
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /app --shell /usr/sbin/nologin whisper \
@@ -49,7 +54,8 @@ USER 10001:10001
 # Weights: mount read-only, -v "$PWD/whisper-models:/app/whisper-models:ro"
 VOLUME ["/app/whisper-models"]
 EXPOSE 8000 8080
-# The canary waits behind a running batch, at most responseTimeout = 900 s: three times 300.
+# It asks the gateway, or without one a worker: that canary waits behind a running batch, at most
+# responseTimeout = 900 s: three times 300.
 HEALTHCHECK --interval=30s --timeout=300s --start-period=15m --retries=3 \
     CMD ["python", "-m", "scripts.healthcheck"]
 ENTRYPOINT ["./serve.sh"]

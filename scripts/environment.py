@@ -1,7 +1,7 @@
 """An environment with requirements files installed: `python -m scripts.environment FILE…` prints its Python.
 
-Plain standard library: it runs before anything is installed. A stamp per file, named after its content, makes
-the second run a no-op.
+Plain standard library: it runs before anything is installed. It installs the lock beside each file, by hash,
+and only torch by its version. A stamp per file, named after what it asks for, makes the second run a no-op.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.requirements import UNLOCKED, lock_of, locked, pins
+
 ROOT = Path(__file__).resolve().parents[1]
 STAMPS = "whisper-requirements"
 NEVER = "WHISPER_INSTALL"  # "no": take the environment as it is, as an image does
-WITHOUT_TRITON = "openai-whisper"  # declares triton (1 GB), which only CUDA kernels use
+BUILD_TOOL = "setuptools"  # openai-whisper comes as source only
+# pip would fetch build tools by itself, newest and unhashed: it is given the locked one instead.
+BY_HASH = ("--no-deps", "--require-hashes", "--no-build-isolation")
 NEEDED_BYTES = {
     True: 12_000_000_000,
     False: 4_000_000_000,
@@ -39,12 +43,12 @@ def ensure_environment(files: Sequence[Path], gpu: bool) -> Path:
         return python
     stamps = _stamps_dir(python)
     for file in files:
-        stamp = stamps / fingerprint(file, gpu)
+        stamp = stamps / fingerprint(file)
         if stamp.exists():
             continue
         _check_room(stamps, gpu)
         print(f"installing {file.relative_to(ROOT)} into {stamps.parents[1]}", file=sys.stderr, flush=True)
-        install(python, file, gpu)
+        install(python, file)
         stamps.mkdir(parents=True, exist_ok=True)
         stamp.touch()
     return python
@@ -56,9 +60,7 @@ def not_installed(files: Sequence[Path]) -> list[str]:
         return []
     python = active_python() or ROOT / ".venv" / "bin" / "python"
     stamps = _stamps_dir(python)
-    return [
-        str(file.relative_to(ROOT)) for file in files if not (stamps / fingerprint(file, has_gpu())).exists()
-    ]
+    return [str(file.relative_to(ROOT)) for file in files if not (stamps / fingerprint(file)).exists()]
 
 
 def active_python() -> Path | None:
@@ -101,35 +103,64 @@ def has_gpu() -> bool:
     return bool(glob.glob("/dev/nvidia[0-9]*")) or shutil.which("nvidia-smi") is not None
 
 
-def fingerprint(file: Path, gpu: bool) -> str:
-    """Name of a stamp: changes whenever `file` asks for something else on this kind of machine."""
-    kind = b"gpu" if gpu else b"cpu"
-    digest = hashlib.sha256(file.read_bytes() + kind).hexdigest()[:16]
+def fingerprint(file: Path) -> str:
+    """Name of a stamp: changes whenever `file` or its lock asks for something else."""
+    digest = hashlib.sha256(file.read_bytes() + _lock(file).read_bytes()).hexdigest()[:16]
     return f"{file.parent.name if file.parent != ROOT else 'root'}-{file.name}-{digest}"
 
 
-def install(python: Path, file: Path, gpu: bool) -> None:
-    """Installs `file`; without a GPU, openai-whisper without its dependencies: `file` names them itself."""
-    lines = [
-        line for line in file.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")
-    ]
-    apart = [] if gpu else [line for line in lines if line.startswith(WITHOUT_TRITON)]
-    with tempfile.TemporaryDirectory() as work:
-        rest = Path(work) / file.name
-        rest.write_text("\n".join(line for line in lines if line not in apart) + "\n", encoding="utf-8")
-        _pip(python, ["-r", str(rest)])
-    if apart:
-        _pip(python, ["--no-deps", *apart])
+def install(python: Path, file: Path) -> None:
+    """Installs the lock of `file`, hashes checked, and torch by its version if `file` pins it.
+
+    torch comes last: what it needs is there then, and pip adds only the CUDA libraries of a CUDA build.
+    """
+    lock = _lock(file)
+    check_lock(file)
+    if tool := locked(lock).get(BUILD_TOOL):
+        with tempfile.TemporaryDirectory() as work:
+            first = Path(work) / "build.txt"
+            first.write_text(f"{tool}\n", encoding="utf-8")
+            _pip(python, [*BY_HASH, "-r", str(first)])
+    _pip(python, [*BY_HASH, "-r", str(lock)])
+    if version := pins(file).get(UNLOCKED):
+        _pip(python, [f"{UNLOCKED}=={version}"])
+
+
+def check_lock(file: Path) -> None:
+    """Raises EnvironmentFailure if the lock of `file` is not made from it."""
+    held = {**pins(_lock(file)), **pins(_lock(ROOT / "requirements.txt"))}
+    for name, version in pins(file).items():
+        if name != UNLOCKED and held.get(name) != version:
+            raise EnvironmentFailure(
+                f"{file.relative_to(ROOT)} pins {name}=={version}, its lock has {held.get(name, 'none')}: "
+                f"run `python -m scripts.lock`, or undo the change"
+            )
+
+
+def _lock(file: Path) -> Path:
+    lock = lock_of(file)
+    if not lock.is_file():
+        raise EnvironmentFailure(f"{file} has no lock beside it: install it with `pip install -r {file}`")
+    return lock
 
 
 def _pip(python: Path, arguments: list[str]) -> None:
     """Runs pip, what it collects and downloads shown on stderr: stdout carries this program's answer."""
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as pip:
+    falsified = False
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as pip:
         assert pip.stdout is not None
         for line in pip.stdout:
+            falsified = falsified or "DO NOT MATCH THE HASHES" in line
             if not line.startswith("Requirement already satisfied"):
                 print(line, end="", file=sys.stderr, flush=True)
+    if pip.returncode != 0 and falsified:
+        raise EnvironmentFailure(
+            "a download is not the file that the lock names, pip says above which; it was not installed. "
+            "Find out why the package index has another one before you go on"
+        )
     if pip.returncode != 0:
         raise EnvironmentFailure(
             f"pip failed with status {pip.returncode}, its reason is above: "

@@ -153,16 +153,24 @@ def instructions(text: str) -> list[tuple[str, str]]:
     ]
 
 
-def main() -> int:
-    """Exit status: that of the entry point."""
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line; what follows `--` is the entry point's, its options too."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("base", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--bind", type=Path, action="append", default=[])
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--build-only", action="store_true")
-    parser.add_argument("arguments", nargs="*", help="instead of CMD")
-    args = parser.parse_args()
+    parser.usage = "%(prog)s BASE WORK [--bind DIR]… [--build-arg NAME=VALUE]… [--build-only] [-- ARGUMENT…]"
+    end = argv.index("--") if "--" in argv else len(argv)
+    args = parser.parse_args(argv[:end])
+    args.arguments = argv[end + 1 :]  # instead of CMD
+    return args
+
+
+def main() -> int:
+    """Exit status: that of the entry point."""
+    args = parse(sys.argv[1:])
     args.work.mkdir(parents=True, exist_ok=True)
     builder = Builder(args.base, args.work, args.bind)
     builder.arguments.update(pair.split("=", 1) for pair in args.build_arg)

@@ -20,9 +20,10 @@ from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
+from scripts.requirements import NAME, normal, required_names
+
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "model-archiver" / "requirements.txt")
-NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 # TorchServe's jar carries its libraries without their records. What it says of itself is read; these two are
 # known by its own constants and build file, for exactly this jar.
@@ -63,12 +64,6 @@ def bill(requirements: tuple[Path, ...] = REQUIREMENTS, now: datetime | None = N
     }
 
 
-def required_names(file: Path) -> list[str]:
-    """Names in a requirements file, without options and comments."""
-    lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
-    return [match[1] for line in lines if (match := NAME.match(line))]
-
-
 def closure(names: list[str]) -> dict[str, Distribution]:
     """Installed distributions by normal name: `names`, which must be there, and what those require."""
     found: dict[str, Distribution] = {}
@@ -90,11 +85,6 @@ def closure(names: list[str]) -> dict[str, Distribution]:
             if "extra ==" not in requirement and (match := NAME.match(requirement))
         ]
     return dict(sorted(found.items()))
-
-
-def normal(name: str) -> str:
-    """A distribution's name as PyPI compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def python_component(distribution: Distribution) -> Component:

@@ -13,12 +13,12 @@ from ts.metrics.metric_type_enum import MetricTypes
 
 from adapter.answers import answer, record
 from adapter.intake import Arrival, Intake
-from adapter.jobs import Job, failing_alone
+from adapter.jobs import Job, failing_alone, told
 from adapter.metrics import ServiceMetrics, worker_name
 from adapter.replies import EVENT_STREAM_TYPE, Reply, announce, error_reply
 from adapter.request_log import configure_logging, log_failure, log_request
 from adapter.startup import Service, start
-from asr.errors import AsrError, EngineFailure, Overloaded
+from asr.errors import AsrError, Overloaded
 from asr.event_stream import EventStream
 from asr.transcriber import drive
 
@@ -53,12 +53,12 @@ class WhisperHandler:
             jobs = self.preprocess(rows, context)
             self.inference(jobs)
             return self.postprocess(jobs, context)
-        except Exception:
+        except Exception as error:
             log_failure("handling a batch", rows=len(rows))
-            refusal = error_reply(EngineFailure("internal error; the server's log has the cause"))
-            for index in range(len(rows)):
+            refusals = [error_reply(told(error, str(context.get_request_id(i)))) for i in range(len(rows))]
+            for index, refusal in enumerate(refusals):
                 announce(refusal, context, index)
-            return [refusal.body] * len(rows)
+            return [refusal.body for refusal in refusals]
 
     def preprocess(self, rows: Sequence[Any], context: Any) -> list[Job]:
         """One job per row: request read, media decoded, speech found; what fails carries its error."""
@@ -90,8 +90,10 @@ class WhisperHandler:
                 on_batch=self.metrics.batch,
                 expired=lambda i: active[i].error or self._overdue(active[i]),
             )
-        except Exception:
+        except Exception as error:
             log_failure("decoding a batch", rows=len(jobs))
+            for job in active:
+                job.close(error)
         for job in active:
             job.close()
 

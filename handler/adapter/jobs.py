@@ -16,6 +16,8 @@ from asr.options import RequestOptions
 from asr.schema import MediaSource
 from asr.sessions import FileSession, WindowSession
 
+NO_THREAD = "can't start new thread"  # Python's words when there is no memory for another's stack
+
 
 @dataclass(slots=True)
 class Job:
@@ -60,17 +62,17 @@ class Job:
             if self.events.started and self.first_segment_s is None:
                 self.first_segment_s = time.monotonic() - self.started
 
-    def close(self) -> None:
+    def close(self, cause: Exception | None = None) -> None:
         """Takes over the session's error; a session that never came to its end has one from now on."""
         if self.session is None or self.error is not None:
             return
         self.error = self.session.error
         if self.error is None and not self.session.done:
-            self.error = _internal_error(self)
+            self.error = told(cause, self.request_id)
 
     def refusal(self) -> Reply:
         """The error as a reply of its own, or as the last event of a stream whose status is already out."""
-        error = self.error or _internal_error(self)
+        error = self.error or told(None, self.request_id)
         if self.events is not None and self.events.started:
             return Reply(200, EVENT_STREAM_TYPE, self.events.failed(error))
         return error_reply(error)
@@ -83,13 +85,13 @@ def failing_alone(job: Job, what: str) -> Iterator[None]:
         yield
     except AsrError as error:
         job.error = error
-    except MemoryError:
+    except Exception as error:
         log_failure(what, request_id=job.request_id)
-        job.error = Overloaded("the server has no memory left for this request; try again later")
-    except Exception:
-        log_failure(what, request_id=job.request_id)
-        job.error = _internal_error(job)
+        job.error = told(error, job.request_id)
 
 
-def _internal_error(job: Job) -> EngineFailure:
-    return EngineFailure(f"internal error; the server's log has it under request {job.request_id}")
+def told(cause: Exception | None, request_id: str) -> AsrError:
+    """What the caller is told of an exception that is in the log."""
+    if isinstance(cause, MemoryError) or NO_THREAD in str(cause):
+        return Overloaded("the server has no memory left for this request; try again later")
+    return EngineFailure(f"internal error; the server's log has it under request {request_id}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 import regex  # type: ignore[import-untyped]
 
@@ -62,6 +63,7 @@ class EventStream:
         self._send = send
         self._num_segments = 0
         self._text = TextStream()
+        self._logprobs: list[dict[str, Any]] = []  # of text that no delta has told yet
 
     def advance(self, session: FileSession) -> None:
         """Sends the events of the segments finished since the last call, behind the last the done event."""
@@ -74,7 +76,7 @@ class EventStream:
         """What is left to send of a session that is done, once; empty if it has all been sent."""
         if self._done:
             return b""
-        events = self._segment_events(session) + _delta_event(self._text.rest())
+        events = self._segment_events(session) + self._delta_event(self._text.rest())
         self._done = True
         return events + render.sse_done(session.transcript(), self._options)
 
@@ -85,11 +87,16 @@ class EventStream:
     def _segment_events(self, session: FileSession) -> bytes:
         events = []
         for segment in session.take_segments():
-            events.append(_delta_event(self._text.take(segment.text)))
-            events.append(render.sse_segment(segment, self._num_segments))
+            if self._options.logprobs:
+                self._logprobs += render.logprobs(segment)
+            events.append(self._delta_event(self._text.take(segment.text)))
+            events.append(render.sse_segment(segment, self._num_segments, self._options))
             self._num_segments += 1
         return b"".join(events)
 
-
-def _delta_event(text: str) -> bytes:
-    return render.sse_delta(text) if text else b""
+    def _delta_event(self, text: str) -> bytes:
+        """A segment's tokens go with the first delta that tells of it; its held-back end has none."""
+        if not text:
+            return b""
+        logprobs, self._logprobs = self._logprobs, []
+        return render.sse_delta(text, logprobs if self._options.logprobs else None)

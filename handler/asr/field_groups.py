@@ -78,6 +78,8 @@ def with_groups(options: RequestOptions, values: Mapping[str, Any]) -> RequestOp
     for name in vad:
         if f"vad_{name}" in values:
             raise InvalidOption(f"vad_{name} is given twice, also by {CHUNKING}", param=f"vad_{name}")
+    _check_speech_detection(options, values)
+    _check_conditioning(options, values)
     return dataclasses.replace(
         options,
         vad=dataclasses.replace(options.vad, **vad),
@@ -85,6 +87,28 @@ def with_groups(options: RequestOptions, values: Mapping[str, Any]) -> RequestOp
         granularities=tuple(dict.fromkeys(options.granularities)) or ("segment",),
         temperatures=_temperatures(values),
     )
+
+
+def _check_speech_detection(options: RequestOptions, values: Mapping[str, Any]) -> None:
+    """Raises InvalidOption for options of a speech detection that does not take place."""
+    asked = [name for name in values if name == CHUNKING or name.startswith("vad_")]
+    if not values.get("vad_filter"):  # switching it off never contradicts
+        asked = [name for name in asked if name != "vad_filter"]
+    if asked and options.long_form == "sequential":
+        raise InvalidOption(
+            f"{asked[0]} needs long_form=parallel; sequential detects no speech", param=asked[0]
+        )
+    if asked and not options.vad_filter:
+        raise InvalidOption(f"{asked[0]} needs vad_filter=true; it is false", param=asked[0])
+
+
+def _check_conditioning(options: RequestOptions, values: Mapping[str, Any]) -> None:
+    """Raises InvalidOption where the text before is asked for and not there yet; leaving it out never is."""
+    name = "condition_on_previous_text"
+    if values.get(name) and options.long_form == "parallel":
+        raise InvalidOption(
+            f"{name} needs long_form=sequential; parallel decodes all windows side by side", param=name
+        )
 
 
 def _temperatures(values: Mapping[str, Any]) -> tuple[float, ...]:
@@ -128,6 +152,11 @@ def check_combinations(options: RequestOptions) -> None:
             f"stream=true sends events, so response_format must be one of {', '.join(STREAM_FORMATS)}; "
             f"it is {shape!r}",
             param="response_format",
+        )
+    if options.language and options.languages and options.language not in options.languages:
+        raise InvalidOption(
+            f"language is {options.language!r}, which is not among languages: {', '.join(options.languages)}",
+            param="language",
         )
     if options.patience is not None and options.beam_size is None:
         raise InvalidOption(f"patience is {options.patience:g}, which needs beam_size", param="patience")

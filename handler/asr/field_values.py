@@ -175,6 +175,8 @@ class Items:
 
     @property
     def allowed(self) -> str:
+        if self.max_items == 1:
+            return self.of.allowed
         return f"up to {self.max_items} values with commas between, each {self.of.allowed}"
 
     def read(self, name: str, value: Any) -> tuple[Any, ...]:

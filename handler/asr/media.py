@@ -114,6 +114,8 @@ class _Resampler:
         self._resampler: av.AudioResampler | None = None
 
     def resample(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        if frame.layout.name == f"{frame.layout.nb_channels} channels":
+            frame = _mixed(frame)
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         finished: list[av.AudioFrame] = []
         if self._resampler is None or kind != self._input:
@@ -129,6 +131,16 @@ class _Resampler:
         rest = self._resampler.resample(None)
         self._resampler = None
         return rest
+
+
+def _mixed(frame: av.AudioFrame) -> av.AudioFrame:
+    """The mean of the channels; FFmpeg mixes only those whose places it knows, not 9 or 32."""
+    planes = frame.to_ndarray()
+    channels = planes if frame.format.is_planar else planes.reshape(frame.samples, -1).T
+    mean = channels.mean(axis=0, dtype=np.float64).astype(planes.dtype)
+    mono = av.AudioFrame.from_ndarray(mean[np.newaxis], frame.format.packed.name, "mono")
+    mono.sample_rate = frame.sample_rate
+    return mono
 
 
 class _Track:

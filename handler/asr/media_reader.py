@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import av
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
@@ -29,6 +30,19 @@ MAX_SAMPLE_RATE = 768_000  # Hz
 MAX_CHANNELS = 32
 MAX_READ_ERRORS = 16  # demuxing goes on after an error, but not for ever
 MAX_BAD_PACKETS = 200  # once more than half of all packets are bad too, the upload is given up
+
+
+# FFmpeg reads plain PCM in packets of a sixteenth of a second, and looks through 32 of them, again and again,
+# for DTS that calls itself PCM: 2 ms for a file of 16 kHz mono, 15 ms for one of 48 kHz stereo. Where no DTS
+# can be, it need not look, and large packets cost less than small ones.
+PCM_WAV_OPTIONS = {"max_size": "16384", "max_probe_packets": "1"}
+DTS_SYNC_WORDS = (
+    (0xFE7F, 0x0180),
+    (0x7FFE, 0x8001),
+    (0xFF1F, 0x00E8),
+    (0x1FFF, 0xE800),
+)  # little-endian pairs
+DTS_SEARCH_BYTES = 512 * 1024  # as far as FFmpeg looks
 
 
 def unsupported(reason: str) -> UnsupportedMedia:
@@ -75,8 +89,7 @@ class Upload:
     stream: AudioStream
 
     def rewind(self) -> bool:
-        """Whether it is back at its first packet: only in plain PCM, where a position is all there is to it.
-        Opening anew costs three milliseconds, a quarter of what preparing a short clip takes."""
+        """Whether it is back at its first packet: only in plain PCM, where a position is all that it has."""
         is_plain = self.container.format.name == "wav" and self.stream.codec_context.name.startswith("pcm_")
         if is_plain:
             self.container.seek(0)
@@ -98,12 +111,23 @@ def open_upload(body: Body) -> Iterator[Upload]:
     """The container in `body`, open, with its best audio track; raises UnsupportedMedia."""
     bound_allocations()
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "", "max_streams": str(MAX_STREAMS)}
+    if _is_pcm_wav(body):
+        options |= PCM_WAV_OPTIONS
     try:
         container = av.open(MemoryFile(body), "r", options=options, metadata_errors="ignore")
     except (FFmpegError, ValueError) as error:
         raise unsupported(f"no known container ({_reason(error)})") from error
     with container:
         yield Upload(container, _audio_stream(container))
+
+
+def _is_pcm_wav(body: Body) -> bool:
+    """Whether it is a WAV of integer PCM, and surely no DTS in disguise."""
+    head = bytes(body[:22])
+    if head[:4] != b"RIFF" or head[8:16] != b"WAVEfmt " or head[20:] != b"\x01\x00":
+        return False
+    words = np.frombuffer(body, "<u2", count=min(len(body), DTS_SEARCH_BYTES) // 2)
+    return not any(((words[:-1] == first) & (words[1:] == second)).any() for first, second in DTS_SYNC_WORDS)
 
 
 def _audio_stream(container: InputContainer) -> AudioStream:

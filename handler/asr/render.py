@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from asr.constants import SAMPLE_RATE
+from asr.constants import SAMPLE_RATE, SAMPLES_PER_POSITION
 from asr.errors import AsrError
 from asr.languages import LANGUAGES
 from asr.options import RequestOptions
@@ -35,21 +35,25 @@ def render(transcript: Transcript, options: RequestOptions) -> tuple[bytes, str]
     return shape(transcript, options).encode(), content_type
 
 
-def sse_delta(text: str) -> bytes:
-    """The event that carries a new piece of text."""
-    return _event({"type": "transcript.text.delta", "delta": clean(text)})
+def sse_delta(text: str, logprobs: Sequence[Mapping[str, Any]] | None = None) -> bytes:
+    """The event that carries a new piece of text and, if asked for, the tokens it was told in."""
+    fields = {} if logprobs is None else {"logprobs": logprobs}
+    return _event({"type": "transcript.text.delta", "delta": clean(text), **fields})
 
 
-def sse_segment(segment: Segment, index: int) -> bytes:
-    """The event that carries a finished segment. OpenAI's has a text as id, and a speaker: nobody in
-    particular, as speakers are not told apart."""
+def sse_segment(segment: Segment, index: int, options: RequestOptions) -> bytes:
+    """The event that carries a finished segment, with its words if asked for. OpenAI's has a text as id, and
+    a speaker: nobody in particular, as speakers are not told apart."""
     fields = {**_segment(segment, index), "id": str(index), "speaker": ""}
+    if options.word_timestamps:
+        fields["words"] = [_word(word) for word in segment.words]
     return _event({"type": "transcript.text.segment", **fields})
 
 
 def sse_done(transcript: Transcript, options: RequestOptions) -> bytes:
     """The last event: the full text, the usage and, if asked for, the tokens' log-probabilities."""
-    return _event({"type": "transcript.text.done", **_text_fields(transcript, options)})
+    fields = {**_text_fields(transcript, options), "usage": _token_usage(transcript)}
+    return _event({"type": "transcript.text.done", **fields})
 
 
 def sse_error(error: AsrError) -> bytes:
@@ -126,7 +130,7 @@ def seconds(samples: int) -> float:
 def _text_fields(transcript: Transcript, options: RequestOptions) -> dict[str, Any]:
     fields: dict[str, Any] = {"text": clean(transcript.text).strip()}
     if options.logprobs:
-        fields["logprobs"] = [entry for segment in transcript.segments for entry in _logprobs(segment)]
+        fields["logprobs"] = [entry for segment in transcript.segments for entry in logprobs(segment)]
     fields["usage"] = _usage(transcript)
     return fields
 
@@ -134,6 +138,21 @@ def _text_fields(transcript: Transcript, options: RequestOptions) -> dict[str, A
 def _usage(transcript: Transcript) -> dict[str, Any]:
     """What OpenAI bills: the duration, rounded up to whole seconds."""
     return {"type": "duration", "seconds": -(-transcript.duration // SAMPLE_RATE)}
+
+
+def _token_usage(transcript: Transcript) -> dict[str, Any]:
+    """A stream's usage. OpenAI's event counts tokens, and its clients read nothing else: of audio, the
+    encoder's positions of 20 ms; of text, what was decoded. The other answers' seconds are beside them."""
+    heard = -(-transcript.duration // SAMPLES_PER_POSITION)
+    told = sum(len(segment.tokens) for segment in transcript.segments)
+    return {
+        "type": "tokens",
+        "input_tokens": heard,
+        "output_tokens": told,
+        "total_tokens": heard + told,
+        "input_token_details": {"audio_tokens": heard},
+        "seconds": _usage(transcript)["seconds"],
+    }
 
 
 def _segment(segment: Segment, index: int) -> dict[str, Any]:
@@ -161,7 +180,7 @@ def _word(word: Word) -> dict[str, Any]:
     }
 
 
-def _logprobs(segment: Segment) -> list[dict[str, Any]]:
+def logprobs(segment: Segment) -> list[dict[str, Any]]:
     """OpenAI's list of text tokens; special ones, timestamps too, have no bytes and are left out."""
     num_logprobs, num_bytes = len(segment.token_logprobs), len(segment.token_bytes)
     if num_logprobs != num_bytes:

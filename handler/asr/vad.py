@@ -1,8 +1,8 @@
 """Samples → speech spans, by Silero's network through onnxruntime (no torch).
 
-The network sees 32 ms frames with the 4 ms before each and carries an LSTM state; its sequence form takes
-many frames in one call. Its probabilities become spans by upstream's rule (silero-vad 6.2.3, `utils_vad.py`,
-`get_speech_timestamps_from_probs`).
+The network sees 32 ms frames with the 4 ms before each and carries an LSTM state. It takes many frames in one
+call, each as four pieces that overlap by half. Its probabilities become spans by upstream's rule (silero-vad
+6.2.3, `utils_vad.py`, `get_speech_timestamps_from_probs`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from asr.schema import Samples, SpeechSpan
 FRAME_SAMPLES = 512  # 32 ms, one probability each
 CONTEXT_SAMPLES = 64  # of the frame before, put in front of each frame
 STATE_SIZE = 128
-FRAMES_PER_CALL = 1_024  # 33 s; bounds the float copy to 2.4 MB however long the audio is
+PIECES = 4  # of a frame with its context, of which a spectrum each is made
+PIECE_SAMPLES, PIECE_HOP = 256, 128
+FRAMES_PER_CALL = 1_024  # 33 s; bounds the float copy to 4.2 MB however long the audio is
 HYSTERESIS = 0.15  # speech ends below threshold - HYSTERESIS
 MIN_NEG_THRESHOLD = 0.01
-MODEL = "silero_vad_16k_sequence.onnx"
+MODEL = "silero_vad_16k_matrices.onnx"
 
 Probs = NDArray[np.float32]  # speech probability of each 32 ms frame, the last frame padded with silence
 
@@ -51,9 +53,9 @@ def speech_probs(samples: Samples) -> Probs:
     for first in range(0, num_frames, FRAMES_PER_CALL):
         last = min(first + FRAMES_PER_CALL, num_frames)
         block, hidden, cell = session.run(
-            ["speech_probs", "hn", "cn"], {"input": _frames(samples, first, last), "h": hidden, "c": cell}
+            ["speech_probs", "hn", "cn"], {"pieces": _pieces(samples, first, last), "h": hidden, "c": cell}
         )
-        probs[first:last] = block.reshape(-1)
+        probs[first:last] = block
     return probs
 
 
@@ -108,16 +110,23 @@ def _samples(milliseconds: int) -> int:
     return milliseconds * SAMPLE_RATE // 1000
 
 
-def _frames(samples: Samples, first: int, last: int) -> NDArray[np.float32]:
-    """Frames first..last with their context, float32 [last - first, 576], in [-1, 1)."""
+def _pieces(samples: Samples, first: int, last: int) -> NDArray[np.float32]:
+    """Pieces of frames first..last with their context, float32 [4 * (last - first), 256], in [-1, 1)."""
     start, end = first * FRAME_SAMPLES - CONTEXT_SAMPLES, last * FRAME_SAMPLES
     padded = np.zeros(end - start, np.float32)  # silence before the audio and after it
     inside = samples[max(start, 0) : end]
     offset = max(-start, 0)
     padded[offset : offset + len(inside)] = inside
     padded /= 32768.0
-    windows = np.lib.stride_tricks.sliding_window_view(padded, CONTEXT_SAMPLES + FRAME_SAMPLES)
-    return np.ascontiguousarray(windows[::FRAME_SAMPLES])
+    size = CONTEXT_SAMPLES + FRAME_SAMPLES
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::FRAME_SAMPLES]
+    pieces = np.empty((last - first, PIECES, PIECE_SAMPLES), np.float32)
+    for index in range(PIECES - 1):
+        pieces[:, index] = frames[:, index * PIECE_HOP :][:, :PIECE_SAMPLES]
+    rest = size - (PIECES - 1) * PIECE_HOP  # of the last piece, which goes on with the frame's end reflected
+    pieces[:, -1, :rest] = frames[:, -rest:]
+    pieces[:, -1, rest:] = frames[:, -2 : rest - PIECE_SAMPLES - 2 : -1]
+    return pieces.reshape(-1, PIECE_SAMPLES)
 
 
 def _session() -> onnxruntime.InferenceSession:
@@ -131,6 +140,5 @@ def _load_session() -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.inter_op_num_threads = 1
     options.intra_op_num_threads = 1
-    options.log_severity_level = 3  # the model has unused initializers, a warning each
     model = resources.files("asr").joinpath("assets", MODEL).read_bytes()
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -179,6 +179,20 @@ def test_running_out_of_memory_is_overload(worker: Worker, monkeypatch: pytest.M
     assert answers[1].error["code"] == "overloaded"
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")], ids=repr)
+@pytest.mark.parametrize("place", ["whisper_handler.drive", "adapter.intake.Intake.open_jobs"])
+def test_running_out_of_memory_over_a_batch_is_overload(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, place: str, error: Exception
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(place, broken)
+    answers = worker.ask(good(), window_row())
+    assert [answer.status for answer in answers] == [503, 503]
+    assert {answer.error["code"] for answer in answers} == {"overloaded"}
+
+
 def test_a_request_past_its_deadline_is_overload(start_worker: Callable[..., Worker]) -> None:
     worker = start_worker(limits={"request_deadline_s": 0.0})
     answers = worker.ask(good(), Row.raw(b"", path="healthz"))

@@ -87,12 +87,23 @@ def test_every_kind_and_every_refusal_is_logged(
 ) -> None:
     worker = start_worker()
     capsys.readouterr()
-    worker.ask(Row.raw(b"", path="healthz"), window_row(), good(language="xx"), Row.raw(b""))
+    worker.ask(Row.raw(b"", path="model"), window_row(), good(language="xx"), Row.raw(b""))
     logged = lines(capsys)
-    assert [line["kind"] for line in logged] == ["healthz", "windows", "file", "unread"]
+    assert [line["kind"] for line in logged] == ["model", "windows", "file", "unread"]
     assert [line["status"] for line in logged] == [200, 200, 400, 400]
     assert logged[2]["error_code"] == "invalid_value" and logged[2]["error_param"] == "language"
     assert logged[1]["windows"] == 1 and logged[1]["audio_s"] == 1.0
+
+
+def test_a_canary_that_passed_has_no_line(
+    start_worker: Callable[..., Worker], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They come every five seconds, by day and night."""
+    worker = start_worker()
+    capsys.readouterr()
+    answers = worker.ask(Row.raw(b"", path="healthz"), window_row())
+    assert [answer.status for answer in answers] == [200, 200]
+    assert [line["kind"] for line in lines(capsys)] == ["windows"]
 
 
 def test_nothing_a_caller_sends_can_forge_a_line(

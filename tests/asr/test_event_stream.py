@@ -22,6 +22,13 @@ HINDI = (Path(__file__).resolve().parents[2] / "samples" / "hindi.txt").read_tex
 LETTERS = " \n\tabé\u0301\u0915\u093c\u0928\u093e\u094d\u200d\u2028\x00\r\ufffd.\u1100\u1161\u11a8🇮🇳👩"
 
 
+def told(text: str) -> Segment:
+    """A segment of one token for each of the text's characters."""
+    raw = tuple(char.encode("utf-8", "replace") for char in text)
+    tokens = tuple(range(len(raw)))
+    return Segment(0, 1, text, tokens, 0, 0.0, -0.1, 1.0, 0.0, (), tuple(-0.01 * i for i in tokens), raw)
+
+
 class Segments:
     """A session that has finished these texts, two at a time."""
 
@@ -29,7 +36,7 @@ class Segments:
 
     def __init__(self, texts: list[str]) -> None:
         self.whole = "".join(texts)
-        self.texts = texts
+        self.texts = self.all = texts
 
     @property
     def done(self) -> bool:
@@ -37,15 +44,16 @@ class Segments:
 
     def take_segments(self) -> tuple[Segment, ...]:
         taken, self.texts = self.texts[:2], self.texts[2:]
-        return tuple(Segment(0, 1, text, (), 0, 0.0, -0.1, 1.0, 0.0) for text in taken)
+        return tuple(told(text) for text in taken)
 
     def transcript(self) -> Transcript:
-        return Transcript(self.whole, (), "hi", "transcribe", 16_000, DecodeStats())
+        segments = tuple(map(told, self.all))
+        return Transcript(self.whole, segments, "hi", "transcribe", 16_000, DecodeStats())
 
 
-def events_of(texts: list[str]) -> list[dict[str, Any]]:
+def events_of(texts: list[str], options: RequestOptions | None = None) -> list[dict[str, Any]]:
     sent: list[bytes] = []
-    stream = EventStream(RequestOptions(), sent.append)
+    stream = EventStream(options or RequestOptions(), sent.append)
     session = Segments(texts)
     stream.advance(session)
     while not session.done:
@@ -110,4 +118,14 @@ def test_the_done_event_has_the_whole_text_and_comes_once() -> None:
         "delta", "segment", "delta", "segment", "delta", "done",
     ]  # fmt: skip
     assert events[-1]["text"] == "नमस्ते दुनिया"
-    assert events[-1]["usage"] == {"type": "duration", "seconds": 1}
+    assert events[-1]["usage"]["seconds"] == 1
+
+
+def test_the_tokens_of_a_segment_go_with_its_first_delta() -> None:
+    events = events_of([" Cafe", "\u0301", " au lait."], RequestOptions(logprobs=True))
+    told = [event["logprobs"] for event in events if event["type"].endswith("delta")]
+    assert ["".join(entry["token"] for entry in logprobs) for logprobs in told] == [
+        " Cafe", "\u0301 au lait.", "",
+    ]  # fmt: skip
+    assert [entry for logprobs in told for entry in logprobs] == events[-1]["logprobs"]
+    assert not any("logprobs" in event for event in events_of([" a", " b"]))

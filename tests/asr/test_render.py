@@ -213,16 +213,29 @@ def events(body: bytes) -> dict[str, Any]:
 def test_events() -> None:
     assert events(render.sse_delta(" नमस्ते\n")) == {"type": "transcript.text.delta", "delta": " नमस्ते\n"}
     assert "नमस्ते".encode() in render.sse_delta(" नमस्ते")
-    told = events(render.sse_segment(TWO.segments[1], 1))
+    told = events(render.sse_segment(TWO.segments[1], 1, RequestOptions()))
+    assert "words" not in told
     assert (told["type"], told["id"], told["text"]) == ("transcript.text.segment", "1", " Good bye.")
     assert events(render.sse_done(TWO, RequestOptions())) == {
         "type": "transcript.text.done",
         "text": "Hello world. Good bye.",
-        "usage": {"type": "duration", "seconds": 5},
+        "usage": {
+            "type": "tokens",
+            "input_tokens": 226,
+            "output_tokens": 6,
+            "total_tokens": 232,
+            "input_token_details": {"audio_tokens": 226},
+            "seconds": 5,
+        },
     }
     assert "logprobs" in events(render.sse_done(transcript(), RequestOptions(logprobs=True)))
     error = TooLarge("too long", param="file")
     assert events(render.sse_error(error)) == {"type": "error", **error.body()}
+
+
+def test_a_segment_event_has_the_words_that_were_asked_for() -> None:
+    told = events(render.sse_segment(TWO.segments[0], 0, RequestOptions(granularities=("word",))))
+    assert told["words"] == answer(TWO, response_format="verbose_json", granularities=("word",))["words"]
 
 
 def test_numbers_that_json_lacks_are_replaced() -> None:

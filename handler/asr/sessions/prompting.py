@@ -14,7 +14,7 @@ def initial_tokens(options: RequestOptions, tokenizer: Tokenizer) -> tuple[int, 
     try:
         return tuple(tokenizer.encode(" " + text)) if text else ()
     except ValueError as error:
-        name = "prompt" if options.prompt else "hotwords"
+        name = "hotwords" if "<|" in parts[0] else "prompt"
         message = f"{name} spells one of the model's special tokens, such as <|endoftext|>: take it out"
         raise InvalidOption(message, param=name) from error
 

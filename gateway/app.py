@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from gateway.http import documents, failures
 from gateway.middleware import add_middleware
+from gateway.middleware.head import HeadAsGet
 from gateway.observe.tracing import telemetry
 from gateway.routes import compat, docs, health, models, page, transcriptions, visualize
 from gateway.service import Service
@@ -46,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router)
     failures.install(app)
     _document(app)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(failures.CatchAll)
     add_middleware(app, settings)
     return app
@@ -55,7 +57,7 @@ def _document(app: FastAPI) -> None:
     build = app.openapi
 
     def openapi() -> dict[str, Any]:
-        return app.openapi_schema or documents.with_keys(build())
+        return app.openapi_schema or documents.finished(build())
 
     app.openapi = openapi  # type: ignore[method-assign]
 

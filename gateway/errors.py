@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from asr.errors import AsrError
 
+RETRY_S = 5  # of a 503 that does not know better
+
 
 class GatewayError(AsrError):
     """A failure with the headers its answer carries."""
@@ -11,6 +13,12 @@ class GatewayError(AsrError):
     @property
     def headers(self) -> dict[str, str]:
         return {}
+
+
+def headers_of(error: AsrError) -> dict[str, str]:
+    """What the error's answer carries beside its body. Every 503 says when to come back, the core's too."""
+    headers = error.headers if isinstance(error, GatewayError) else {}
+    return {"Retry-After": str(RETRY_S), **headers} if error.status == 503 else headers
 
 
 class Unauthorized(GatewayError):
@@ -87,10 +95,6 @@ class NotReady(GatewayError):
     status = 503
     type = "server_error"
     code = "not_ready"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Retry-After": "5"}
 
 
 class DeadlineExceeded(GatewayError):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from asr.config import Limits
 from asr.options import RequestOptions
@@ -24,9 +25,17 @@ from gateway.dispatch.runner import run_session
 from gateway.dispatch.ticket import Ticket
 from gateway.errors import ModelNotFound
 from gateway.http.connection import within
+from gateway.http.forms import SMALL_BYTES
 from gateway.media.pool import MediaPool
+from gateway.media.turns import LARGE_BYTES
 from gateway.observe.record import RequestRecord, current_record
 from gateway.settings import Settings
+
+SHORT_S = 30.0  # of audio: one window
+RECEIVING_S = 0.25  # in which a form has come over a good network
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Run:
@@ -104,6 +113,18 @@ class Service:
                 f"The model `{name[:100]}` does not exist or you do not have access to it.", param="model"
             )
 
+    def receiving(self, num_bytes: int | None) -> AbstractContextManager[None]:
+        """Surrounds the reading of a form of so many bytes, None where nobody knows: its window will come."""
+        return self._expecting(num_bytes, RECEIVING_S)
+
+    def _expecting(
+        self, num_bytes: int | None, longest_s: float | None = None
+    ) -> AbstractContextManager[None]:
+        """A large upload takes longer than anything waits for it."""
+        if num_bytes is None or num_bytes > LARGE_BYTES:
+            return nullcontext()
+        return self.dispatcher.expecting(longest_s)
+
     @asynccontextmanager
     async def run(
         self, upload: Path, options: RequestOptions, caller: Caller, deadline_s: float
@@ -112,14 +133,14 @@ class Service:
         async with within(deadline_s):
             record = current_record()
             spec = self.dispatcher.spec
-            with record.stage("media"):
+            with record.stage("media"), self._expecting(upload.stat().st_size):
                 prepared = await self.pool.prepare(upload, options, spec.n_mels)
-                await asyncio.to_thread(os.truncate, upload, 0)  # its disk is needed by those who wait
+                await _emptied(upload)
             audio_s = prepared.audio.duration_s
             record.audio_s = (record.audio_s or 0.0) + audio_s
             with self.admission.admit(audio_s):
                 await self.limiter.check_audio(caller, audio_s)
-                session = await asyncio.to_thread(open_session, prepared, options, spec)
+                session = await off_loop(audio_s, open_session, prepared, options, spec)
                 with self.dispatcher.ticket(caller, audio_s) as ticket:
                     run = Run(prepared, session, ticket)
                     try:
@@ -128,6 +149,21 @@ class Service:
                     finally:
                         await run.stop()
                     _note(record, run)
+
+
+async def off_loop(audio_s: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of work on so much audio: beside the event loop, unless that takes longer than the work."""
+    if audio_s <= SHORT_S:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
+
+
+async def _emptied(upload: Path) -> None:
+    """Gives its disk to those who wait, as soon as its samples are elsewhere."""
+    if upload.stat().st_size <= SMALL_BYTES:
+        os.truncate(upload, 0)
+    else:
+        await asyncio.to_thread(os.truncate, upload, 0)
 
 
 def _note(record: RequestRecord, run: Run) -> None:

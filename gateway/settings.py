@@ -97,6 +97,16 @@ class UpstreamSettings(Section):
     )
     timeout_s: Positive = 900.0  # of one window
     max_deaths: Count = 2  # workers a window may kill before its request fails
+    no_memory_s: Positive = 60.0  # a window that no worker had memory for is sent again for so long
+
+    @model_validator(mode="after")
+    def _managements_belong_to_upstreams(self) -> UpstreamSettings:
+        if len(self.management_urls) > len(self.urls):
+            raise ValueError(
+                f"management_urls has {len(self.management_urls)} addresses, must be in the order of urls, "
+                f"which has {len(self.urls)}"
+            )
+        return self
 
 
 class MediaSettings(Section):

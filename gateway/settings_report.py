@@ -15,7 +15,9 @@ from pydantic_core import ErrorDetails
 
 SECRETS = ("keys", "key", "sha256")
 MAX_VALUE_CHARS = 80
-PASSWORD = re.compile(r"://[^/@\s]*@")
+PASSWORD = re.compile(
+    r"""(://)[^\s'",]*@|([?&]password=)[^\s'",&]*"""
+)  # before a URL's host, or in its query
 
 
 class SettingsError(ValueError):
@@ -60,7 +62,12 @@ def shown(settings: BaseModel) -> str:
     """The settings as YAML, as the file has them; keys and the passwords of URLs are masked."""
     values: Any = json.loads(settings.model_dump_json())
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    return PASSWORD.sub("://***@", text)
+    return without_passwords(text)
+
+
+def without_passwords(text: str) -> str:
+    """The text with the passwords of its URLs masked."""
+    return PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
 
 
 def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -74,16 +81,17 @@ def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{name} is missing"
     if detail["type"] == "value_error":
         return f"{name}: {message}" if name else message
+    if not path:  # a whole file, and its parser's words are Python's
+        found = "empty" if detail["input"] is None else f"a {type(detail['input']).__name__}"
+        return f"the file is {found}, must have entries under `{next(iter(model.model_fields))}:`"
     right = message.removeprefix("Input should be ").removeprefix("URL scheme should be ")
     return f"{name} is {_value(detail['input'], path)}, must be {right}"
 
 
 def _value(value: Any, path: Sequence[str | int]) -> str:
-    if not path:
-        return f"a {type(value).__name__}"  # a whole file: secrets and all
     if path[-1] in SECRETS or (isinstance(path[-1], int) and path[-2] in SECRETS):
         return "a secret"
-    text = repr(value)
+    text = without_passwords(repr(value))
     return text if len(text) <= MAX_VALUE_CHARS else text[:MAX_VALUE_CHARS] + "…"
 
 

@@ -20,44 +20,20 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-
 from gateway.access.key_entry import MAX_KEY_CHARS, KeyEntry, key_digest
+from gateway.access.key_file import read_key_file
 from gateway.caller import Caller
 from gateway.errors import Unauthorized
 from gateway.settings import AccessSettings, SettingsError
-from gateway.settings_report import complaints, read_yaml
 
 log = logging.getLogger(__name__)
 
 RELOAD_EVERY_S = 1.0  # how often the file is looked at, at most
 
 Stamp = tuple[int, int, int]  # what changes with a file's content
-
-
-class KeyFile(BaseModel):
-    """The keys file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    keys: tuple[KeyEntry, ...]
-
-    @model_validator(mode="after")
-    def _nobody_twice(self) -> KeyFile:
-        for what, values in (("name", [e.name for e in self.keys]), ("key", [e.digest for e in self.keys])):
-            if twice := next((i for i, value in enumerate(values) if value in values[:i]), None):
-                raise ValueError(f"entry {self.keys[twice].name} has the {what} of an earlier one")
-        return self
-
-
-def read_key_file(path: Path) -> KeyFile:
-    """The file's entries; raises SettingsError with one line that names the file and what is wrong in it."""
-    try:
-        return KeyFile.model_validate(read_yaml(path))
-    except ValidationError as error:
-        raise SettingsError(f"{path}: {complaints(error, KeyFile)[0]}") from error
 
 
 class KeyStore:
@@ -96,14 +72,7 @@ class KeyStore:
         caller = self._caller_of(key) if len(key) <= MAX_KEY_CHARS else None
         if caller is None:
             raise Unauthorized("the API key is not known here")
-        return Caller(
-            caller.name,
-            caller.weight,
-            caller.models,
-            caller.requests_per_minute,
-            caller.audio_seconds_per_minute,
-            address,
-        )
+        return replace(caller, address=address)
 
     def _caller_of(self, key: str) -> Caller | None:
         """Compares with every digest, so that the time says nothing about which one is near."""

@@ -18,6 +18,7 @@ from asr.errors import TooLarge
 from gateway.caller import LOCAL, Caller
 from gateway.errors import RateLimited
 from gateway.settings import AccessSettings, SettingsError
+from gateway.settings_report import without_passwords
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Limiter:
 
     async def check_request(self, caller: Caller) -> None:
         """Counts one request; raises RateLimited."""
-        await self._check(REQUESTS, caller.requests_per_minute, 1, "key", _identity(caller))
+        await self._check(REQUESTS, caller.requests_per_minute, 1, *_identity(caller))
         per_address = self._settings.requests_per_minute_per_address
         await self._check(REQUESTS, per_address, 1, "address", caller.address)
 
@@ -59,7 +60,7 @@ class Limiter:
                     f"the file has {seconds:.0f} s of audio; you may send {limit:g} s per minute",
                     param="file",
                 )
-        await self._check(AUDIO, caller.audio_seconds_per_minute, cost, "key", _identity(caller))
+        await self._check(AUDIO, caller.audio_seconds_per_minute, cost, *_identity(caller))
         await self._check(AUDIO, per_address, cost, "address", caller.address)
 
     async def _check(self, what: str, limit: float | None, cost: int, scope: str, identity: str) -> None:
@@ -108,8 +109,11 @@ def _refusal(what: str, limit: float, scope: str, wait_s: float) -> RateLimited:
     )
 
 
-def _identity(caller: Caller) -> str:
-    return caller.name if caller.name != LOCAL.name else f"{caller.name}@{caller.address}"
+def _identity(caller: Caller) -> tuple[str, str]:
+    """Whose limit it is, and the name under which it is counted."""
+    if caller.name == LOCAL.name:
+        return "address", f"{caller.name}@{caller.address}"
+    return "key", caller.name
 
 
 def _storage(url: str) -> Any:  # the library has no common public type for storages
@@ -120,7 +124,7 @@ def _storage(url: str) -> Any:  # the library has no common public type for stor
     try:
         return storage_from_string(f"async+{url}", **options)
     except ConfigurationError as error:
-        wrong = str(error).splitlines()[0].removeprefix("async+")
+        wrong = without_passwords(str(error).splitlines()[0].replace("async+", ""))
         raise SettingsError(
             f"access.storage_url cannot be used ({wrong}): must be memory:// or redis://HOST:PORT/N, "
             "which needs `pip install -r requirements-gateway.txt`"

@@ -6,20 +6,22 @@ import asyncio
 import itertools
 import logging
 from collections import deque
+from contextlib import AbstractContextManager
 from typing import Any
-
-import httpx2
 
 from asr.constants import FRAMES_PER_SECOND
 from asr.engine import ModelSpec
 from asr.errors import AsrError, EngineFailure
 from asr.schema import Hypothesis, Window
 from gateway.caller import Caller
+from gateway.dispatch.expected import Expected
 from gateway.dispatch.fair_queue import FairQueue
-from gateway.dispatch.lane import BUSY_PAUSE_S, Lane
-from gateway.dispatch.replies import Busy, Cut, NotDecoded, WorkerDied
+from gateway.dispatch.http_client import HttpClient
+from gateway.dispatch.lane import Lane
+from gateway.dispatch.memory import Resting
+from gateway.dispatch.replies import Busy, Cut, NoMemory, NotDecoded, WorkerDied
 from gateway.dispatch.ticket import Attempt, Errand, Outcome, Ticket
-from gateway.dispatch.upstream import Description, TorchServeUpstream, open_client
+from gateway.dispatch.upstream import CONNECT_TIMEOUT_S, Description, TorchServeUpstream
 from gateway.dispatch.watch import Watch
 from gateway.errors import NotReady
 from gateway.settings import UpstreamSettings
@@ -32,10 +34,9 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """All of it runs on one event loop; nothing here blocks it."""
 
-    def __init__(self, settings: UpstreamSettings, *, client: httpx2.AsyncClient | None = None) -> None:
+    def __init__(self, settings: UpstreamSettings) -> None:
         self._settings = settings
-        self._client = client or open_client()
-        self._owns_client = client is None
+        self._client = HttpClient(CONNECT_TIMEOUT_S)
         managements = itertools.chain(map(str, settings.management_urls), itertools.repeat(None))
         self._lanes = [
             Lane(
@@ -48,10 +49,13 @@ class Dispatcher:
         self._queue: FairQueue[Errand] = FairQueue()
         self._suspects: deque[Errand] = deque()  # were in a batch over which a worker ended
         self._ward: Lane | None = None  # takes one suspect at a time, and nothing else
+        self._resting = Resting(settings.no_memory_s, self._again)
         self._attempts: set[Attempt] = set()
         self._sessions = itertools.count()
         self._watch = Watch(self)
         self._description: Description | None = None
+        self._expected = Expected(self.pump)
+        self._held: asyncio.TimerHandle | None = None  # until a batch goes without them
         self._sent = self._retries = self._resent = 0
 
     async def start(self) -> None:
@@ -61,13 +65,14 @@ class Dispatcher:
     async def close(self) -> None:
         """Ends at once: what waits fails."""
         await self._watch.stop()
+        if self._held is not None:
+            self._held.cancel()
         self.fail_all("the gateway is going down")
         tasks = [attempt.task for attempt in self._attempts if attempt.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._owns_client:
-            await self._client.aclose()
+        self._client.close()
 
     @property
     def lanes(self) -> list[Lane]:
@@ -99,11 +104,18 @@ class Dispatcher:
         self._queue.open(session, caller.name, caller.weight, audio_s)
         return Ticket(self, session)
 
+    def expecting(self, longest_s: float | None = None) -> AbstractContextManager[None]:
+        """While the block receives or prepares an upload, an idle upstream may wait a moment for its window.
+
+        For `longest_s` at most: nobody waits for a slow sender.
+        """
+        return self._expected.upload(longest_s)
+
     def stats(self) -> dict[str, Any]:
         """Counts since the start, and what is going on now."""
         return {
             "outstanding": sum(lane.outstanding for lane in self._lanes),
-            "waiting_windows": len(self._queue) + len(self._suspects),
+            "waiting_windows": len(self._queue) + len(self._suspects) + len(self._resting),
             "waiting_audio_s": self._queue.cost,
             "suspects": len(self._suspects) + (self._ward.outstanding if self._ward else 0),
             "sent": self._sent,
@@ -145,13 +157,13 @@ class Dispatcher:
         self._resent += 1
         attempt.errand.resent += 1
         self._again(attempt.errand)
-        self.pump()
 
     def fail_all(self, why: str) -> None:
         """Fails every window that waits or is out."""
         error = NotReady(why)
         for errand in self._suspects:
             errand.resolve(error)
+        self._resting.fail_all(error)
         while (queued := self._queue.pop()) is not None:
             queued.resolve(error)
         for attempt in self._attempts:
@@ -162,11 +174,19 @@ class Dispatcher:
         now = asyncio.get_running_loop().time()
         self._send_suspects(now)
         while len(self._queue) and (lane := self._free_lane(now)) is not None:
+            if hold_s := lane.hold_s(now, waiting=len(self._queue), expected=len(self._expected)):
+                self._pump_in(hold_s)
+                return
             errand = self._queue.pop()
             if errand is not None and not errand.outcome.done():
                 self._send(lane, errand, now)
 
     # ---- sending
+
+    def _pump_in(self, seconds: float) -> None:
+        if self._held is not None:
+            self._held.cancel()
+        self._held = asyncio.get_running_loop().call_later(seconds, self.pump)
 
     def _free_lane(self, now: float) -> Lane | None:
         """The upstream with the least to do among those that have room for the next window."""
@@ -198,7 +218,7 @@ class Dispatcher:
             self._send(ward, self._suspects.popleft(), now)
 
     def _send(self, lane: Lane, errand: Errand, now: float) -> None:
-        lane.outstanding += 1
+        lane.sent()
         self._sent += 1
         attempt = Attempt(errand, lane, now, lane.outstanding)
         errand.attempts.add(attempt)
@@ -231,7 +251,7 @@ class Dispatcher:
     def _settle(self, attempt: Attempt, outcome: Hypothesis | AsrError | NotDecoded) -> None:
         lane, errand, now = attempt.lane, attempt.errand, asyncio.get_running_loop().time()
         if isinstance(outcome, NotDecoded):
-            self._not_decoded(lane, errand, outcome, now)
+            self._not_decoded(attempt, outcome, now)
             return
         lane.took(attempt.sent_at, now, attempt.ahead)
         errand.resolve(outcome)
@@ -240,23 +260,30 @@ class Dispatcher:
             if other.task is not None:
                 other.task.cancel()
 
-    def _not_decoded(self, lane: Lane, errand: Errand, why: NotDecoded, now: float) -> None:
+    def _not_decoded(self, attempt: Attempt, why: NotDecoded, now: float) -> None:
+        lane, errand = attempt.lane, attempt.errand
         log.info("a window was not decoded: %s: %s", type(why).__name__, why)
         if isinstance(why, WorkerDied):
             lane.died(now)
             errand.deaths += 1
         elif isinstance(why, Busy):
             lane.refused(now)
-            asyncio.get_running_loop().call_later(BUSY_PAUSE_S, self.pump)
+        elif isinstance(why, NoMemory):
+            lane.lacked(attempt.sent_at, now, is_again=errand.lacks > 0)
         elif isinstance(why, Cut):
             lane.cut()
         else:
             lane.alive = False
+        if lane.paused_until > now:
+            asyncio.get_running_loop().call_at(lane.paused_until, self.pump)
         if errand.deaths >= self._settings.max_deaths:
             errand.resolve(EngineFailure(f"the model server failed {errand.deaths} times on this audio"))
-        elif not errand.attempts:
+        elif all(other.released for other in errand.attempts):  # nothing is out that may still be answered
             self._retries += 1
-            self._again(errand)
+            if isinstance(why, NoMemory):
+                self._resting.lay(errand, now)
+            else:
+                self._again(errand)
 
     def _again(self, errand: Errand) -> None:
         if errand.outcome.done():
@@ -265,6 +292,7 @@ class Dispatcher:
             self._suspects.append(errand)
         else:
             self._queue.push_again(errand.session, errand)
+        self.pump()
 
     def _described(self) -> Description:
         if self._description is None:

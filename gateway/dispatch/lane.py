@@ -10,9 +10,17 @@ from gateway.dispatch.upstream import Description, TorchServeUpstream
 REFILL_S = 0.15  # from an answer to the next window in TorchServe's queue: encoding, transfer, its own copies
 MIN_BATCHES = 1.5  # one at work, half a one waiting
 BUSY_PAUSE_S = 0.25
+FIRST_REST_S = 0.25  # after a refusal for want of memory
+LONGEST_REST_S = 4.0  # of those in a row: who has memory again is not left idle for longer
 MAX_CUTS = 3  # connections cut in a row that make an upstream one that is gone
+MAX_HOLD_S = 0.5  # of an idle upstream's next batch, a full one, for uploads that are being prepared
 SMOOTHING = 0.2
 ONE_DEATH_S = 0.5
+
+
+def rest_s(lacks: int) -> float:
+    """Seconds until the next try after `lacks` refusals in a row for want of memory."""
+    return min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(lacks - 1, 16))
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +41,8 @@ class Lane:
     deaths: int = 0
     died_at: float = -math.inf
     busy: int = 0
+    lacks: int = 0  # refusals for want of memory since it decoded a window
+    held_since: float | None = None
     _ceiling: float = math.inf  # what its queue has shown to bear
 
     @property
@@ -63,6 +73,29 @@ class Lane:
         limit = self.hard_limit if for_newcomer else self.soft_limit
         return self.alive and self.outstanding < limit and now >= self.paused_until
 
+    def hold_s(self, now: float, *, waiting: int, expected: int) -> float:
+        """Seconds for which its next batch waits for `expected` more windows; 0: what waits goes now.
+
+        Only where it has nothing to do, for a quarter of a batch or more, and the longer the fuller the batch
+        will be; never longer than a batch takes: who is not waited for would wait as long. Large batches cost
+        a window less than small ones, and clients that are answered together come again together: one batch
+        of 16 stays one, and 4 and 12 stay that way.
+        """
+        size = self.batch // self.workers
+        is_worth_it = expected > 0 and waiting < size <= 4 * (waiting + expected)
+        if self.outstanding or self.batch_s is None or not is_worth_it:
+            self.held_since = None
+            return 0.0
+        if self.held_since is None:
+            self.held_since = now
+        share = min(1.0, (waiting + expected) / size)
+        return max(0.0, self.held_since + share * min(self.batch_s, MAX_HOLD_S) - now)
+
+    def sent(self) -> None:
+        """One more window is out."""
+        self.outstanding += 1
+        self.held_since = None
+
     @property
     def load(self) -> float:
         return self.outstanding / self.batch
@@ -70,7 +103,7 @@ class Lane:
     def took(self, sent_at: float, now: float, ahead: int) -> None:
         """A window was answered that was sent when `ahead` windows were out, itself included."""
         self.responded(sent_at)
-        self.cuts = 0
+        self.cuts = self.lacks = 0
         self.answered += 1
         self._ceiling += 1
         batches = max(1.0, ahead / self.batch + 0.5)  # those before it, and half of the one at work
@@ -92,8 +125,21 @@ class Lane:
         """Its queue is full: fewer from now on, and none for a moment."""
         self.busy += 1
         if now >= self.paused_until:  # one refusal counts, not each of a volley
-            self.paused_until = now + BUSY_PAUSE_S
-            self._ceiling = max(1.0, min(self._ceiling, self.hard_limit) / 2)
+            self._slow_down(now + BUSY_PAUSE_S)
+
+    def lacked(self, sent_at: float, now: float, *, is_again: bool) -> None:
+        """It had no memory for a window: fewer from now on, and none for a moment that grows.
+
+        A window that is refused again (`is_again`) where others are decoded tells of itself only.
+        """
+        self.responded(sent_at)
+        if now >= self.paused_until and (self.lacks or not is_again):
+            self.lacks += 1
+            self._slow_down(now + rest_s(self.lacks))
+
+    def _slow_down(self, until: float) -> None:
+        self.paused_until = until
+        self._ceiling = max(1.0, min(self._ceiling, self.hard_limit) / 2)
 
     def cut(self) -> None:
         self.cuts += 1

@@ -1,8 +1,8 @@
 """What an upstream's answer means: our handler's words, or TorchServe's own.
 
-The handler answers in OpenAI's shape, `{"error": {...}}`: that is the window's outcome. TorchServe's own
-answers, `{"code", "type", "message"}`, are about workers and queues: the window was not decoded and may go
-again. Its statuses alone do not tell one from the other.
+The handler answers in OpenAI's shape, `{"error": {...}}`: that is the window's outcome, unless the worker is
+overloaded. TorchServe's own answers, `{"code", "type", "message"}`, are about workers and queues: the window
+was not decoded and may go again. Its statuses alone do not tell one from the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from asr.errors import (
     UnsupportedMedia,
 )
 
-ERRORS = {kind.code: kind for kind in (InvalidOption, InvalidAudio, UnsupportedMedia, TooLarge, Overloaded)}
+ERRORS = {kind.code: kind for kind in (InvalidOption, InvalidAudio, UnsupportedMedia, TooLarge)}
+WORKER_DIED = "Worker died"  # a 507 too, after a SIGKILL
 MAX_ECHO_CHARS = 200
 
 
@@ -34,6 +35,10 @@ class WorkerDied(NotDecoded):
 
 class Busy(NotDecoded):
     """No room in the upstream's queue, or the worker was scaled down: nothing is wrong with the window."""
+
+
+class NoMemory(NotDecoded):
+    """The worker, or TorchServe itself, had no memory for the window at that moment; both live on."""
 
 
 class Unreachable(NotDecoded):
@@ -53,9 +58,11 @@ def failure(status: int, body: bytes) -> AsrError | NotDecoded:
     answer = _parsed(body)
     error = answer.get("error")
     if isinstance(error, dict):
-        kind = ERRORS.get(str(error.get("code")), EngineFailure)
-        param = error.get("param")
-        return kind(str(error.get("message")), param=param if isinstance(param, str) else None)
+        message, code, param = str(error.get("message")), str(error.get("code")), error.get("param")
+        if code == Overloaded.code:
+            return NoMemory(message)
+        kind = ERRORS.get(code, EngineFailure)
+        return kind(message, param=param if isinstance(param, str) else None)
     return _torchserve(status, str(answer.get("type")), str(answer.get("message", body[:MAX_ECHO_CHARS])))
 
 
@@ -65,6 +72,8 @@ def _torchserve(status: int, kind: str, message: str) -> AsrError | NotDecoded:
         return KeyRefused(said)
     if kind == "ServiceUnavailableException" or "scaled down" in message:
         return Busy(said)
+    if status == 507 and WORKER_DIED not in message:
+        return NoMemory(said)
     if kind == "InternalServerException":
         return WorkerDied(said)  # or the handler raised over the whole batch, which is no better
     if status == 413:

@@ -24,6 +24,8 @@ class Errand:
     deaths: int = 0  # workers that ended over it
     attempts: set[Attempt] = field(default_factory=set)  # that are out
     resent: int = 0  # because an answer was missed
+    lacks: int = 0  # refusals for want of memory
+    lacked_at: float = 0.0  # the first of them
 
     def resolve(self, outcome: Hypothesis | AsrError) -> None:
         """The first outcome counts; after a cancellation none does."""

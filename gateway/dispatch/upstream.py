@@ -9,12 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import httpx2
-
 from asr import wire
 from asr.engine import ModelSpec
 from asr.errors import AsrError, EngineFailure
 from asr.schema import Hypothesis, Window
+from gateway.dispatch.http_client import Broken, HttpClient, NoConnection
 from gateway.dispatch.replies import Cut, KeyRefused, NotDecoded, Unreachable, WorkerDied, failure
 from gateway.settings import UpstreamSettings
 
@@ -34,15 +33,6 @@ class Description:
     facts: dict[str, Any]  # as the handler's `model` path tells it
 
 
-def open_client() -> httpx2.AsyncClient:
-    """A client for all upstreams. How many windows are out is the dispatcher's business, not the pool's."""
-    return httpx2.AsyncClient(
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60),
-        timeout=httpx2.Timeout(ASK_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-        trust_env=False,  # upstreams are neighbours: no proxy in between
-    )
-
-
 class TorchServeUpstream:
     """Every method raises NotDecoded, or the AsrError that the handler answered; nothing else."""
 
@@ -50,7 +40,7 @@ class TorchServeUpstream:
         self,
         url: str,
         settings: UpstreamSettings,
-        client: httpx2.AsyncClient,
+        client: HttpClient,
         management_url: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
@@ -59,7 +49,7 @@ class TorchServeUpstream:
         self._key_file = settings.key_file
         self._keys: dict[str, str] = {}  # "inference" and "management", as last read
         self._client = client
-        self._timeout = httpx2.Timeout(settings.timeout_s, connect=CONNECT_TIMEOUT_S)
+        self._timeout_s = settings.timeout_s
 
     async def describe(self) -> Description:
         """The model behind the upstream."""
@@ -91,16 +81,16 @@ class TorchServeUpstream:
     async def decode(self, window: Window) -> Hypothesis:
         """What the upstream hears in the window."""
         url = f"{self._predictions}/windows"
-        response = await self._send("POST", url, "inference", self._timeout, wire.encode_window(window))
+        response = await self._send("POST", url, "inference", self._timeout_s, wire.encode_window(window))
         try:
             return wire.decode_hypothesis(response)
         except EngineFailure as error:  # the sender broke or it is no Whisper handler: it may do better
             raise WorkerDied(str(error)) from error
 
     async def _get(self, url: str, *, api: str = "inference", timeout_s: float = ASK_TIMEOUT_S) -> bytes:
-        return await self._send("GET", url, api, httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S), b"")
+        return await self._send("GET", url, api, timeout_s, b"")
 
-    async def _send(self, method: str, url: str, api: str, timeout: httpx2.Timeout, body: bytes) -> bytes:
+    async def _send(self, method: str, url: str, api: str, timeout_s: float, body: bytes) -> bytes:
         """The body of the answer 200. A key that is refused is read again once: TorchServe rotates them."""
         for is_last in (False, True):
             key = await self._key(api)
@@ -108,16 +98,14 @@ class TorchServeUpstream:
             if key:
                 headers["Authorization"] = f"Bearer {key}"
             try:
-                response = await self._client.request(
-                    method, url, content=body, headers=headers, timeout=timeout
-                )
-            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                raise Unreachable(f"{url}: {error!r}") from error
-            except httpx2.RequestError as error:
-                raise Cut(f"{url}: {error!r}") from error
-            if response.status_code == 200:
-                return response.content
-            problem = failure(response.status_code, response.content)
+                answer = await self._client.request(method, url, headers, body, timeout_s)
+            except NoConnection as error:
+                raise Unreachable(f"{url}: {error}") from error
+            except Broken as error:
+                raise Cut(f"{url}: {error}") from error
+            if answer.status == 200:
+                return answer.body
+            problem = failure(answer.status, answer.body)
             if is_last or self._key_file is None or not isinstance(problem, KeyRefused):
                 raise problem
             self._keys.pop(api, None)

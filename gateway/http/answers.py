@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.responses import Response
 
 from asr.options import RequestOptions
 from asr.render import render
 from gateway.observe.record import current_record
-from gateway.service import Run
+from gateway.service import Run, off_loop
 
 
 async def transcript_response(run: Run, options: RequestOptions) -> Response:
-    """The transcript of a run that is done; rendered beside the event loop, as it may be hours of words."""
+    """The transcript of a run that is done; one of hours of words is rendered beside the event loop."""
     with current_record().stage("render"):
-        body, content_type = await asyncio.to_thread(render, run.transcript, options)
+        audio_s = run.prepared.audio.duration_s
+        body, content_type = await off_loop(audio_s, render, run.transcript, options)
     return Response(body, headers={"Content-Type": content_type})

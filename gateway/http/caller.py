@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Depends
 from starlette.requests import Request
 
 from gateway.caller import Caller
@@ -29,3 +32,7 @@ async def admitted_caller(request: Request) -> Caller:
     await service.limiter.check_request(caller)
     _ = service.dispatcher.spec  # NotReady is said before the upload, not after it
     return caller
+
+
+# as a route's parameter: refused before its other parameters are looked at
+AdmittedCaller = Annotated[Caller, Depends(admitted_caller)]

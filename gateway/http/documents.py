@@ -8,17 +8,12 @@ from typing import Any
 from asr.field_values import Choice, Flag, Items, Kind, Number, Text
 from asr.fields import FIELDS, Field
 from asr.render import SRT, TEXT, TSV, VTT
-from gateway.http import schemas
+from gateway.http import examples, schemas
 from gateway.http.options import NOT_FOR_TRANSLATIONS
 
-SRT_EXAMPLE = "1\n00:00:00,000 --> 00:00:02,500\nThe stale smell of old beer lingers.\n"
-EVENTS_EXAMPLE = (
-    'data: {"type": "transcript.text.delta", "delta": "The stale smell"}\n\n'
-    'data: {"type": "transcript.text.done", "text": "The stale smell of old beer lingers.", '
-    '"usage": {"type": "duration", "seconds": 3}}\n\n'
-)
 FORM = "multipart/form-data"
 FILE: dict[str, Any] = {"type": "string", "format": "binary"}
+CONTAINERS = "audio or video of any common container"
 OPENAI_SCHEMAS: dict[str, dict[str, Any]] = {  # where ours takes more than OpenAI's contract says
     "temperature": {"type": "number", "minimum": 0, "maximum": 1}
 }
@@ -46,43 +41,68 @@ DEADLINE_PARAMETER = {
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """FastAPI's `responses` for these statuses; for all of them if none is named."""
-    return {status: {"model": schemas.Error, "description": ERRORS[status]} for status in statuses or ERRORS}
+    return {
+        status: {
+            "model": schemas.Error,
+            "description": ERRORS[status],
+            "content": {"application/json": {"example": examples.ERRORS[status]}},
+        }
+        for status in statuses or ERRORS
+    }
+
+
+def json_response(meaning: str, example: Any) -> dict[int | str, dict[str, Any]]:
+    """An answer whose shape the route itself tells."""
+    return {200: {"description": meaning, "content": {"application/json": {"example": example}}}}
 
 
 def transcript_responses() -> dict[int | str, dict[str, Any]]:
     """Every shape of a transcript, and every error."""
+    texts = {TEXT: examples.TEXT_FILE, SRT: examples.SRT, VTT: examples.VTT, TSV: examples.TSV}
+    texts["text/event-stream"] = examples.EVENTS
     content: dict[str, dict[str, Any]] = {
-        **{_media_type(kind): {"schema": {"type": "string"}} for kind in (TEXT, SRT, VTT, TSV)},
-        "text/event-stream": {"schema": {"type": "string"}, "example": EVENTS_EXAMPLE},
+        _media_type(kind): {"schema": {"type": "string"}, "example": example}
+        for kind, example in texts.items()
     }
-    content[_media_type(SRT)]["example"] = SRT_EXAMPLE
+    content["application/json"] = {
+        "examples": {"json": {"value": examples.JSON}, "verbose_json": {"value": examples.VERBOSE_JSON}}
+    }
     shape = schemas.Transcription | schemas.TranscriptionVerbose
     return {200: {"model": shape, "content": content, "description": "the transcript"}, **errors()}
 
 
 def event_response() -> dict[int | str, dict[str, Any]]:
     """An answer that is always a stream of events."""
-    content = {"text/event-stream": {"schema": {"type": "string"}, "example": EVENTS_EXAMPLE}}
+    content = {"text/event-stream": {"schema": {"type": "string"}, "example": examples.EVENTS}}
     return {200: {"content": content, "description": "the transcript as it is made"}}
 
 
 def transcription_form() -> dict[str, Any]:
     """`openapi_extra` of /v1/audio/transcriptions."""
-    return _options_form(FIELDS)
+    sample = examples.request(
+        "/v1/audio/transcriptions", "file=@samples/harvard.wav", "model=whisper-1", "response_format=srt"
+    )
+    return _options_form(FIELDS) | sample
 
 
 def translation_form() -> dict[str, Any]:
     """`openapi_extra` of /v1/audio/translations."""
-    return _options_form(field for field in FIELDS if field.name not in NOT_FOR_TRANSLATIONS)
+    fields = (field for field in FIELDS if field.name not in NOT_FOR_TRANSLATIONS)
+    sample = examples.request("/v1/audio/translations", "file=@samples/hindi.opus", "model=whisper-1")
+    return _options_form(fields) | sample
 
 
-def file_form(name: str = "file", *, several: bool = False) -> dict[str, Any]:
+def file_form(path: str, name: str = "file", *, several: bool = False) -> dict[str, Any]:
     """`openapi_extra` of a form that holds nothing but audio."""
-    return _body({name: {"type": "array", "items": FILE, "minItems": 1} if several else FILE}, [name])
+    files = ({"type": "array", "items": FILE, "minItems": 1} if several else FILE) | {
+        "description": CONTAINERS
+    }
+    sample = examples.request(path, *[f"{name}=@samples/harvard.wav", f"{name}=@README.md"][: 1 + several])
+    return _body({name: files}, [name]) | sample
 
 
 def _options_form(fields: Iterable[Field]) -> dict[str, Any]:
-    properties = {"file": {**FILE, "description": "audio or video of any common container"}}
+    properties = {"file": {**FILE, "description": CONTAINERS}}
     for field in fields:
         schema = OPENAI_SCHEMAS.get(field.name) or _schema(field.kind)
         name = field.name + ("[]" if schema["type"] == "array" else "")
@@ -127,8 +147,14 @@ def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0]
 
 
-def with_keys(document: dict[str, Any]) -> dict[str, Any]:
-    """The document, saying that a key may be needed."""
+def finished(document: dict[str, Any]) -> dict[str, Any]:
+    """The document, saying that a key may be needed, and without the answer that FastAPI gives to a bad
+    parameter: here it is a 400."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        document.get("components", {}).get("schemas", {}).pop(name, None)
     schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
     schemes["key"] = {"type": "http", "scheme": "bearer", "description": "where the server has keys"}
     document["security"] = [{}, {"key": []}]

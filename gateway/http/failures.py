@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr.errors import AsrError, EngineFailure, InvalidOption, TooLarge
-from gateway.errors import ClientGone, GatewayError, MethodNotAllowed, NotFound
+from gateway.errors import ClientGone, MethodNotAllowed, NotFound, headers_of
 from gateway.observe.record import current_record
 
 log = logging.getLogger(__name__)
@@ -22,9 +22,8 @@ log = logging.getLogger(__name__)
 def error_response(error: AsrError) -> Response:
     """The error as an answer, and in the request's record."""
     current_record().failed(error)
-    headers = error.headers if isinstance(error, GatewayError) else {}
     body = json.dumps(error.body(), ensure_ascii=False).encode("utf-8", "replace")
-    return Response(body, error.status, headers=headers, media_type="application/json")
+    return Response(body, error.status, headers=headers_of(error), media_type="application/json")
 
 
 def internal_error() -> EngineFailure:
@@ -74,12 +73,17 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     """A path or query parameter that is missing or not of its type."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    param = ".".join(str(part) for part in first["loc"][1:])
-    return error_response(InvalidOption(f"{param}: {first['msg']}", param=param))
+    param = ".".join(str(part) for part in first["loc"][1:])[:80]
+    if first["type"] == "extra_forbidden":
+        message = f"{param!r} is no parameter of {request.url.path}; /docs lists them"
+    else:
+        right = first["msg"].removeprefix("Input should be ")
+        message = f"{param} is {str(first.get('input'))[:80]!r}, must be {right}"
+    return error_response(InvalidOption(message, param=param))
 
 
 class CatchAll:
-    """The innermost middleware: a bug costs its request a 500 in OpenAI's shape, with the headers that the
+    """Around all routes: a bug costs its request a 500 in OpenAI's shape, with the headers that the
     middlewares around add, and is logged once."""
 
     def __init__(self, app: ASGIApp) -> None:

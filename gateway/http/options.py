@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from starlette.requests import Request
+
 from asr.errors import InvalidOption
 from asr.fields import NAMES, parse_options
 from asr.languages import LANGUAGES
@@ -19,6 +21,12 @@ NOT_FOR_TRANSLATIONS = (
     *("task", "language", "languages", "hotwords", "timestamp_granularities", "include", "stream"),
     "chunking_strategy",
 )
+
+
+def refuse_query(request: Request) -> None:
+    """Raises InvalidOption for an option in the address, where nothing would read it."""
+    if name := next((name for name in request.query_params if name.removesuffix("[]") in NAMES), None):
+        raise InvalidOption(f"{name} is a query parameter here, must be a field of the form", param=name)
 
 
 def transcription_options(form: Form, service: Service, caller: Caller) -> RequestOptions:

@@ -13,6 +13,16 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class LanguageQuery(Shape):
+    """The query of the plain paths."""
+
+    language: str | None = Field(None, description="code or English name; left out, it is detected")
+
+
+class PictureQuery(LanguageQuery):
+    format: Literal["png", "svg"] = Field("png", description="an SVG has the text, a PNG numbers")
+
+
 class ErrorDetail(Shape):
     message: str
     type: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -22,7 +22,16 @@ from gateway.service import Run
 log = logging.getLogger(__name__)
 
 
-async def transcript_events(run: Run, options: RequestOptions) -> AsyncGenerator[bytes]:
+async def transcript_events(
+    upload: AsyncExitStack, running: AbstractAsyncContextManager[Run], options: RequestOptions
+) -> AsyncGenerator[bytes]:
+    """The events of a run, whose upload is held until they have been sent."""
+    async with upload, running as run:
+        async for events in _events(run, options):
+            yield events
+
+
+async def _events(run: Run, options: RequestOptions) -> AsyncGenerator[bytes]:
     """Events as segments finish, the done event last."""
     ready: list[bytes] = []
     stream = EventStream(options, ready.append)

@@ -5,15 +5,15 @@
 `python -m gateway`. What is known of a request goes into `gateway.observe.record.current_record()`.
 
 From the outside in: the client's address where a trusted proxy tells it; id, log line and metrics; security
-headers; the gate of the drain; CORS; the guard of uploads.
+headers; CORS; the gate of the drain; the guard of uploads.
 """
 
 from __future__ import annotations
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from gateway.middleware.cors import Cors
 from gateway.middleware.drain import Drain, DrainGate
 from gateway.middleware.request_context import ID_HEADER, RequestContext
 from gateway.middleware.security_headers import SecurityHeaders
@@ -31,15 +31,15 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
     app.state.metrics.registry.register(StatsCollector(lambda: app.state.service))
     app.state.drain = Drain()
     app.add_middleware(UploadGuard, settings=settings.media, uploads=app.state.metrics.uploads)
+    app.add_middleware(DrainGate, drain=app.state.drain)
     if settings.server.cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            Cors,
             allow_origins=settings.server.cors_origins,
             allow_methods=("GET", "POST"),
             allow_headers=("*",),
             expose_headers=READABLE,
         )
-    app.add_middleware(DrainGate, drain=app.state.drain)
     app.add_middleware(SecurityHeaders, https=settings.server.tls_cert is not None)
     app.add_middleware(RequestContext, metrics=app.state.metrics, log_text=settings.observe.log_text)
     if settings.access.trusted_proxies:

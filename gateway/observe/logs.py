@@ -12,7 +12,7 @@ from opentelemetry import trace
 
 from gateway.observe.record import RequestRecord, current_record
 
-QUIET = ("uvicorn", "uvicorn.error", "httpx2", "httpcore2", "httpcore", "asyncio")
+QUIET = ("uvicorn", "uvicorn.error", "asyncio")
 
 PROBED = ("/health/", "/metrics")
 

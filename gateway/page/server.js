@@ -105,6 +105,7 @@ function refusal(status, body, retryAfter) {
     // not JSON: a proxy's page; its status says enough
   }
   const wait = Number(retryAfter);
-  if (wait > 0 && wait <= WAIT_HINT_S) message += ` Try again in ${wait} s.`;
+  const told = /try again/i.test(message); // by this server; a proxy before it says less
+  if (!told && wait > 0 && wait <= WAIT_HINT_S) message += ` Try again in ${wait} s.`;
   return new Refusal(message, status);
 }

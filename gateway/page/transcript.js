@@ -63,8 +63,9 @@ export class TranscriptView {
     this.list.append(item);
   }
 
-  #finish({ type, ...done }) {
-    this.transcript = { ...done, segments: this.transcript.segments };
+  #finish({ type, usage, ...done }) {
+    const billed = { type: "duration", seconds: usage.seconds }; // a stream counts tokens, other answers seconds
+    this.transcript = { ...done, segments: this.transcript.segments, usage: billed };
     if (this.transcript.segments.length) return;
     const item = document.createElement("li");
     item.className = "empty";

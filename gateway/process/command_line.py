@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import logging
+import os
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from gateway.settings import ServerSettings, Settings, SettingsError, load_settings
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(shown(settings), end="")
             return 0
         check_exposure(settings)
+        check_spool_dir(settings.media.spool_dir)
         _serve(settings)
     except SettingsError as error:
         print("\n".join(f"gateway: {line}" for line in str(error).splitlines()), file=sys.stderr)
@@ -60,6 +63,14 @@ def check_exposure(settings: Settings) -> None:
         raise SettingsError(
             f"server.host is {server.host!r} and no API key is configured: must be 127.0.0.1, or set "
             "access.keys_file, or server.allow_without_keys where something before it checks who calls"
+        )
+
+
+def check_spool_dir(spool_dir: Path | None) -> None:
+    """Raises SettingsError where uploads could not be written; every one of them would be refused."""
+    if spool_dir is not None and not (spool_dir.is_dir() and os.access(spool_dir, os.W_OK | os.X_OK)):
+        raise SettingsError(
+            f"media.spool_dir is '{spool_dir}', must be a folder that this process may write to"
         )
 
 

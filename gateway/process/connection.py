@@ -1,7 +1,8 @@
 """One client's connection: uvicorn's, with an end to patience.
 
 uvicorn waits for ever for a request's headers, takes any number of them, and keeps a connection whose client
-does not read its answer. All three are what hostile clients live on.
+does not read its answer. All three are what hostile clients live on. And it loses the body of a request that
+offers another protocol, as Java's client does with HTTP/2.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from asr.errors import AsrError, InvalidOption, Overloaded
+from gateway.errors import headers_of
 from gateway.settings import ServerSettings
 
 MAX_HEADER_BYTES = 65_536  # a request's head, or a chunked body's trailers
@@ -55,6 +58,7 @@ class GuardedConnection(HttpToolsProtocol):
     refusals: ClassVar[Refusals]
 
     _unparsed = 0  # bytes since the parser last got further
+    _restated = b""  # the head of a request that offered another protocol, without the offer
     _headers_due: TimerHandle | None = None
     _reading_due: TimerHandle | None = None
     _running: RequestResponseCycle | None = None
@@ -77,8 +81,9 @@ class GuardedConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
+        self._unset_keepalive_if_required()
         self._unparsed += len(data)
-        super().data_received(data)
+        self._parse(data)
         if self.transport.is_closing():
             return
         if self._unparsed > MAX_HEADER_BYTES:
@@ -86,9 +91,25 @@ class GuardedConnection(HttpToolsProtocol):
         elif self._headers_due is None and self._is_idle():
             self._await_headers()
 
+    def _parse(self, data: bytes) -> None:
+        """uvicorn's step, but offers to change the protocol are passed over (RFC 9110, 7.8). The parser stops
+        behind such a head and would take a body for the next request: it gets the head again without it."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as stopped:
+                data, self._restated = self._restated + data[stopped.args[0] :], b""
+            except HttpParserError:
+                self.send_400_response("")
+                return
+
     def on_headers_complete(self) -> None:
         self._unparsed = 0
         self._stop_waiting_for_headers()
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._restated = self._head_without_offer()
+            return
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many pipelined requests")  # the parser stops here, as at bad syntax
         super().on_headers_complete()
@@ -103,7 +124,14 @@ class GuardedConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._unparsed = 0
-        super().on_message_complete()
+        if not self._restated:
+            super().on_message_complete()
+
+    def _head_without_offer(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)
+        others = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([first, *others, b"", b""])
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(MalformedRequest("this is not HTTP as a server can read it"))
@@ -170,5 +198,10 @@ def guarded(settings: ServerSettings, count_refusal: Callable[[str], None]) -> t
 
 def _answer(error: AsrError) -> bytes:
     body = json.dumps(error.body()).encode()
-    head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    return STATUS_LINE[error.status] + head.encode() + body
+    headers = headers_of(error) | {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return STATUS_LINE[error.status] + head.encode() + b"\r\n" + body

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Any
@@ -10,8 +12,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from gateway.http.examples import URL
+
 router = APIRouter(include_in_schema=False)
 
+CODE = re.compile(r"`([^`]+)`")
 POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -23,13 +28,14 @@ PAGE = """<!doctype html>
 
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
-    return HTMLResponse(page(request.app.openapi()), headers={"Content-Security-Policy": POLICY})
+    address = str(request.base_url).rstrip("/")
+    return HTMLResponse(page(request.app.openapi(), address), headers={"Content-Security-Policy": POLICY})
 
 
-def page(document: dict[str, Any]) -> str:
-    """The whole page."""
+def page(document: dict[str, Any], address: str) -> str:
+    """The whole page, with samples that work at this address."""
     operations = [
-        "".join(_operation(f"{method.upper()} {path}", operation))
+        "".join(_operation(f"{method.upper()} {path}", operation, address))
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
@@ -41,9 +47,11 @@ def page(document: dict[str, Any]) -> str:
     )
 
 
-def _operation(name: str, operation: dict[str, Any]) -> Iterator[str]:
+def _operation(name: str, operation: dict[str, Any], address: str) -> Iterator[str]:
     yield f'<section id="{escape(operation["operationId"])}"><h2><code>{escape(name)}</code></h2>'
-    yield f"<p>{escape(operation.get('description', ''))}</p>"
+    yield f"<p>{_prose(operation.get('description', ''))}</p>"
+    for sample in operation.get("x-codeSamples", ()):
+        yield f"<pre>{escape(sample['source'].replace(URL, address))}</pre>"
     inputs = [
         (
             parameter["name"],
@@ -64,17 +72,28 @@ def _operation(name: str, operation: dict[str, Any]) -> Iterator[str]:
         for status, response in operation["responses"].items()
     ]
     yield _table(("Status", "Content", "Meaning"), answers)
-    for response in operation["responses"].values():
-        for media_type, content in response.get("content", {}).items():
-            if "example" in content:
-                yield f"<p>{escape(media_type)}</p><pre>{escape(str(content['example']))}</pre>"
+    for media_type, content in operation["responses"]["200"].get("content", {}).items():
+        for example in _examples(content):
+            yield f"<p>{escape(media_type)}</p><pre>{escape(example)}</pre>"
     yield "</section>"
+
+
+def _examples(content: dict[str, Any]) -> Iterator[str]:
+    values = [content["example"]] if "example" in content else []
+    values += [named["value"] for named in content.get("examples", {}).values()]
+    for value in values:
+        yield value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _prose(text: str) -> str:
+    """The text with its `code` marked."""
+    return CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, str, str]]) -> str:
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
     lines = [
-        f"<tr><td><code>{escape(first)}</code></td><td>{escape(second)}</td><td>{escape(third)}</td></tr>"
+        f"<tr><td><code>{escape(first)}</code></td><td>{escape(second)}</td><td>{_prose(third)}</td></tr>"
         for first, second, third in rows
     ]
     return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table>"

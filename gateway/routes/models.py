@@ -5,14 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.requests import Request
 
+from gateway.http import documents, examples
 from gateway.http.caller import authenticated, service_of
-from gateway.http.documents import errors
 from gateway.http.schemas import Model, ModelList
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-@router.get("", responses=errors(401, 503))
+@router.get("", responses=documents.errors(401, 503) | documents.json_response("the names", examples.MODELS))
 async def list_models(request: Request) -> ModelList:
     """The names that may be used as `model`."""
     service = service_of(request)
@@ -20,7 +20,10 @@ async def list_models(request: Request) -> ModelList:
     return ModelList(data=[Model(id=name, created=service.started_at) for name in names])
 
 
-@router.get("/{model_id:path}", responses=errors(401, 404, 503))
+@router.get(
+    "/{model_id:path}",
+    responses=documents.errors(401, 404, 503) | documents.json_response("the name", examples.MODEL),
+)
 async def retrieve_model(model_id: str, request: Request) -> Model:
     """One of them."""
     service = service_of(request)

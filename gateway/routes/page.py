@@ -42,7 +42,7 @@ router = APIRouter(include_in_schema=False)
 files = StaticFiles(directory=PAGE_DIR)
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.get("/")
 async def index(request: Request) -> Response:
     response = await _file("index.html", request)
     response.headers.update(HEADERS)
@@ -60,7 +60,7 @@ async def settings(request: Request) -> dict[str, Any]:
     }
 
 
-@router.api_route("/page/{path:path}", methods=["GET", "HEAD"])
+@router.get("/page/{path:path}")
 async def asset(path: str, request: Request) -> Response:
     return await _file(path, request)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -16,8 +15,8 @@ from gateway.http import documents
 from gateway.http.answers import transcript_response
 from gateway.http.caller import admitted_caller, service_of
 from gateway.http.connection import deadline_s, while_connected
-from gateway.http.forms import Form, received_form
-from gateway.http.options import transcription_options, translation_options
+from gateway.http.forms import Form, announced_bytes, received_form
+from gateway.http.options import refuse_query, transcription_options, translation_options
 from gateway.http.streams import LiveEvents, transcript_events
 from gateway.service import Service
 
@@ -53,26 +52,15 @@ async def transcribed(request: Request, read_options: ReadOptions) -> Response:
     service = service_of(request)
     caller = await admitted_caller(request)
     deadline = deadline_s(request, service.settings.admission.default_deadline_s)
+    refuse_query(request)
     async with AsyncExitStack() as stack:
-        form = await stack.enter_async_context(received_form(request, service.settings.media.spool_dir))
-        options = read_options(form, service, caller)
+        with service.receiving(announced_bytes(request)):
+            form = await stack.enter_async_context(received_form(request, service.settings.media.spool_dir))
         upload = form.single_upload().path
+        options = read_options(form, service, caller)
+        running = service.run(upload, options, caller, deadline)
         if options.stream:
-            return LiveEvents(_events(stack.pop_all(), service, upload, options, caller, deadline))
-        async with while_connected(request.receive), service.run(upload, options, caller, deadline) as run:
+            return LiveEvents(transcript_events(stack.pop_all(), running, options))
+        async with while_connected(request.receive), running as run:
             await run.finish()
             return await transcript_response(run, options)
-
-
-async def _events(
-    stack: AsyncExitStack,
-    service: Service,
-    upload: Path,
-    options: RequestOptions,
-    caller: Caller,
-    deadline: float,
-) -> AsyncGenerator[bytes]:
-    """A run's events; `stack` holds the upload."""
-    async with stack, service.run(upload, options, caller, deadline) as run:
-        async for events in transcript_events(run, options):
-            yield events

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from asr.errors import InvalidOption
 from gateway.http import documents
-from gateway.http.caller import admitted_caller, service_of
+from gateway.http.caller import AdmittedCaller, service_of
 from gateway.http.connection import deadline_s, while_connected
 from gateway.http.forms import received_form
 from gateway.http.options import language_options
+from gateway.http.schemas import PictureQuery
 from gateway.service import Run
 from gateway.visualize.layout import picture_of
 from gateway.visualize.png import png
@@ -39,28 +39,26 @@ IMAGES: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/visualize/",
     responses=documents.errors() | IMAGES,
-    openapi_extra=documents.file_form(),
+    openapi_extra=documents.file_form("/visualize/?format=svg"),
     response_class=Response,
 )
 async def visualize(
-    request: Request, format: Literal["png", "svg"] = "png", language: str | None = None
+    request: Request, caller: AdmittedCaller, query: Annotated[PictureQuery, Query()]
 ) -> Response:
     """A picture of one file: waveform, segments and log-Mel spectrogram over the same time axis."""
     service = service_of(request)
-    caller = await admitted_caller(request)
     deadline = deadline_s(request, service.settings.admission.default_deadline_s)
     async with received_form(request, service.settings.media.spool_dir) as form:
-        if name := next(iter(form.fields), None):
-            raise InvalidOption(f"{name[:80]} is not a field here; send the file alone", param=name[:80])
-        options = language_options(language, service, caller)
+        form.refuse_fields()
+        options = language_options(query.language, service, caller)
         upload = form.single_upload().path
         async with while_connected(request.receive), service.run(upload, options, caller, deadline) as run:
             await run.finish()
             n_mels = service.dispatcher.spec.n_mels
-            body = await asyncio.to_thread(_drawn, run, format, n_mels)
-    return Response(body, media_type=SHAPES[format][1], headers={"Content-Security-Policy": POLICY})
+            body = await asyncio.to_thread(_drawn, run, query.format, n_mels)
+    return Response(body, media_type=SHAPES[query.format][1], headers={"Content-Security-Policy": POLICY})
 
 
 def _drawn(run: Run, format: str, n_mels: int) -> bytes:
     shape, _ = SHAPES[format]
-    return shape(picture_of(run.prepared.audio.samples, run.session.transcript(), n_mels))
+    return shape(picture_of(run.prepared.audio.samples, run.transcript, n_mels))

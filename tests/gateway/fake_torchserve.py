@@ -40,7 +40,9 @@ BATCH_FAILURES = {  # a whole batch meets it
     "die": (500, "InternalServerException", "Worker died."),
     "killed": (507, "InternalServerException", "Worker died."),  # by SIGKILL or for memory
     "failed": (503, "InternalServerException", "Prediction failed"),  # the handler raised
+    "exhausted": (507, "InternalServerException", "Out of resources"),  # it raised MemoryError
 }
+NO_MEMORY = "not enough memory to decode this window now; try again later"
 WINDOW_FAILURES = ("busy", "hang", "garbage", "reset", "refused", "overloaded")  # met as a window arrives
 
 Scope = MutableMapping[str, Any]
@@ -91,6 +93,7 @@ class FakeTorchServe:
         self.key = key  # asked for as TorchServe's token authorization does
         self.keep_windows = keep_windows  # off for long runs: a window is up to 960 KB
         self.poison: Callable[[Window], bool] = lambda window: False  # kills the worker that decodes it
+        self.starves: Callable[[Window], bool] = lambda window: False  # there is no memory for it
         self.spec = SPEC
         self.windows: list[Window] = []  # received, in order, those refused and failed included
         self.num_windows = 0
@@ -175,8 +178,11 @@ class FakeTorchServe:
             except asyncio.CancelledError:  # scaled down: what it held is lost
                 _answer_all(rows, torchserve_error(*BATCH_FAILURES["die"]))
                 raise
+            for row in rows:
+                if row.window is not None and self.starves(row.window):
+                    row.good = _refusal(Overloaded(NO_MEMORY))
             _answer_all(rows, failure)
-            if failure is not None and failure.status != 503:
+            if failure is not None and b"Worker died" in failure.body:
                 self.deaths += 1
                 await asyncio.sleep(self.restart_s)
 
@@ -248,7 +254,7 @@ class FakeTorchServe:
         good = {
             "garbage": Answer(200, b'{"tokens": "no hypothesis"}'),
             "refused": _refusal(EngineFailure("the engine broke on this window")),
-            "overloaded": _refusal(Overloaded("no memory left for this window")),
+            "overloaded": _refusal(Overloaded(NO_MEMORY)),
         }.get(kind or "", Answer(200, wire.encode_hypothesis(fake_hypothesis(window))))
         return await self._enqueue(window, good)
 

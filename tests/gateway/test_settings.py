@@ -30,6 +30,11 @@ REFUSALS = {
     "no file": ("CONFIG", "/nowhere.yaml", "GATEWAY_CONFIG is '/nowhere.yaml', must be the path"),
     "not a choice": ("OBSERVE__LOG_LEVEL", "loud", "must be 'debug', 'info', 'warning' or 'error'"),
     "a proxy's name": ("ACCESS__TRUSTED_PROXIES", "10.0.0.0/8, nginx", "trusted_proxies: 'nginx' must be an"),
+    "one address too many": (
+        "UPSTREAM__MANAGEMENT_URLS",
+        "http://a,http://b",
+        "management_urls has 2 addresses",
+    ),
     "broken list": ("ACCESS__KEYS", "[1", "access.keys"),
 }
 
@@ -92,6 +97,26 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(load_settings())
     assert "hunter2" not in text and "other-secret" not in text
     assert yaml.safe_load(text)["access"]["storage_url"] == "redis://***@redis:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("url", "printed"),
+    [
+        ("redis://:hunt@er2@redis:6379/0", "redis://***@redis:6379/0"),  # a client cuts at the last @
+        ("redis://:hunt/er2@redis", "redis://***@redis"),
+        ("redis://redis/0?password=hunter2&x=1", "redis://redis/0?password=***&x=1"),
+        ("redis://redis:6379/0", "redis://redis:6379/0"),
+    ],
+)
+def test_no_part_of_a_password_is_shown(url: str, printed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_ACCESS__STORAGE_URL", url)
+    assert yaml.safe_load(shown(load_settings()))["access"]["storage_url"] == printed
+
+
+def test_a_complaint_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_UPSTREAM__URLS", "ftp://me:hunter2@x")
+    with pytest.raises(SettingsError, match=r"upstream\.urls\.0 is 'ftp://\*\*\*@x', must be"):
+        load_settings()
 
 
 def test_the_file_says_every_default_with_its_why() -> None:

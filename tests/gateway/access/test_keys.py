@@ -10,7 +10,8 @@ import yaml
 
 from gateway.access import new_key
 from gateway.access.key_entry import KeyEntry, key_digest
-from gateway.access.keys import RELOAD_EVERY_S, KeyStore, read_key_file
+from gateway.access.key_file import read_key_file
+from gateway.access.keys import RELOAD_EVERY_S, KeyStore
 from gateway.errors import Unauthorized
 from gateway.settings import AccessSettings, SettingsError
 
@@ -110,8 +111,9 @@ def test_a_changed_file_counts_and_a_broken_one_does_not(tmp_path: Path) -> None
         ("keys:\n- {name: a, key: 0123456789abcdef}\n- {name: a, key: 0123456789abcdeg}", "has the name"),
         ("keys:\n- {name: a, key: 0123456789abcdef}\n- {name: b, key: 0123456789abcdef}", "has the key"),
         ("keys: {\n0123456789", "line 2: expected"),
-        ("", "is a NoneType"),
-        ("0123456789", "is a str"),
+        ("", "the file is empty, must have entries under `keys:`"),
+        ("0123456789", "the file is a str, must"),
+        ("- name: a\n  key: 0123456789abcdef", "the file is a list, must"),
     ],
 )
 def test_a_wrong_file_is_named_in_one_line(content: str, words: str, tmp_path: Path) -> None:
@@ -132,6 +134,31 @@ def test_the_command_makes_a_key_that_opens(tmp_path: Path, capsys: pytest.Captu
     file.write_text("keys:\n" + printed)
     assert key not in file.read_text().split("\n", 2)[2]  # only its digest below the comment
     assert KeyStore(AccessSettings(keys_file=file)).authenticate(f"Bearer {key}", "").name == "carol"
+
+
+def test_the_command_fills_the_keys_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "keys.yaml"
+    keys = {}
+    for name in ("carol", "dave"):
+        assert new_key.main(["new", name, str(file)]) == 0
+        keys[name] = capsys.readouterr().out.split()[0]
+    store = KeyStore(AccessSettings(keys_file=file))
+    assert {name: store.authenticate(f"Bearer {key}", "").name for name, key in keys.items()} == {
+        "carol": "carol",
+        "dave": "dave",
+    }
+    assert not any(key in file.read_text() for key in keys.values())
+
+
+@pytest.mark.parametrize("before", ["keys:\n- {name: carol, key: 0123456789abcdef}", "keys: []\n"])
+def test_the_command_leaves_a_file_that_it_would_break(
+    before: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(before)
+    assert new_key.main(["new", "carol", str(file)]) == 2
+    assert "nothing was added" in capsys.readouterr().err
+    assert file.read_text() == before
 
 
 def test_the_command_refuses_a_name_that_is_no_label(capsys: pytest.CaptureFixture[str]) -> None:

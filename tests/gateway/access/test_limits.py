@@ -50,6 +50,11 @@ async def test_callers_without_a_key_are_told_apart_by_address() -> None:
     here, there = (Caller(requests_per_minute=2, address=address) for address in ("10.0.0.1", "10.0.0.2"))
     assert await passed(limiter, here, 3) == 2
     assert await passed(limiter, there, 3) == 2
+    with pytest.raises(RateLimited, match="rate limit of this address: 2 requests"):
+        await limiter.check_request(here)
+    assert await passed(limiter, ALICE, 3) == 3
+    with pytest.raises(RateLimited, match="rate limit of this key: 3 requests"):
+        await limiter.check_request(ALICE)
 
 
 async def test_audio_is_paid_by_the_second() -> None:
@@ -82,8 +87,8 @@ def test_the_wait_is_until_the_cost_fits(window: SlidingMinute, cost: int, expec
 
 
 def test_a_storage_that_nobody_knows_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"access\.storage_url cannot be used"):
-        Limiter(AccessSettings(storage_url="postgres://x"))
+    with pytest.raises(SettingsError, match=r"access\.storage_url cannot be used .* postgres://\*\*\*@x\)"):
+        Limiter(AccessSettings(storage_url="postgres://:hunter2@x"))
 
 
 @pytest.fixture

@@ -49,6 +49,8 @@ def refused(client: openai.OpenAI, file: Any, **fields: Any) -> openai.APIStatus
         ({"chunking_strategy": {"type": "server_vad", "threshold": 7}}, "chunking_strategy.threshold"),
         ({"chunking_strategy": "manual"}, "chunking_strategy"),
         ({"extra_body": {"beam_sise": 5}}, "beam_sise"),
+        ({"prompt": "<|endoftext|>", "keywords": ["beer"]}, "prompt"),
+        ({"prompt": "Beer.", "keywords": ["<|endoftext|>"]}, "hotwords"),
         ({"extra_body": {"prompt": ["a", "b"]}}, "prompt[]"),
     ],
     ids=str,
@@ -57,6 +59,13 @@ def test_400_names_the_field(client: openai.OpenAI, speech: Path, fields: Any, p
     error = refused(client, speech, **fields)
     assert isinstance(error, openai.BadRequestError)
     assert (error.param, error.type) == (param, "invalid_request_error")
+
+
+@pytest.mark.parametrize("name", ["language", "response_format", "timestamp_granularities[]"])
+@pytest.mark.parametrize("path", ["transcriptions", "translations"])
+def test_400_an_option_in_the_address(http: httpx2.Client, tone_wav: bytes, path: str, name: str) -> None:
+    answer = http.post(f"/v1/audio/{path}", files={"file": tone_wav}, params={name: "hi", "api-version": "1"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +115,17 @@ def test_404_and_405_elsewhere(http: httpx2.Client) -> None:
         assert status == 404 or answer.headers["allow"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/page/app.js", "/page/settings.json", "/docs", "/health/ready", "/metrics", "/v1/models",
+     "/v1/models/whisper-1", "/v1/models/other", "/nothing"],
+)  # fmt: skip
+def test_head_is_answered_as_get_without_the_body(http: httpx2.Client, path: str) -> None:
+    whole, head = http.get(path), http.head(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers["content-type"] == whole.headers["content-type"]
+
+
 def test_413_too_many_seconds_and_bytes(start_gateway: StartGateway, speech: Path, tone_wav: bytes) -> None:
     client = sdk(start_gateway(media={"max_audio_s": 10, "max_upload_bytes": 3_000_000}).url)
     error = refused(client, speech)
@@ -121,8 +141,38 @@ def test_415_no_audio(client: openai.OpenAI, file: bytes) -> None:
     assert (error.status_code, error.param) == (415, "file")
 
 
+@pytest.mark.parametrize(("encoding", "status"), [("gzip", 415), ("identity", 200)])
+def test_415_a_compressed_form(http: httpx2.Client, tone_wav: bytes, encoding: str, status: int) -> None:
+    answer = http.post(URL, files={"file": tone_wav}, headers={"Content-Encoding": encoding})
+    assert answer.status_code == status
+    assert status == 200 or "Content-Encoding is 'gzip'" in answer.json()["error"]["message"]
+
+
 def test_400_an_empty_file(client: openai.OpenAI) -> None:
     assert isinstance(refused(client, ("empty.wav", b"")), openai.BadRequestError)
+
+
+@pytest.mark.parametrize(
+    "path", [URL, "/v1/audio/translations", "/transcribe/", "/transcribe_stream/", "/visualize/"]
+)
+def test_400_the_at_sign_was_forgotten(http: httpx2.Client, path: str) -> None:
+    """curl -F file=speech.wav"""
+    answer = http.post(path, files={"file": (None, "speech.wav")})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, "file", "invalid_form")
+    assert "curl -F file=@speech.wav" in error["message"]
+
+
+def test_400_two_files(http: httpx2.Client, tone_wav: bytes) -> None:
+    answer = http.post(URL, files=[("file", tone_wav), ("file", tone_wav)])
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "file")
+
+
+def test_400_an_option_sent_as_a_file(http: httpx2.Client, tone_wav: bytes) -> None:
+    answer = http.post("/v1/audio/transcriptions", files={"file": tone_wav, "prompt": b"x"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, "prompt")
+    assert error["message"] == "prompt is one file too many, the form may have 1"
 
 
 def test_429_limits(start_gateway: StartGateway, tone_wav: bytes) -> None:
@@ -170,6 +220,14 @@ def test_503_no_worker(start_gateway: StartGateway, speech: Path) -> None:
     error = refused(sdk(gateway.url), speech)
     assert isinstance(error, openai.InternalServerError)
     assert (error.status_code, error.code) == (503, "not_ready")
+    assert error.response.headers["retry-after"]
+
+
+def test_503_no_room(start_gateway: StartGateway, speech: Path, tmp_path: Path) -> None:
+    gateway = start_gateway()
+    (tmp_path / "spool-0").rmdir()  # stands for a full disk
+    error = refused(sdk(gateway.url), speech)
+    assert (error.status_code, error.code) == (503, "overloaded")
     assert error.response.headers["retry-after"]
 
 

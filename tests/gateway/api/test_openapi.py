@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import shlex
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -17,10 +21,12 @@ from schemathesis.specs.openapi.checks import (
 
 from asr.fields import FIELDS
 from gateway.app import create_app
+from gateway.http import examples, schemas
 from gateway.http.options import NOT_FOR_TRANSLATIONS
 from gateway.settings import Settings
 from tests.gateway.served import Gateway
 
+ROOT = Path(__file__).resolve().parents[3]
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -83,9 +89,44 @@ def test_every_operation_tells_its_errors(document: dict[str, Any]) -> None:
 
 
 def test_answers_have_examples(document: dict[str, Any]) -> None:
-    content = document["paths"]["/v1/audio/transcriptions"]["post"]["responses"]["200"]["content"]
-    assert content["text/event-stream"]["example"] and content["application/x-subrip"]["example"]
-    assert document["components"]["schemas"]["Transcription"]["properties"]["text"]["examples"]
+    """Each answer but pictures and those for operators, and each error; /docs shows them."""
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert "422" not in operation["responses"], "a bad parameter is a 400"
+            for response in operation["responses"].values() if operation["tags"] != ["health"] else ():
+                for media_type, content in response["content"].items():
+                    assert media_type.startswith("image/") or {"example", "examples"} & set(content), path
+
+
+@pytest.mark.parametrize(
+    ("shape", "example"),
+    [
+        (schemas.Transcription, examples.JSON),
+        (schemas.TranscriptionVerbose, examples.VERBOSE_JSON),
+        (schemas.Text, examples.PLAIN),
+        (schemas.BatchResults, examples.BATCH),
+        (schemas.ModelList, examples.MODELS),
+        *((schemas.Error, error) for error in examples.ERRORS.values()),
+    ],
+)
+def test_the_examples_have_the_shapes_they_show(shape: type[schemas.Shape], example: Any) -> None:
+    assert shape.model_validate(example, strict=True).model_dump(exclude_unset=True) == example
+
+
+def test_the_samples_work_as_pasted(gateway: Gateway, document: dict[str, Any]) -> None:
+    page = html.unescape(httpx2.get(f"{gateway.url}/docs").text)
+    samples = [
+        sample["source"].replace(examples.URL, gateway.url)
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for sample in operation.get("x-codeSamples", ())
+    ]
+    assert len(samples) == 6
+    for sample in samples:
+        assert sample in page
+        command = [*shlex.split(sample), "--silent", "--fail-with-body", "--output", "-"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0 and done.stdout, (sample, done.stdout)
 
 
 def test_the_page_shows_every_operation_and_needs_no_other_host(
@@ -96,4 +137,5 @@ def test_the_page_shows_every_operation_and_needs_no_other_host(
         assert all(f"{method.upper()} {path}" in page for method in operations)
     for field in FIELDS:
         assert field.name in page
-    assert "http://" not in page and "https://" not in page and "<script" not in page
+    elsewhere = page.replace(gateway.url, "")
+    assert "http://" not in elsewhere and "https://" not in elsewhere and "<script" not in page

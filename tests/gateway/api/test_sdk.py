@@ -15,10 +15,14 @@ import srt
 import webvtt
 from openai.types.audio import (
     Transcription,
+    TranscriptionSegment,
     TranscriptionTextDeltaEvent,
     TranscriptionTextDoneEvent,
     TranscriptionTextSegmentEvent,
     TranscriptionVerbose,
+    TranscriptionWord,
+    Translation,
+    TranslationVerbose,
 )
 
 from asr import media
@@ -169,6 +173,31 @@ def test_the_language_of_a_translation_is_english(client: openai.OpenAI, speech:
     assert answer.language == "english" and answer.text and answer.segments
 
 
+@pytest.mark.parametrize("response_format", ["json", "text", "srt", "verbose_json", "vtt"])
+def test_translations_have_every_format(client: openai.OpenAI, speech: Path, response_format: Any) -> None:
+    with pytest.warns(DeprecationWarning):
+        answer = client.audio.translations.create(file=speech, model=MODEL, response_format=response_format)
+    shapes = {"json": Translation, "verbose_json": TranslationVerbose}
+    assert type(answer) is shapes.get(response_format, str)
+    if not isinstance(answer, str):
+        type(answer).model_validate(answer.to_dict(), strict=True)
+    assert create(client, speech).text.split()[0] in str(answer)
+
+
+def test_answers_have_the_sdks_types_exactly(client: openai.OpenAI, speech: Path) -> None:
+    both: Any = ["word", "segment"]
+    verbose = create(client, speech, response_format="verbose_json", timestamp_granularities=both)
+    for answer in (create(client, speech, include=["logprobs"]), verbose):
+        type(answer).model_validate(answer.to_dict(), strict=True)
+    assert (type(verbose), type(verbose.segments[0])) == (TranscriptionVerbose, TranscriptionSegment)
+    assert type(verbose.words[0]) is TranscriptionWord
+
+
+@pytest.mark.parametrize("name", ["stream", "chunking_strategy"])
+def test_none_is_not_given(client: openai.OpenAI, speech: Path, name: str) -> None:
+    assert create(client, speech, **{name: None}).text
+
+
 def test_files_of_every_kind_the_sdk_takes(client: openai.OpenAI, speech: Path) -> None:
     content = speech.read_bytes()
     with speech.open("rb") as opened:
@@ -197,15 +226,29 @@ def test_stream(client: openai.OpenAI, speech: Path) -> None:
     deltas = [event.delta for event in events if isinstance(event, TranscriptionTextDeltaEvent)]
     assert "".join(deltas) == plain
     assert isinstance(events[-1], TranscriptionTextDoneEvent) and events[-1].text == plain
-    for event in events:
-        if isinstance(event, TranscriptionTextSegmentEvent):
-            TranscriptionTextSegmentEvent.model_validate_json(event.model_dump_json())
+    for event in events:  # the SDK itself takes whatever comes
+        type(event).model_validate(event.to_dict(), strict=True)
+    assert {type(event) for event in events} == {
+        TranscriptionTextDeltaEvent,
+        TranscriptionTextSegmentEvent,
+        TranscriptionTextDoneEvent,
+    }
+
+
+def test_a_streams_usage_is_in_tokens(client: openai.OpenAI, speech: Path) -> None:
+    usage = list(create(client, speech, stream=True))[-1].usage
+    assert usage.total_tokens == usage.input_tokens + usage.output_tokens
+    assert usage.input_tokens == math.ceil(duration_s(speech) * 50) and usage.output_tokens > 0
+    assert usage.seconds == create(client, speech).usage.seconds
 
 
 def test_stream_with_logprobs(client: openai.OpenAI, speech: Path) -> None:
-    *_, done = create(client, speech, stream=True, include=["logprobs"])
+    *events, done = create(client, speech, stream=True, include=["logprobs"])
     assert isinstance(done, TranscriptionTextDoneEvent)
-    assert done.logprobs and done.logprobs[0].logprob is not None
+    told = [entry.to_dict() for entry in done.logprobs or ()]
+    assert told and told == [e.to_dict() for e in create(client, speech, include=["logprobs"]).logprobs]
+    deltas = [event for event in events if isinstance(event, TranscriptionTextDeltaEvent)]
+    assert [entry.to_dict() for delta in deltas for entry in delta.logprobs or ()] == told
 
 
 async def test_the_async_client(gateway: Gateway, speech: Path) -> None:
@@ -215,6 +258,11 @@ async def test_the_async_client(gateway: Gateway, speech: Path) -> None:
         deltas = [event.delta async for event in stream if isinstance(event, TranscriptionTextDeltaEvent)]
         assert "".join(deltas) == plain.text
         assert [model.id async for model in client.models.list()][:1] == ["fake"]
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.audio.transcriptions.create(file=speech, model=MODEL, temperature=2)
+        assert refused.value.param == "temperature"
+        with pytest.raises(openai.NotFoundError):
+            await client.models.retrieve("gpt-9")
 
 
 async def test_sixty_four_clients_get_their_own_text(gateway: Gateway) -> None:

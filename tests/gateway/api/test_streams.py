@@ -48,6 +48,14 @@ def test_the_deltas_are_the_text_of_the_plain_answer(http: httpx2.Client, long_w
     assert len(segments) >= NUM_WINDOWS
 
 
+def test_segments_have_their_words_where_words_are_asked_for(http: httpx2.Client, long_wav: bytes) -> None:
+    fields = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
+    words = http.post(URL, files={"file": long_wav}, data=WHOLE | fields).json()["words"]
+    answer = http.post(URL, files={"file": long_wav}, data=STREAM | fields)
+    segments = [event for event in events_of(answer.iter_lines()) if event["type"].endswith("segment")]
+    assert words and [word for segment in segments for word in segment["words"]] == words
+
+
 def test_events_come_while_the_rest_is_decoded(
     start_gateway: StartGateway, slow: FakeTorchServe, long_wav: bytes
 ) -> None:

@@ -14,6 +14,7 @@ from gateway.dispatch.dispatcher import Dispatcher
 from gateway.settings import UpstreamSettings
 from tests.gateway.fake_torchserve import FakeTorchServe
 
+Fakes = Callable[..., FakeTorchServe]
 Running = Callable[..., AbstractAsyncContextManager[Dispatcher]]
 
 
@@ -25,14 +26,14 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def fakes() -> Iterator[Callable[..., FakeTorchServe]]:
+def fakes() -> Iterator[Fakes]:
     """Makes fakes that run until the test ends."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(FakeTorchServe(**options))
 
 
 @pytest.fixture
-def fake(fakes: Callable[..., FakeTorchServe]) -> FakeTorchServe:
+def fake(fakes: Fakes) -> FakeTorchServe:
     return fakes()
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.dispatch.lane import BUSY_PAUSE_S, MAX_CUTS, Lane
-from gateway.dispatch.upstream import Description, TorchServeUpstream, open_client
+from gateway.dispatch.http_client import HttpClient
+from gateway.dispatch.lane import BUSY_PAUSE_S, FIRST_REST_S, LONGEST_REST_S, MAX_CUTS, Lane, rest_s
+from gateway.dispatch.upstream import Description, TorchServeUpstream
 from gateway.settings import UpstreamSettings
 from tests.gateway.fake_hypotheses import SPEC
 
 
 def lane(batch_size: int = 16, workers: int = 1) -> Lane:
-    upstream = TorchServeUpstream("http://127.0.0.1:1", UpstreamSettings(), open_client())
+    upstream = TorchServeUpstream("http://127.0.0.1:1", UpstreamSettings(), HttpClient(1.0))
     made = Lane(upstream, workers, max_batches=3.0, description=Description(SPEC, batch_size, {}))
     made.alive = True
     return made
@@ -48,6 +49,36 @@ def test_refusals_lower_the_limit_once_a_volley_and_answers_raise_it() -> None:
     for i in range(30):
         refused.took(sent_at=i, now=i + 1, ahead=1)
     assert refused.hard_limit == 48
+
+
+def test_the_rests_of_one_that_has_no_memory_grow() -> None:
+    assert [rest_s(lacks) / FIRST_REST_S for lacks in (1, 2, 3, 4)] == [1, 2, 4, 8]
+    assert rest_s(9) == rest_s(10_000) == LONGEST_REST_S
+
+
+def test_without_memory_the_limit_falls_and_the_pauses_grow_until_a_window_is_decoded() -> None:
+    short = lane()
+    now = 100.0
+    for times, limit in ((1, 24), (2, 12), (3, 6)):
+        for _ in range(10):  # one counts, not each of a volley
+            short.lacked(sent_at=now - 1, now=now, is_again=times > 1)
+        assert short.hard_limit == limit
+        assert not short.has_room(now + 0.99 * rest_s(times), for_newcomer=True)
+        now += rest_s(times)
+        assert short.has_room(now, for_newcomer=True)
+    assert short.alive, "it answers"
+    short.took(sent_at=now, now=now + 1, ahead=1)
+    short.lacked(sent_at=now, now=now + 2, is_again=False)
+    assert short.paused_until == now + 2 + rest_s(1)
+
+
+def test_a_window_that_lacks_memory_where_others_are_decoded_slows_nobody_down() -> None:
+    guilty = lane()
+    guilty.lacked(sent_at=1.0, now=2.0, is_again=False)
+    guilty.took(sent_at=2.5, now=3.0, ahead=16)
+    limit = guilty.hard_limit
+    guilty.lacked(sent_at=3.0, now=4.0, is_again=True)
+    assert guilty.hard_limit == limit and guilty.has_room(4.0, for_newcomer=True)
 
 
 def test_it_always_may_have_one_window() -> None:

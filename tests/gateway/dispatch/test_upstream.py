@@ -6,12 +6,21 @@ import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from asr.errors import AsrError, EngineFailure, InvalidOption, Overloaded
-from gateway.dispatch.replies import Busy, Cut, KeyRefused, NotDecoded, Unreachable, WorkerDied, failure
-from gateway.dispatch.upstream import TorchServeUpstream, open_client
+from gateway.dispatch.http_client import HttpClient
+from gateway.dispatch.replies import (
+    Busy,
+    Cut,
+    KeyRefused,
+    NoMemory,
+    NotDecoded,
+    Unreachable,
+    WorkerDied,
+    failure,
+)
+from gateway.dispatch.upstream import TorchServeUpstream
 from gateway.settings import UpstreamSettings
 from tests.gateway.dispatch.conftest import Running
 from tests.gateway.dispatch.sessions import Plain, make_window, run_all, text_of
@@ -29,13 +38,15 @@ def torchserve(status: int, kind: str, message: str) -> bytes:
     ("status", "body", "meaning"),
     [
         (400, json.dumps(InvalidOption("no", param="window").body()).encode(), InvalidOption),
-        (503, json.dumps(Overloaded("no memory").body()).encode(), Overloaded),
+        (503, json.dumps(Overloaded("no memory").body()).encode(), NoMemory),
         (500, json.dumps(EngineFailure("broke").body()).encode(), EngineFailure),
         (404, b'{"error": {"message": "?", "type": "x", "code": "not_found"}}', EngineFailure),
         (507, torchserve(507, "InternalServerException", "Worker died."), WorkerDied),
         (500, torchserve(500, "InternalServerException", "Worker died."), WorkerDied),
         (503, torchserve(503, "InternalServerException", "Prediction failed"), WorkerDied),
-        (507, torchserve(507, "InternalServerException", "Out of resources"), WorkerDied),
+        (507, torchserve(507, "InternalServerException", "Out of resources"), NoMemory),
+        (507, torchserve(507, "OutOfDirectMemoryError", "failed to allocate 16777216 byte(s)"), NoMemory),
+        (507, b"<html>nginx</html>", NoMemory),
         (500, torchserve(500, "InternalServerException", "Worker scaled down."), Busy),
         (503, torchserve(503, "ServiceUnavailableException", NO_WORKER), Busy),
         (400, torchserve(400, "InvalidKeyException", "Token Authorization failed."), KeyRefused),
@@ -57,12 +68,13 @@ def test_the_handlers_error_keeps_its_words() -> None:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    async with open_client() as opened:
-        yield opened
+async def client() -> AsyncIterator[HttpClient]:
+    opened = HttpClient(1.0)
+    yield opened
+    opened.close()
 
 
-async def test_it_describes_answers_and_decodes(fakes: Fakes, client: httpx2.AsyncClient) -> None:
+async def test_it_describes_answers_and_decodes(fakes: Fakes, client: HttpClient) -> None:
     fake = fakes(workers=2)
     upstream = TorchServeUpstream(fake.url, UpstreamSettings(), client, fake.management_url)
     description = await upstream.describe()
@@ -71,7 +83,7 @@ async def test_it_describes_answers_and_decodes(fakes: Fakes, client: httpx2.Asy
     assert text_of(await upstream.decode(make_window(5))) == fake_text(make_window(5))
 
 
-async def test_an_upstream_that_is_not_there(fake: FakeTorchServe, client: httpx2.AsyncClient) -> None:
+async def test_an_upstream_that_is_not_there(fake: FakeTorchServe, client: HttpClient) -> None:
     upstream = TorchServeUpstream(fake.url, UpstreamSettings(), client, fake.management_url)
     fake.stop()
     with pytest.raises(Unreachable):
@@ -85,7 +97,7 @@ async def test_an_upstream_that_is_not_there(fake: FakeTorchServe, client: httpx
     ("kind", "meaning"), [("die", WorkerDied), ("busy", Busy), ("garbage", WorkerDied), ("reset", Cut)]
 )
 async def test_failures_of_one_window(
-    fake: FakeTorchServe, client: httpx2.AsyncClient, kind: str, meaning: type[NotDecoded]
+    fake: FakeTorchServe, client: HttpClient, kind: str, meaning: type[NotDecoded]
 ) -> None:
     upstream = TorchServeUpstream(fake.url, UpstreamSettings(), client)
     fake.fail_next(kind)
@@ -112,9 +124,7 @@ async def test_a_key_that_has_changed_is_read_again(fakes: Fakes, running: Runni
     after.check()
 
 
-async def test_a_key_that_is_wrong_stays_wrong(
-    fakes: Fakes, client: httpx2.AsyncClient, tmp_path: Path
-) -> None:
+async def test_a_key_that_is_wrong_stays_wrong(fakes: Fakes, client: HttpClient, tmp_path: Path) -> None:
     key_file = tmp_path / "key_file.json"
     upstream = TorchServeUpstream(fakes(key="right").url, UpstreamSettings(key_file=key_file), client)
     with pytest.raises(Unreachable, match="no inference key"):

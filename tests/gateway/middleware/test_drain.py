@@ -44,6 +44,15 @@ def test_what_runs_is_finished_and_nothing_new_is_taken(served: Served) -> None:
     until(drain.finished)
 
 
+def test_a_page_of_another_host_can_read_that_it_is_over() -> None:
+    origin = "https://here.example"
+    with Served(tiny_app(settings(server={"cors_origins": [origin]}))) as served:
+        served.app.state.drain.begin(20)
+        refused = httpx2.get(f"{served.url}/client", headers={"Origin": origin}, timeout=20)
+    assert refused.status_code == 503
+    assert refused.headers["access-control-allow-origin"] == origin
+
+
 def test_what_does_not_finish_is_told(served: Served) -> None:
     drain = served.app.state.drain
     thread, answers = waiting_request(served)

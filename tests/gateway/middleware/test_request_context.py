@@ -58,6 +58,20 @@ def test_only_listed_origins_may_call(served: Served) -> None:
     assert "access-control-allow-origin" not in get(served, "/client", Origin="https://evil.example").headers
 
 
+def preflight(served: Served, origin: str) -> httpx2.Response:
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    return httpx2.options(f"{served.url}/nowhere", headers={"Origin": origin, **asked}, timeout=20)
+
+
+def test_a_preflight_is_answered_before_anything_else(served: Served) -> None:
+    allowed = preflight(served, "https://here.example")
+    assert (allowed.status_code, allowed.headers["access-control-allow-headers"]) == (200, "authorization")
+    refused = preflight(served, "https://evil.example")
+    assert "access-control-allow-origin" not in refused.headers
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"], error["type"]) == (400, "Origin", "invalid_request_error")
+
+
 def test_the_address_is_what_a_trusted_proxy_says(served: Served) -> None:
     assert get(served, "/client", **{"X-Forwarded-For": "203.0.113.9"}).json() == {"address": "203.0.113.9"}
     spoofed = get(served, "/client", **{"X-Forwarded-For": "10.1.1.1, 203.0.113.9"})

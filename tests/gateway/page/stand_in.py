@@ -79,7 +79,8 @@ def events(script: Script) -> Iterator[dict[str, Any]]:
             "avg_logprob": -0.2,
         }
     text = "".join(text for _, _, text in script.segments).strip()
-    yield {"type": "transcript.text.done", "text": text, "usage": {"type": "duration", "seconds": 60}}
+    usage = {"type": "tokens", "input_tokens": 3000, "output_tokens": 9, "total_tokens": 3009, "seconds": 60}
+    yield {"type": "transcript.text.done", "text": text, "usage": usage}
 
 
 def stand_in_app(script: Script) -> FastAPI:
@@ -107,7 +108,7 @@ def stand_in_app(script: Script) -> FastAPI:
             return refused
         if script.refusal:
             status, body = script.refusal
-            return JSONResponse(body, status)
+            return JSONResponse(body, status, headers={"Retry-After": "5"} if status in (429, 503) else None)
 
         async def stream() -> AsyncIterator[bytes]:
             for index, event in enumerate(events(script)):

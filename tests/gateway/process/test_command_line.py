@@ -46,16 +46,17 @@ def test_the_printed_settings_are_a_settings_file_without_secrets(tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("HOST", "0.0.0.0", "no API key is configured"),
-        ("PROT", "1", "did you mean GATEWAY_SERVER__PORT?"),
-        ("PORT", "eighty", "server.port is 'eighty'"),
-        ("HOST", "no.such.host.invalid", "must be an address of this machine"),
+        ("SERVER__HOST", "0.0.0.0", "no API key is configured"),
+        ("SERVER__PROT", "1", "did you mean GATEWAY_SERVER__PORT?"),
+        ("SERVER__PORT", "eighty", "server.port is 'eighty'"),
+        ("SERVER__HOST", "no.such.host.invalid", "must be an address of this machine"),
+        ("MEDIA__SPOOL_DIR", "/nowhere", "media.spool_dir is '/nowhere', must be a folder"),
     ],
 )
 def test_a_mistake_is_found_before_the_application_is_loaded(
     name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(f"GATEWAY_SERVER__{name}", value)
+    monkeypatch.setenv(f"GATEWAY_{name}", value)
     assert command_line.main([]) == 2
     said = capsys.readouterr().err
     assert words in said and said.count("\n") == 1 and said.startswith("gateway: ")

@@ -160,11 +160,12 @@ def test_two_hundred_that_connect_and_say_nothing(gateway: GatewayProcess, basel
 def test_more_connections_than_may_be(gateway: GatewayProcess) -> None:
     held = [gateway.connect() for _ in range(320)]
     try:
-        codes = {error_of(read_all(connection)) for connection in held}
+        answers = [read_all(connection) for connection in held]
     finally:
         for connection in held:
             connection.close()
-    assert codes == {"headers_too_slow", "too_many_connections"}
+    assert all(b"\r\nRetry-After: 5\r\n" in answer for answer in answers if status_of(answer) == 503)
+    assert {error_of(answer) for answer in answers} == {"headers_too_slow", "too_many_connections"}
 
 
 @pytest.mark.parametrize("tenth", range(10))
@@ -194,6 +195,28 @@ def test_an_upload_over_the_cap_hears_so_whichever_way_it_comes(gateway: Gateway
             connection.sendall(data)  # to the end: the refusal must not be lost in a reset
             answer = read_all(connection)
         assert (status_of(answer), error_of(answer)) == (413, "too_large")
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_offer_of_another_protocol_costs_no_body(gateway: GatewayProcess, together: bool) -> None:
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
+    whole = upload(SAMPLE.read_bytes()).replace(b"Connection: close\r\n", offer)
+    head, _, body = whole.partition(b"\r\n\r\n")
+    with gateway.connect() as connection:
+        for data in (whole,) if together else (head + b"\r\n\r\n", body):
+            connection.sendall(data)
+            time.sleep(0.1)  # so that the server reads it by itself
+        connection.sendall(request("GET /health/live HTTP/1.1"))
+        answers = read_all(connection)
+    assert re.findall(rb"HTTP/1.1 (\d{3}) ", answers) == [b"200", b"200"], answers[:500]
+    assert b'"text"' in answers and b"live" in answers
+
+
+def test_a_thousand_offers_at_once(gateway: GatewayProcess) -> None:
+    offer = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    with gateway.connect() as connection:
+        send(connection, offer * 1_000)
+        assert b"malformed_request" in read_all(connection)  # more than may wait
 
 
 def test_asking_before_sending(gateway: GatewayProcess) -> None:

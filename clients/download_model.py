@@ -170,7 +170,8 @@ def _fetch_rest(url: str, stream: IO[bytes], progress: Progress) -> None:
                 raise _Interrupted(f"HTTP {response.status_code} {response.reason}")
             if response.status_code not in (200, 206):
                 raise DownloadError(
-                    f"downloading {url} failed: HTTP {response.status_code} {response.reason}"
+                    f"downloading {url} failed: HTTP {response.status_code} {response.reason}: check the "
+                    f"address of the store (--base-url, WHISPER_MODELS_URL)"
                 )
             _check_space(Path(stream.name), total - start)
             done = start

@@ -10,7 +10,7 @@ from whisper_client.errors import BadArgument
 from whisper_client.surroundings import model_line
 
 NEEDED = "a picture needs matplotlib: pip install matplotlib==3.11.2"
-SHOWN = {"p50": "-", "p95": "--", "p99": ":"}
+SHOWN = {"p50": ("-", "o", 5.0), "p95": ("--", "s", 5.0), "p99": (":", "o", 10.0)}  # line, marker, its size
 
 
 def check_matplotlib() -> None:
@@ -32,17 +32,22 @@ def draw_results(documents: Sequence[Mapping[str, Any]], names: Sequence[str], o
     for number, (document, name) in enumerate(zip(documents, names, strict=True)):
         levels = [level for level in document["levels"] if level["figures"]["latency_s"]]
         across = [level["figures"][unit] for level in levels]
-        for percent, style in SHOWN.items():
+        for percent, (style, marker, size) in SHOWN.items():
             up = [level["figures"]["latency_s"][percent] for level in levels]
             label = f"{name} {percent}".strip()
-            axes.plot(across, up, style, color=f"C{number}", marker="o", markersize=4, label=label)
+            hollow = {"markerfacecolor": "none"} if percent == "p99" else {}  # on few requests it is the p95
+            axes.plot(
+                across, up, style, color=f"C{number}", marker=marker, markersize=size, label=label, **hollow
+            )
             if percent == "p50":
                 for level, x, y in zip(levels, across, up, strict=True):
                     axes.annotate(
-                        f"{level['level']:g}", (x, y), xytext=(4, -11), textcoords="offset points", fontsize=8
+                        f"{level['level']:g}", (x, y), xytext=(5, -13), textcoords="offset points", fontsize=9
                     )
     words = {"rtfx": "seconds of audio answered per second (RTFx)", "requests_per_s": "requests per second"}
     axes.set(xlabel=words[unit], ylabel="seconds from due to answered", yscale="log")
+    axes.set_xlim(0, None)  # or a difference of a tenth fills the picture
+    _write_seconds(axes)
     titles = [
         f"{name}: {_title(document)}" if name else _title(document)
         for document, name in zip(documents, names, strict=True)
@@ -52,6 +57,19 @@ def draw_results(documents: Sequence[Mapping[str, Any]], names: Sequence[str], o
     axes.legend()
     figure.savefig(out, dpi=130)
     pyplot.close(figure)
+
+
+def _write_seconds(axes: Any) -> None:
+    """Plain numbers along a logarithmic axis, a decade at the least: 0.5, 1, 2, 5, not powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axes.get_ylim()
+    if high < 10 * low:
+        middle = (low * high) ** 0.5
+        axes.set_ylim(middle / 10**0.5, middle * 10**0.5)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 Curve = tuple[str, Sequence[float], Sequence[float]]  # label, seconds, MiB

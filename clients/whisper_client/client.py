@@ -181,7 +181,7 @@ def refusal_message(status: int, body: bytes) -> str:
         return f"{said}; set WHISPER_TOKEN (TorchServe writes it into key_file.json, under inference)"
     if 300 <= status < 400:
         return f"{said} (a redirect); give the address it leads to with --url"
-    if status == 404:
+    if status in (404, 405):
         return f"{said}; check the address (--url, --openai)"
     if status == 413:
         return f"{said}{'' if words else ' (too large)'}; send a shorter or compressed file"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from whisper_client.client import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, DEFAULT_URL, WhisperClient, openai_url
@@ -111,7 +113,12 @@ def request_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(program: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """The program's exit code; client errors become one line on stderr. (argparse itself exits with 2.)"""
+    """The program's exit code; client errors become one line on stderr. (argparse itself exits with 2.)
+
+    SIGTERM is taken as Ctrl-C: what there is so far is told, and no temporary file is left.
+    """
+    if argv is None:  # as a program, not called by another
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # transcripts are in any script, whatever the locale
     try:
@@ -132,6 +139,12 @@ def report_error(error: ClientError, subject: str = "") -> int:
     """Writes the error as one line to stderr and returns its exit code."""
     print(f"error: {subject}{': ' if subject else ''}{error}", file=sys.stderr)
     return error.exit_code
+
+
+def check_writable(path: Path | None) -> None:
+    """Raises BadArgument now rather than after an hour of load."""
+    if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+        raise BadArgument(f"cannot write {path}: give a file in a folder that exists")
 
 
 def positive_number(text: str) -> float:

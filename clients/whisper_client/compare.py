@@ -45,8 +45,10 @@ def read_result(path: Path) -> dict[str, Any]:
     """A result file; raises BadArgument."""
     try:
         document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadArgument(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise BadArgument(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise BadArgument(f"{path} is no result file: write one with --json") from error
     if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
         raise BadArgument(f"{path} is no result file of schema {SCHEMA_VERSION}: write one with --json")
     return document
@@ -55,7 +57,8 @@ def read_result(path: Path) -> dict[str, Any]:
 def compare(before: Mapping[str, Any], after: Mapping[str, Any], tolerance: float) -> list[Difference]:
     """The differences at the levels that both results have; raises BadArgument where there is none."""
     if before["kind"] != after["kind"]:
-        raise BadArgument(f"a {before['kind']} run and a {after['kind']} run measure different things")
+        kinds = f"{before['kind']} and {after['kind']}"
+        raise BadArgument(f"{kinds} measure different things: compare two of a kind")
     others = {level["level"]: level for level in after["levels"]}
     pairs = [(level, others[level["level"]]) for level in before["levels"] if level["level"] in others]
     if not pairs:
@@ -90,8 +93,11 @@ def compare_text(before: Mapping[str, Any], after: Mapping[str, Any], rows: Sequ
 
 def _circumstances(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     pairs = [("model", *(model_line(result["server"]) for result in (before, after)))]
-    for key in ("url", "config_sha256", "settings", "options"):
+    for key in ("url", "config_sha256"):
         pairs.append((key, before[key], after[key]))
+    for part in ("settings", "options"):
+        for key in dict.fromkeys([*before[part], *after[part]]):
+            pairs.append((f"{part}: {key}", before[part].get(key), after[part].get(key)))
     for key in ("cpu", "cpus", "memory_gib", "gpus"):
         pairs.append((key, before["client_machine"][key], after["client_machine"][key]))
     return pairs

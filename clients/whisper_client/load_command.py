@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from whisper_client.command_line import (
     INTERRUPTED,
     add_request_arguments,
     add_server_arguments,
+    check_writable,
     make_client,
     positive_number,
     request_options,
@@ -173,12 +174,6 @@ def exit_code(report: LoadReport) -> int:
     return 0 if report.succeeded == report.requests > 0 else 1
 
 
-def check_writable(path: Path | None) -> None:
-    """Raises BadArgument now rather than after an hour of load."""
-    if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-        raise BadArgument(f"cannot write {path}: give a file in a folder that exists")
-
-
 class FormSender:
     """Sends clips with the same options; a clip's form is encoded once, as long as all fit in KEPT_BYTES."""
 
@@ -247,11 +242,15 @@ def _figures_text(plan: Plan, reports: Sequence[tuple[float, LoadReport]]) -> st
 
 
 def _show_failures(outcomes: Sequence[Outcome]) -> None:
-    failed = [outcome for outcome in outcomes if outcome.failure is not None]
-    for outcome in failed[:SHOWN_FAILURES]:
-        print(f"failed: {outcome.path}: {outcome.message}", file=sys.stderr)
-    if len(failed) > SHOWN_FAILURES:
-        print(f"failed: {len(failed) - SHOWN_FAILURES} more (all are in the --json file)", file=sys.stderr)
+    """The most frequent failures, each once with how often."""
+    failed = Counter(
+        (outcome.path, outcome.message) for outcome in outcomes if outcome.failure is not None
+    ).most_common()
+    for (path, message), count in failed[:SHOWN_FAILURES]:
+        times = f" ({count} times)" if count > 1 else ""
+        print(f"failed: {path}: {message}{times}", file=sys.stderr)
+    if more := sum(count for _, count in failed[SHOWN_FAILURES:]):
+        print(f"failed: {more} more (all are in the --json file)", file=sys.stderr)
 
 
 def _write(document: dict[str, Any], arguments: argparse.Namespace) -> None:

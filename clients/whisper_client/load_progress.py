@@ -9,6 +9,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from whisper_client.load import Outcome
 from whisper_client.report import percentile
@@ -19,15 +20,19 @@ LATEST = 200  # outcomes that the live figures are taken from
 class LoadProgress:
     """The line is drawn on terminals only; notes go to stderr always."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[live]}"),
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        columns = (  # a narrow terminal cuts the end of the figures, not the time
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=10),
+            TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn(
+                "{task.fields[live]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            ),
         )
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._bar = Progress(
+            *columns, console=self._console, disable=not self._console.is_terminal, expand=True
+        )
         self._task = self._bar.add_task("", live="", visible=False)
 
     def __enter__(self) -> Self:
@@ -65,11 +70,11 @@ class LoadProgress:
         seconds = sorted(outcome.latency_s for outcome in self._latest)
         span = self._latest[-1].done_s - self._latest[0].done_s
         good = [outcome for outcome in list(self._latest)[1:] if outcome.failure is None]
-        parts = [
-            f"{self._done} done, {self._failed} failed, {self._retried} retried",
-            f"p50 {percentile(seconds, 50):.2f} p95 {percentile(seconds, 95):.2f} s",
-        ]
+        parts = [f"{self._done} done"]
+        parts += [f"{self._failed} failed"] if self._failed else []
+        parts += [f"{self._retried} retried"] if self._retried else []
+        parts.append(f"p50 {percentile(seconds, 50):.2f} p95 {percentile(seconds, 95):.2f} s")
         if span > 0:
             rtfx = sum(outcome.audio_s or 0 for outcome in good) / span
-            parts.append(f"{len(good) / span:.1f}/s, RTFx {rtfx:.1f}")
-        return "  ".join(parts)
+            parts.append(f"{len(good) / span:.1f}/s RTFx {rtfx:.1f}")
+        return " · ".join(parts)

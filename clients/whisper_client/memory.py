@@ -13,7 +13,7 @@ WARM_UP_S = 60.0  # … and at least this long: a worker started on a busy machi
 MIN_LIFE_SHARE = 0.25  # of the run: a shorter life is too short to judge
 MIN_CHECKPOINTS = 10  # after the warm-up
 FLAT_GROWTH = 0.05
-JUDGED_ROLES = ("worker", "gateway")  # Java grows to its -Xmx by design, children come and go
+JUDGED_ROLES = ("worker", "gateway", "media")  # Java grows to its -Xmx by design, children come and go
 
 
 @dataclass(slots=True)

@@ -11,12 +11,13 @@ from pathlib import Path
 PROC = Path("/proc")
 LISTEN = "0A"  # the state in /proc/net/tcp
 WORKER_COMMAND = "model_service_worker.py"  # TorchServe's name for what runs a handler
+MEDIA_COMMAND = "gateway.media.child"  # the gateway's processes that decode uploads
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
     pid: int
-    role: str  # "worker" | "java" | "gateway" | "child", else the name of its program
+    role: str  # "worker" | "java" | "gateway" | "media" | "child", else the name of its program
     rss_mib: float
 
 
@@ -54,6 +55,8 @@ def _role(pid: int) -> str:
         return "worker"
     if program == "java":
         return "java"
+    if MEDIA_COMMAND in command:
+        return "media"
     if "multiprocessing" in command:
         return "child"
     return "gateway" if "gateway" in command else program or "unnamed"

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from score import normalised, score
 from whisper_client.client import Reply, WhisperClient, reply_of_events
 from whisper_client.errors import BadArgument, BrokenStream, ServerRefused
 from whisper_client.load import Clip, judge
 from whisper_client.load_command import FormSender
 from whisper_client.mix import Mix
+from whisper_client.scoring import normalised, score
 
 FORMATS = ("json", "json", "verbose_json", "text")  # of the requests that are not streamed
 STREAMED_SHARE = 0.2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
 import sys
 import wave
 from itertools import islice
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import bulk_request
 import client_ceiling
@@ -21,6 +24,7 @@ from tests.clients.test_programs import call
 from whisper_client import BadArgument, WhisperClient, openai_url
 from whisper_client.compare import BETTER, SAME, UNCLEAR, WORSE, compare, verdict_of
 from whisper_client.load import Clip, Job, LoadRun, LoadRunner, Outcome, Reply
+from whisper_client.load_progress import LoadProgress
 from whisper_client.mix import RATE, VARIANTS, decode, make_mix, parse_mix
 from whisper_client.report import level_document, make_report
 from whisper_client.schedule import at_random, parse_levels, poisson_arrivals, poisson_count
@@ -179,6 +183,29 @@ def test_failures_are_told_by_level(
     assert "no such language" in err
 
 
+def test_a_failure_is_shown_once_with_how_often(
+    server: FakeServer, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.default = openai_error(415, "no audio")
+    assert call(bulk_request, clip, "--url", server.url, "--count", 7, "--warm-up", 0) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed:")]
+    assert "no audio" in line and line.endswith(" (7 times)")
+
+
+def test_the_live_line_fits_a_narrow_terminal() -> None:
+    """With the time whole: a line that is cut loses the end of its figures."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    with LoadProgress(console) as progress:
+        progress.start("concurrency 64", 3)
+        for number in range(3):
+            progress.show(Outcome("a.wav", 0, 0, number + 1.5, 30.0, 503, "http 503" if number else None))
+    assert isinstance(console.file, io.StringIO)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
+    last = [line for line in re.split(r"[\r\n]+", shown) if line.strip()][-1]
+    assert re.search(r"concurrency 64 ━+ 0:00:0\d 3 done · 2 failed · p50 2.50 p95 3.50 s", last), last
+    assert len(last) <= 80
+
+
 def test_the_ceiling_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(client_ceiling, "--duration", 0.2, "--concurrency-range", "1,2", "--clip-seconds", 1) == 0
     assert "concurrency  requests  failed" in capsys.readouterr().out
@@ -301,11 +328,14 @@ def test_compare_prints_a_table_and_fails_on_worse(
 ) -> None:
     pytest.importorskip("matplotlib")
     files = [tmp_path / "a.json", tmp_path / "b.json"]
-    files[0].write_text(json.dumps(result_of([1.0] * 50)))
-    files[1].write_text(json.dumps(result_of([2.0] * 50) | {"config_sha256": "other"}))
+    settings = {"count": 50, "warm_up": 0}
+    files[0].write_text(json.dumps(result_of([1.0] * 50) | {"settings": settings}))
+    changed = {"config_sha256": "other", "settings": settings | {"warm_up": 1}}
+    files[1].write_text(json.dumps(result_of([2.0] * 50) | changed))
     assert call(bulk_request, "--compare", *files, "--png", tmp_path / "both.png") == 1
     out = capsys.readouterr().out
     assert "differs: config_sha256: None → other" in out and "+100.0%" in out and WORSE in out
+    assert "differs: settings: warm_up: 0 → 1\n" in out and "settings: count" not in out
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
     assert call(bulk_request, "--compare", files[0], files[0]) == 0
 

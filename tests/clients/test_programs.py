@@ -267,22 +267,31 @@ def test_train_sends_what_the_seed_says(server: FakeServer, tmp_path: Path) -> N
     assert runs[0] == runs[1] != runs[2]
 
 
-def test_ctrl_c_ends_a_run_that_hangs_and_reports(server: FakeServer, clip: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_that_hangs_and_reports(
+    server: FakeServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    """And its cuttings are removed: `timeout` and CI end programs by SIGTERM."""
+    clip = write_wav(tmp_path / "clip.wav", 1.0)
+    (folder := tmp_path / "temporary").mkdir()
     server.play(good, good, slow, slow, slow)
     command = [sys.executable, str(CLIENTS / "bulk_request.py"), str(clip), "--url", server.url]
-    command += ["--concurrency", "2", "--count", "9", "--warm-up", "0"]
+    command += ["--concurrency", "2", "--count", "9", "--warm-up", "0", "--mix", "1s:1"]
     program = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
         # a shell's background jobs ignore Ctrl-C, and so would what these tests start
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     give_up = time.monotonic() + 60
     while len(server.received) < 4 and time.monotonic() < give_up:  # both threads hang in the slow answers
         time.sleep(0.02)
-    program.send_signal(signal.SIGINT)
+    assert list(folder.iterdir())
+    program.send_signal(number)
     out, err = program.communicate(timeout=60)
     assert program.returncode == 130 and "Traceback" not in err
     assert "2 succeeded" in out and "stopped         by Ctrl-C" in out
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import pytest
 import soak
 from tests.clients.fake_server import (
     TEXT,
+    Behaviour,
     FakeHandler,
     FakeServer,
     Received,
@@ -92,6 +94,21 @@ def test_a_servers_processes_are_found_by_its_port(local_server: int, free_port:
     assert set(found) == set(server_pids(local_server)) and len(found) == 2
     assert found[worker].role == "worker" and found[worker].rss_mib > 1
     assert processes([free_port]) == [] and worker_pids(free_port) == []
+
+
+def test_a_media_process_is_told_from_the_gateway(free_port: int) -> None:
+    """Below `python -m gateway`, by its command line."""
+    code = f"import socket, time; s = socket.create_server(('127.0.0.1', {free_port})); time.sleep(300)"
+    child = subprocess.Popen([sys.executable, "-c", code, "gateway.media.child"])
+    try:
+        give_up = time.monotonic() + 30
+        while not (found := processes([free_port])):
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+        assert [process.role for process in found] == ["media"]
+    finally:
+        child.kill()
+        child.wait(10)
 
 
 def test_a_listener_is_not_a_caller(server: FakeServer) -> None:
@@ -299,15 +316,21 @@ def test_a_report_without_matplotlib_says_so(tmp_path: Path, monkeypatch: pytest
 # -- the whole program
 
 
-def transcribes_wav_only(handler: FakeHandler, request: Received) -> None:
-    """A server that knows a good upload from a bad one."""
-    if (
-        not request.file_bytes.startswith(b"RIFF")
-        or len(request.file_bytes) < 1_000
-        or "no_such_option" in request.fields
-    ):
-        return openai_error(415, "not audio")(handler, request)
-    good(handler, request)
+def transcribes_wav_only() -> Behaviour:
+    """A server that knows a good upload from a bad one; it falters twice, before good ones only."""
+    falters = {50: status(503, Retry_After="0"), 51: reset}
+    good_uploads = itertools.count()
+
+    def behave(handler: FakeHandler, request: Received) -> None:
+        if (
+            not request.file_bytes.startswith(b"RIFF")
+            or len(request.file_bytes) < 1_000
+            or "no_such_option" in request.fields
+        ):
+            return openai_error(415, "not audio")(handler, request)
+        falters.get(next(good_uploads), good)(handler, request)
+
+    return behave
 
 
 def test_twenty_seconds_of_soak(
@@ -316,13 +339,12 @@ def test_twenty_seconds_of_soak(
     """Kills and resets among it; every well-formed request is answered right, whatever else is sent."""
     clips = [write_wav(tmp_path / f"{name}.wav", 0.5) for name in "ab"]
     (tmp_path / "a.txt").write_text(TEXT)
-    server.default = transcribes_wav_only
+    server.default = transcribes_wav_only()
     server.max_body_bytes = 2_000_000
     wait_for_worker(local_server)
     arguments = ["--minutes", 0.35, "--chaos-every", 0.7, "--checkpoint-every", 0.3, "--concurrency", 2]
     arguments += ["--expect", tmp_path / "a.txt", "--huge-megabytes", 3, "--out", tmp_path / "out"]
     arguments += ["--kill-worker-of", local_server, "--url", server.url]
-    server.play(*[transcribes_wav_only] * 50, status(503, Retry_After="0"), reset)
     assert call(soak, *clips, *arguments) == 0
     assert "every well-formed request answered correctly  yes" in capsys.readouterr().out
     document = json.loads((tmp_path / "out" / "soak.json").read_text())

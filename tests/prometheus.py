@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
@@ -26,12 +27,20 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def running(tmp_path: Path, targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes `targets` ("torchserve" → addresses without scheme) and nothing else."""
+def running(
+    tmp_path: Path, targets: Mapping[str, Sequence[str]], *, alert_at_once: bool = False
+) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes `targets` ("torchserve" → addresses without scheme) and nothing else.
+
+    With `alert_at_once` alerts fire as soon as their condition holds, not after the minutes it must last.
+    """
     config_dir = tmp_path / "prometheus"
     shutil.copytree(CONFIG_DIR, config_dir)
     for file in (config_dir / "targets").iterdir():
         file.write_text(yaml.safe_dump([{"targets": list(targets.get(file.stem, ()))}]))
+    if alert_at_once:
+        rules = config_dir / "rules" / "alerts.yaml"
+        rules.write_text(re.sub(r"^ +for: \w+$", "", rules.read_text(), flags=re.MULTILINE))
     config_file = config_dir / "prometheus.yml"
     config = yaml.safe_load(config_file.read_text())
     config["global"] = {"scrape_interval": SCRAPE_EVERY, "evaluation_interval": SCRAPE_EVERY}

@@ -90,10 +90,17 @@ def test_the_options_and_settings_exist(monkeypatch: pytest.MonkeyPatch) -> None
             monkeypatch.setenv(name, value)
     settings = Settings()
     assert str(settings.media.spool_dir) in image_directories()
-    assert str(settings.access.keys_file) == "/run/secrets/gateway_keys"
-    assert "gateway_keys" in services()["server"]["secrets"]
     grace = int(services()["server"]["stop_grace_period"].rstrip("s"))
     assert grace > settings.server.drain_s + 30  # serve.sh waits 10 s for it and 20 s for TorchServe
+
+
+def test_a_key_withdrawn_on_the_host_is_withdrawn_in_the_container() -> None:
+    """Mounted by itself, a file that an editor replaces stays the old one inside: the folder is mounted."""
+    keys = Path(environment()["GATEWAY_ACCESS__KEYS_FILE"])
+    server = services()["server"]
+    mounts = dict(reversed(volume.split(":")[:2]) for volume in server["volumes"])
+    assert mounts[str(keys.parent)] == "./secrets/gateway"
+    assert str(keys) not in mounts and keys.name not in str(server.get("secrets", []))
 
 
 def test_no_key_stands_in_a_file_of_the_repository() -> None:
@@ -106,7 +113,7 @@ def test_no_key_stands_in_a_file_of_the_repository() -> None:
 def test_the_mounted_files_are_there() -> None:
     """What the repository mounts into Prometheus and Grafana; secrets are the operator's."""
     mounts = [volume.split(":")[0] for service in services().values() for volume in service["volumes"]]
-    files = [mount for mount in mounts if mount.startswith("./")]
+    files = [mount for mount in mounts if mount.startswith("./") and not mount.startswith("./secrets/")]
     assert files
     assert [file for file in files if not (DEPLOY / file).exists()] == []
 
@@ -118,6 +125,19 @@ def test_prometheus_looks_where_the_server_is() -> None:
     for file, port in (("gateway.yaml", 8000), ("torchserve.yaml", 8082)):
         assert f"targets/{file}" in read
         assert yaml.safe_load((folder / file).read_text()) == [{"targets": [f"server:{port}"]}]
+
+
+def test_grafana_calls_nobody_of_its_own_accord() -> None:
+    """It is the one service beside the server that has a way out."""
+    environment = services()["grafana"]["environment"]
+    wanted = {
+        "GF_ANALYTICS_REPORTING_ENABLED": "false",
+        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+        "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+        "GF_PLUGINS_PREINSTALL_DISABLED": "true",
+        "GF_NEWS_NEWS_FEED_ENABLED": "false",
+    }
+    assert {name: environment.get(name) for name in wanted} == wanted
 
 
 def test_grafana_asks_the_prometheus_that_is_there() -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import yaml
@@ -16,59 +13,24 @@ from gateway.observe.metrics import PREFIX
 from gateway.observe.stats import ADMISSION_GAUGES
 from gateway.settings import Settings
 from scripts.serve import settings as serve_settings
-from scripts.serve.addresses import Address
-from scripts.serve.options import parse_options
 from tests.deploy.images import ROOT, image_copies, image_directories, image_user
+from tests.deploy.manifests import (
+    BUILDS,
+    FOLDER,
+    built,
+    containers,
+    of_kind,
+    pods,
+    server_containers,
+    variables,
+)
 
-FOLDER = ROOT / "deploy" / "kubernetes"
-BUILDS = ("overlays/cpu", "overlays/gpu", "kserve")
-PROPERTIES = serve_settings.read_properties(ROOT / "config" / "config.properties")
 OF_OPERATORS = {"ServiceMonitor", "InferenceService"}  # no schema to hold them against
 CONFINED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-
-Resource = dict[str, Any]
-
-
-def built(folder: str) -> list[Resource]:
-    """What `kubectl apply -k` would send; without kubectl, the files as they are written."""
-    if shutil.which("kubectl"):
-        made = subprocess.run(
-            ["kubectl", "kustomize", str(FOLDER / folder)], capture_output=True, text=True, timeout=60
-        )
-        assert made.returncode == 0, made.stderr
-        return list(yaml.safe_load_all(made.stdout))
-    folders = [FOLDER / folder, *([FOLDER / "base"] if folder != "kserve" else [])]
-    files = [file for each in folders for file in each.glob("*.yaml") if file.name != "kustomization.yaml"]
-    return [resource for file in files for resource in yaml.safe_load_all(file.read_text())]
-
-
-def of_kind(kind: str, folder: str = "overlays/cpu") -> Iterator[Resource]:
-    yield from (resource for resource in built(folder) if resource["kind"] == kind)
-
-
-def pods(folder: str) -> Iterator[Resource]:
-    for resource in built(folder):
-        if resource["kind"] in ("Deployment", "Job"):
-            yield resource["spec"]["template"]["spec"]
-        elif resource["kind"] == "InferenceService":
-            yield resource["spec"]["predictor"]
-
-
-def containers(pod: Resource) -> list[Resource]:
-    return [*pod.get("initContainers", []), *pod["containers"]]
-
-
-def server_containers(folder: str = "overlays/cpu") -> dict[str, Resource]:
-    deployment = next(of_kind("Deployment", folder))
-    return {each["name"]: each for each in containers(deployment["spec"]["template"]["spec"])}
-
-
-def variables(container: Resource) -> dict[str, str]:
-    return {each["name"]: each["value"] for each in container.get("env", [])}
 
 
 @pytest.mark.parametrize("folder", BUILDS)
@@ -156,52 +118,12 @@ def test_the_worker_can_write_where_torchserve_does() -> None:
     assert {"/tmp", "/app/tmp", "/app/logs", "/app/model-store"} <= mounts
 
 
-def test_ports_are_those_of_the_configuration() -> None:
-    ports = {
-        port["name"]: port["containerPort"]
-        for each in server_containers().values()
-        for port in each.get("ports", [])
-    }
-    metrics = Address.parse("metrics_address", PROPERTIES["metrics_address"]).port
-    assert ports == {"http": Settings().server.port, "metrics": metrics}
-    for service in of_kind("Service"):
-        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports.keys()
-        assert all(port["port"] == ports[port["targetPort"]] for port in service["spec"]["ports"])
-
-
-def test_every_selector_finds_the_servers_pods() -> None:
-    labels = next(of_kind("Deployment"))["spec"]["template"]["metadata"]["labels"]
-    selectors = [service["spec"]["selector"] for service in of_kind("Service")]
-    selectors += [next(of_kind("PodDisruptionBudget"))["spec"]["selector"]["matchLabels"]]
-    selectors += [next(of_kind("Deployment"))["spec"]["selector"]["matchLabels"]]
-    assert len(selectors) == 4
-    assert all(selector.items() <= labels.items() for selector in selectors)
-
-
-def test_the_monitor_scrapes_ports_of_the_metrics_service() -> None:
-    monitor = next(of_kind("ServiceMonitor"))["spec"]
-    service = next(
-        each
-        for each in of_kind("Service")
-        if monitor["selector"]["matchLabels"].items() <= each["metadata"]["labels"].items()
-    )
-    assert {each["port"] for each in monitor["endpoints"]} == {
-        port["name"] for port in service["spec"]["ports"]
-    }
-
-
-def test_torchserve_is_reachable_from_the_pod_only_but_for_its_metrics() -> None:
-    worker = server_containers()["worker"]
-    options = parse_options([], variables(worker), ROOT, ROOT)
-    assert (options.host, options.metrics_host) == ("127.0.0.1", "0.0.0.0")
-    assert options.token_auth and options.no_gateway
-    assert options.management_host is None
-    assert options.workers == 1
-    policy = next(each for each in of_kind("NetworkPolicy") if each["metadata"]["name"] == "whisper-server")
-    allowed = [{port["port"] for port in rule["ports"]} for rule in policy["spec"]["ingress"]]
-    assert allowed == [{"http"}, {"http", "metrics"}]
-    assert policy["spec"]["egress"] == []
-    assert set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+def test_a_rollout_may_take_as_long_as_the_slowest_start() -> None:
+    """A deadline below it calls a rollout failed whose pods still load."""
+    probe = server_containers()["worker"]["startupProbe"]
+    start_s = probe["failureThreshold"] * probe["periodSeconds"]
+    download_s = 900
+    assert next(of_kind("Deployment"))["spec"].get("progressDeadlineSeconds", 600) >= start_s + download_s
 
 
 @pytest.mark.parametrize("folder", BUILDS)
@@ -228,6 +150,13 @@ def test_the_weights_are_downloaded_once_and_verified_by_every_pod(folder: str) 
     assert verify["volumeMounts"][0]["readOnly"] is True
     if shutil.which("kubectl"):
         assert next(of_kind("ConfigMap", folder))["data"]["WHISPER_MODEL"] in CHECKPOINTS
+
+
+@pytest.mark.parametrize("folder", ("overlays/cpu", "overlays/gpu"))
+def test_no_worker_starts_before_its_weights_are_verified(folder: str) -> None:
+    """Init containers run in their order, and a strategic merge may change it."""
+    names = list(server_containers(folder))
+    assert names == ["verify", "worker", "gateway"] or not shutil.which("kubectl")
 
 
 def test_a_gpu_pod_asks_for_one_gpu_for_its_worker() -> None:

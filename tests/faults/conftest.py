@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.stack import CLIP, DEMO, Gateway, started_server
+from tests.faults import table
+from tests.faults.stack import CLIP, DEMO, RESPONSE_TIMEOUT_S, Gateway, started_server
 from tests.servers import Server
 
 
@@ -18,9 +19,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="the demo checkpoint or its sample is not there"))
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    table.write_if_asked(passed=exitstatus == 0)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = started_server(tmp_path_factory.mktemp("server"), model_config={"responseTimeout": 8})
+    running = started_server(
+        tmp_path_factory.mktemp("server"), model_config={"responseTimeout": RESPONSE_TIMEOUT_S}
+    )
     yield running
     running.stop()
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tests.servers import ROOT, Server, free_ports, start_server
 DEMO = ROOT / "whisper-models" / "demo.pt"
 CLIP = ROOT / "samples" / "digits.flac"
 REFERENCE = ROOT / "samples" / "digits.txt"
+RESPONSE_TIMEOUT_S = 20  # of a worker that hangs; a batch on a machine at ten times its load takes half of it
 ONE_THREAD = {"handler": {"engine": {"threads": 1}}, "maxBatchDelay": 20}
 
 
@@ -113,7 +114,8 @@ class Load:
         """Every request was answered with the right text, and there were some."""
         assert self.errors == []
         wrong = [answer for answer in self.answers if answer[0] != 200 or words(answer[1]) != self.expected]
-        assert wrong[:3] == [], f"{len(wrong)} of {self.count}"
+        shown = "\n".join(f"{status}: {text[:300]!r}" for status, text in wrong[:5])
+        assert not wrong, f"{len(wrong)} of {self.count} are wrong, among them\n{shown}"
         assert self.answers
 
 
@@ -146,8 +148,23 @@ def started_server(folder: Path, **more: Any) -> Server:
     return start_server(DEMO, folder, model_config=ONE_THREAD | more.pop("model_config", {}), **more)
 
 
-def record(fault: str, recovery_s: float, what: str) -> None:
-    """Adds a row to the fault table, where FAULT_TABLE names a file to write it to."""
-    if name := os.environ.get("FAULT_TABLE"):
-        with Path(name).open("a", encoding="utf-8") as table:
-            table.write(f"| {fault} | {recovery_s:.1f} s | {what} |\n")
+@contextmanager
+def starved(pid: int) -> Iterator[None]:
+    """A process whose next large allocations fail, as at a container's limit."""
+    unlimited = resource.prlimit(pid, resource.RLIMIT_AS)
+    used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (used + 1_000_000, unlimited[1]))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):  # it may have ended over it
+            resource.prlimit(pid, resource.RLIMIT_AS, unlimited)
+
+
+def until(is_so: Callable[[], bool], timeout_s: float = 120) -> float:
+    """Seconds until it is so."""
+    started = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - started < timeout_s
+        time.sleep(0.05)
+    return time.monotonic() - started

@@ -77,11 +77,11 @@ class Api:
             time.sleep(RETRY_PAUSE_S)
 
     def counters(self) -> dict[str, float]:
-        """Every sample of the metrics address whose name is ours: `name{labels}` → value."""
+        """Every sample of the metrics address: `name{labels}` → value."""
         text = requests.get(f"{self.server.metrics}/metrics", timeout=30).text
         found: dict[str, float] = {}
         for line in text.splitlines():
-            if line.startswith("whisper_"):
+            if line and not line.startswith("#"):
                 name, value = line.rsplit(" ", 1)
                 found[name] = float(value)
         return found

@@ -88,6 +88,15 @@ def band_limited(samples: np.ndarray, low_hz: float, high_hz: float) -> np.ndarr
     return np.fft.irfft(spectrum * gain, len(samples)).astype(np.float32)
 
 
+def equalised(samples: np.ndarray, gains_db: list[float]) -> np.ndarray:
+    """The samples with gains that are linear between points spaced evenly on the mel scale, 0 to 8 kHz."""
+    spectrum = np.fft.rfft(samples)
+    mels = np.log1p(np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE) / 700)
+    points = np.linspace(0, mels[-1], len(gains_db))
+    gain = 10 ** (np.interp(mels, points, gains_db) / 20)
+    return np.fft.irfft(spectrum * gain, len(samples)).astype(np.float32)
+
+
 def reverberated(samples: np.ndarray, seed: int, decay_s: float, wet: float) -> np.ndarray:
     """The samples with an exponentially decaying noise tail added; the direct sound keeps its time."""
     generator = np.random.default_rng(seed)
@@ -101,12 +110,14 @@ def reverberated(samples: np.ndarray, seed: int, decay_s: float, wet: float) -> 
 
 
 def channel(rng: random.Random, samples: np.ndarray) -> np.ndarray:
-    """Speech after a random light channel: a telephone-like band, a small room, or background noise."""
+    """Speech after a random light channel: other timbre, a telephone-like band, a small room, or noise."""
+    if rng.random() < 0.6:
+        samples = equalised(samples, [rng.uniform(-10, 5) for _ in range(8)])
     if rng.random() < 0.15:
         samples = band_limited(samples, rng.uniform(30, 250), rng.uniform(3300, 6500))
     if rng.random() < 0.15:
         samples = reverberated(samples, rng.getrandbits(32), rng.uniform(0.1, 0.35), rng.uniform(0.1, 0.5))
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         level = np.sqrt((samples**2).mean()) * 10 ** (-rng.uniform(10, 35) / 20)
         samples = samples + level * coloured_noise(rng.getrandbits(32), len(samples), rng.choice(NOISES))
     return samples

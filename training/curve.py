@@ -50,7 +50,7 @@ def draw(run: Path, target: Path) -> None:
     upper.set_ylabel("loss (nats)")
     lower.set_ylabel("word error rate (%)")
     lower.set_xlabel("hours of audio seen")
-    lower.set_ylim(0, 100)
+    lower.set_ylim(0, min(100, 1.2 * lower.dataLim.y1))
     figure.savefig(target, dpi=110)
 
 

@@ -34,6 +34,16 @@ def full_state(checkpoint: Path) -> dict[str, Tensor]:
     return {name: w.half().contiguous() for name, w in template.state_dict().items()}
 
 
+def trained_state(path: Path) -> dict[str, Tensor]:
+    """Weights of the training's `Whisper`, float32, from an exported file: the reverse of `full_state`."""
+    state = torch.load(path, map_location="cpu", weights_only=True)["model_state_dict"]
+    state = {name: w.float() for name, w in state.items()}
+    rows, used = state[EMBEDDING], used_tokens()
+    unused = next(token for token in range(NUM_TOKENS) if token not in set(used))
+    state[EMBEDDING] = torch.cat([rows[torch.tensor(used)], rows[unused : unused + 1]])
+    return state
+
+
 def deflated(archive: bytes) -> bytes:
     """The same zip with every entry compressed; `torch.load` reads it unchanged."""
     target = io.BytesIO()

@@ -21,7 +21,7 @@ from training.voices import draw_voice
 SHARD_UTTERANCES = 800
 HINDI_SHARE = 0.27
 MAX_SECONDS = 12.0
-CODED_FROM = 50  # shards from this index on went through mp3 or opus
+CODED_EVERY = 5  # one shard in so many went through mp3 or opus
 
 
 def is_reserved(words: list[str]) -> bool:
@@ -57,7 +57,7 @@ def make_shard(folder: Path, index: int, seed: int, is_test: bool) -> float:
         if len(speech.samples) > MAX_SECONDS * SAMPLE_RATE:
             continue
         samples, name = speech.samples * (0.5 / np.abs(speech.samples).max()), str(voice)
-        if index >= CODED_FROM:
+        if index % CODED_EVERY == CODED_EVERY - 1:
             samples, codec = coded(rng, samples)
             name += f"/{codec}"
         pcm = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)

@@ -17,6 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from training.batches import Batch, loader
+from training.export import trained_state
 from training.network import Losses, Network
 from training.schedule import Schedule
 
@@ -36,6 +37,7 @@ class Settings:
     seed: int
     processes: int
     new_cycle: bool
+    warm_start: Path | None
 
 
 def ends_at(until: str | None, minutes: float | None) -> float:
@@ -70,6 +72,8 @@ class Trainer:
         self.path = settings.run / "checkpoint.pt"
         if self.path.exists():
             self._restore()
+        elif settings.warm_start is not None:
+            self._warm_start(settings.warm_start)
 
     def _restore(self) -> None:
         state = torch.load(self.path, weights_only=True)
@@ -79,6 +83,13 @@ class Trainer:
         self.cycle, self.spent_s = state["cycle"], state["spent_s"]
         if self.settings.new_cycle:
             self.cycle, self.spent_s = self.cycle + 1, 0.0
+
+    def _warm_start(self, exported: Path) -> None:
+        """Takes the weights; the branches that an export lacks begin at zero and at first disturb nothing."""
+        self.network.whisper.load_state_dict(trained_state(exported))
+        nn.init.zeros_(self.network.name.weight)
+        nn.init.zeros_(self.network.spell.weight)
+        self.cycle = 1
 
     def save(self, spent_s: float) -> None:
         """Replaces the checkpoint in one step."""
@@ -218,10 +229,17 @@ def main() -> None:
     parser.add_argument(
         "--new-cycle", action="store_true", help="go on with a finished run: full rate, dense windows first"
     )
+    parser.add_argument(
+        "--warm-start",
+        type=Path,
+        help="begin a run with the weights of this exported checkpoint, as a new cycle",
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     given = parser.parse_args()
     end = ends_at(given.until, given.minutes)
-    launch(Settings(given.run, given.data, end, given.seed, given.processes, given.new_cycle))
+    launch(
+        Settings(given.run, given.data, end, given.seed, given.processes, given.new_cycle, given.warm_start)
+    )
 
 
 if __name__ == "__main__":

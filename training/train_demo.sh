@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 : "${PYTHON:=python3}" "${DEMO_RUNS:=training/runs}"
 export OMP_NUM_THREADS=1 # one thread in each process; the processes share the cores
 
-"$PYTHON" -m training.synthesis "$DEMO_RUNS/speech/train" --shards 58
+"$PYTHON" -m training.synthesis "$DEMO_RUNS/speech/train" --shards 100
 "$PYTHON" -m training.synthesis "$DEMO_RUNS/speech/test" --shards 1 --test
 "$PYTHON" -m training.train --run "$DEMO_RUNS/demo" --data "$DEMO_RUNS/speech/train" "$@"
 "$PYTHON" -m training.export "$DEMO_RUNS/demo/checkpoint.pt" whisper-models/demo.pt

@@ -12,6 +12,9 @@ ACCENTS = {"en": ("en-us", "en-us", "en-gb-x-rp"), "hi": ("hi",)}
 TRAIN_VARIANTS = (
     "", "m1", "m2", "m3", "m5", "m7", "f1", "f2", "f4", "f5",
     "Andy", "Gene", "Lee", "Mike", "adam", "benjamin", "david", "steph", "rob", "max",
+    "Alex", "Alicia", "Andrea", "Annie", "Denis", "Jacky", "anika", "antonio", "belinda", "ed", "edward",
+    "john", "paul", "quincy", "robert", "sandro", "shelby", "victor", "Diogo", "Henrique", "Mario",
+    "gustave", "marcelo",
 )  # fmt: skip
 NEAR_VARIANTS = ("", "m1", "m3", "m7", "f1", "f2", "f4")  # learnt first
 TEST_VARIANTS = ("f3", "m4", "Michael", "linda")
@@ -43,7 +46,7 @@ class Voice:
 
 def draw_voice(rng: random.Random, language: str, is_test: bool) -> Voice:
     """A random voice; the test set has other espeak-ng variants, and other tempi of flite."""
-    speed = rng.uniform(0.95, 1.06)
+    speed = rng.uniform(0.95, 1.06) if is_test else rng.uniform(0.87, 1.12)
     if language == "en" and rng.random() < FLITE_SHARE:
         stretch = rng.uniform(0.84, 0.88) if is_test else rng.choice((0.74, 0.80, 0.92, 1.0))
         return Voice("flite", rng.choice(FLITE), stretch, 50, speed)

@@ -14,7 +14,7 @@ from training.text import written
 from training.vocabulary_rows import LANGUAGES, tokenizer, word_tokens
 
 WINDOW_S = 30.0
-HINDI_SHARE = 0.3
+HINDI_SHARE = 0.28
 STEP_S = 0.02  # one timestamp, one encoder position
 MAX_FIRST_TIMESTAMP_S = 1.0  # upstream's max_initial_timestamp
 STOP_S = 0.15  # a full stop is heard in the pause behind its word

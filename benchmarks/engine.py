@@ -23,7 +23,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
 
-from benchmarks import models, report  # noqa: E402
+from benchmarks import models, report, scaling  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import KINDS, WINDOW_SECONDS  # noqa: E402
 from benchmarks.peers.process import PeerFailed, PeerProcess  # noqa: E402
@@ -176,6 +176,7 @@ def main() -> int:
             report.save(f"engine-{size}", data)
             picture(size, rows)
             report.publish(f"engine-{size}", section(size, data))
+            scaling.publish()
     return 0
 
 

@@ -13,36 +13,33 @@ import argparse
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import requests
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
 
-from asr import media  # noqa: E402
 from asr.config import Limits  # noqa: E402
-from asr.constants import SAMPLE_RATE  # noqa: E402
 from asr.engine import ModelSpec  # noqa: E402
 from asr.options import GuardOptions, RequestOptions  # noqa: E402
 from asr.prepared import prepare  # noqa: E402
-from asr.schema import Samples  # noqa: E402
 from asr.sessions import open_session  # noqa: E402
 from asr.wire import encode_window  # noqa: E402
-from benchmarks import report  # noqa: E402
+from benchmarks import report, scaling  # noqa: E402
+from benchmarks.closed_loop import closed_loop, poster, wav  # noqa: E402
+from benchmarks.health_probe import probing  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
-from benchmarks.served import BATCH, closed_loop, poster, wav  # noqa: E402
+from benchmarks.models import speech  # noqa: E402
+from benchmarks.served import BATCH  # noqa: E402
 from tests.faults.stack import DEMO, Gateway  # noqa: E402
 from tests.servers import Server, start_server  # noqa: E402
 
-SHORT_S, LONG_S = 3.0, 28.0
-CLIPS = ("harvard.wav", "garden.m4a")  # end in silence after 28 s: one window, which needs no second one
+SHORT_S, LONG_S = 3.0, 28.0  # the speech pauses after 28 s: one window, which needs no second one
 SPEC = ModelSpec("demo", multilingual=True, num_languages=99, n_mels=80, n_text_ctx=448)
 CLIENTS = 16
 OPTIONS = RequestOptions(
@@ -57,12 +54,6 @@ FORM = {
 FILE_S = 600.0
 MAX_EXTRA_MS, MIN_SHARE, MAX_HEALTH_MS, MAX_FIRST_S = 15.0, 0.9, 10.0, 2.0
 Send = Callable[[], int]
-
-
-def speech(seconds: float) -> Samples:
-    """So many seconds of the samples, one after the other, as often as it takes."""
-    clips = [media.decode((ROOT / "samples" / name).read_bytes(), Limits()).samples for name in CLIPS]
-    return np.resize(np.concatenate(clips), round(seconds * SAMPLE_RATE))
 
 
 def direct(server: Server, seconds: float) -> Send:
@@ -116,21 +107,8 @@ def throughputs(ways: dict[str, Send], rounds: int, requests_each: int) -> dict[
 
 def health_under_load(gateway: Gateway, send: Send) -> list[float]:
     """Milliseconds of /health/ready while CLIENTS clients send."""
-    found: list[float] = []
-    over = threading.Event()
-
-    def ask() -> None:
-        with requests.Session() as session:
-            while not over.wait(0.05):
-                begun = time.perf_counter()
-                session.get(f"{gateway.url}/health/ready", timeout=30).raise_for_status()
-                found.append(1000 * (time.perf_counter() - begun))
-
-    asker = threading.Thread(target=ask)
-    asker.start()
-    closed_loop(send, CLIENTS, 3 * CLIENTS)
-    over.set()
-    asker.join()
+    with probing(f"{gateway.url}/health/ready") as found:
+        closed_loop(send, CLIENTS, 3 * CLIENTS)
     return found
 
 
@@ -233,6 +211,7 @@ def main() -> int:
     if not given.no_publish:
         report.save("gateway", data)
         report.publish("gateway", section(data))
+        scaling.publish()
     return 0
 
 

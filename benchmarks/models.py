@@ -1,4 +1,4 @@
-"""Seeded random checkpoints with the sizes of OpenAI's models, and sounds for them.
+"""Seeded random checkpoints with the sizes of OpenAI's models, sounds for them, and real speech.
 
 Random weights cost what trained ones cost. End-of-text has an embedding of zeros, so it is never the
 likeliest token and every window decodes exactly as many tokens as it is allowed, in every engine.
@@ -17,11 +17,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
 
 from whisper.model import ModelDimensions  # noqa: E402
 
+from asr import media  # noqa: E402
+from asr.config import Limits  # noqa: E402
+from asr.constants import SAMPLE_RATE  # noqa: E402
 from tests.asr.checkpoints import MULTILINGUAL, random_audio, random_model, save_checkpoint  # noqa: E402
 
 # name → state, heads, layers of encoder and decoder
 SIZES = {"tiny": (384, 6, 4), "base": (512, 8, 6), "small": (768, 12, 12)}
 SEED = 11
+CLIPS = ("harvard.wav", "garden.m4a")  # of samples/; both end in silence
 
 
 def checkpoint(size: str, folder: Path) -> Path:
@@ -53,3 +57,9 @@ def dimensions(size: str) -> ModelDimensions:
 def sounds(count: int, seconds: float = 30.0) -> list[NDArray[np.int16]]:
     """Windows of int16 PCM at 16 kHz, always the same."""
     return [random_audio(seconds, seed) for seed in range(count)]
+
+
+def speech(seconds: float) -> NDArray[np.int16]:
+    """So many seconds of the samples, one after the other, as often as it takes."""
+    clips = [media.decode((ROOT / "samples" / name).read_bytes(), Limits()).samples for name in CLIPS]
+    return np.resize(np.concatenate(clips), round(seconds * SAMPLE_RATE))

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Measures the real server in a closed loop, against the same engine in-process and against openai-whisper.
 
-Clients send their next request when the last is answered. Windows go to the window path, whole files to the
-prediction path; random weights decode a forced number of tokens per window, so that the work is known.
+Clients send their next request when the last is answered. Windows go to the window path, with random weights
+that decode a forced number of tokens. Whole files are real speech for the demo checkpoint, because a window
+at a forced cap would be sought again; each must come to the windows and tokens that it comes to in-process.
 openai-whisper stands behind the same TorchServe, one request at a time. Clients and server share the cores.
 
     python benchmarks/served.py --clients 1 4 16 64 --seconds 3 10 30 300
@@ -11,147 +12,62 @@ openai-whisper stands behind the same TorchServe, one request at a time. Clients
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 import tempfile
-import threading
 import time
-import wave
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import requests
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
 
-from asr.constants import SAMPLE_RATE, WINDOW_FRAMES  # noqa: E402
-from asr.schema import DecodingOptions, Samples, Window  # noqa: E402
-from asr.wire import encode_window  # noqa: E402
-from benchmarks import models, report  # noqa: E402
+from asr.config import EngineConfig, Limits  # noqa: E402
+from asr.constants import WINDOW_FRAMES  # noqa: E402
+from asr.engine import Engine  # noqa: E402
+from asr.engines.loading import load_engine  # noqa: E402
+from asr.options import GuardOptions, RequestOptions  # noqa: E402
+from asr.prepared import prepare  # noqa: E402
+from asr.schema import DecodingOptions, Window  # noqa: E402
+from asr.sessions import open_session  # noqa: E402
+from asr.transcriber import drive  # noqa: E402
+from asr.wire import decode_hypothesis, encode_window  # noqa: E402
+from benchmarks import models, report, scaling  # noqa: E402
+from benchmarks.closed_loop import Level, levels, poster, wav  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import WINDOW_SECONDS, Ours  # noqa: E402
 from benchmarks.pictures import bars  # noqa: E402
-from tests.servers import start_server  # noqa: E402
+from tests.servers import Server, start_server  # noqa: E402
 
 BATCH = 16
 OUTSTANDING = 48  # three batches: what the dispatcher will keep at the server
-REQUEST_TIMEOUT_S = 600
+WARM_UP = 96
 MAX_LONG_CLIENTS = 4  # five-minute files hold ten windows each
+DEMO = ROOT / "whisper-models" / "demo.pt"
+# one try for every window; `IN_PROCESS` and `OURS` say the same
+IN_PROCESS = RequestOptions(language="en", temperatures=(0.0,), guards=GuardOptions(None, None, None))
 OURS = {
-    "language": "en", "vad_filter": False, "temperature": 0, "temperature_increment_on_fallback": 0,
+    "language": "en", "temperature": 0, "temperature_increment_on_fallback": 0,
     "compression_ratio_threshold": "none", "logprob_threshold": "none", "no_speech_threshold": "none",
-    "without_timestamps": True,
+    "response_format": "verbose_json",
 }  # fmt: skip
 UPSTREAM = {
     "language": "en", "temperature": 0.0, "compression_ratio_threshold": None, "logprob_threshold": None,
-    "no_speech_threshold": None, "condition_on_previous_text": False, "without_timestamps": True,
+    "no_speech_threshold": None, "condition_on_previous_text": False,
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
-    """One closed loop: what was sent by how many clients, and how it went."""
+class Work:
+    """What one file comes to."""
 
-    what: str
-    seconds: float  # of audio in one request
-    clients: int
-    latencies: tuple[float, ...]  # seconds, sorted
-    wall_s: float
-    failures: int
-
-    @property
-    def throughput(self) -> float:
-        """Seconds of audio answered per second."""
-        return self.seconds * len(self.latencies) / self.wall_s
-
-    def quantile(self, share: float) -> float:
-        return float(np.quantile(self.latencies, share)) if self.latencies else float("nan")
-
-
-def closed_loop(send: Callable[[], int], clients: int, count: int) -> tuple[list[float], float, int]:
-    """Latencies of the good answers, seconds in all, failures; `send` returns the status."""
-    latencies: list[float] = []
-    failures = 0
-    left = iter(range(count))
-    lock = threading.Lock()
-
-    def client() -> None:
-        nonlocal failures
-        while True:
-            with lock:
-                if next(left, None) is None:
-                    return
-            begun = time.perf_counter()
-            try:
-                status = send()
-            except requests.RequestException:
-                status = 0
-            spent = time.perf_counter() - begun
-            with lock:
-                if status == 200:
-                    latencies.append(spent)
-                else:
-                    failures += 1
-
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    begun = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sorted(latencies), time.perf_counter() - begun, failures
-
-
-def poster(url: str, body: bytes, headers: dict[str, str]) -> Callable[[], int]:
-    """A function that sends the request and returns its status; one connection per thread."""
-    local = threading.local()
-
-    def send() -> int:
-        if not hasattr(local, "session"):
-            local.session = requests.Session()
-        answer = local.session.post(url, data=body, headers=headers, timeout=REQUEST_TIMEOUT_S)
-        return int(answer.status_code)
-
-    return send
-
-
-def wav(pcm: Samples) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(SAMPLE_RATE)
-        writer.writeframes(pcm.tobytes())
-    return buffer.getvalue()
-
-
-def sound(seconds: float) -> Samples:
-    """Sound of that length; long ones repeat 30 s."""
-    pcm = models.sounds(1, min(seconds, 30.0))[0]
-    return np.tile(pcm, round(seconds / min(seconds, 30.0)))
-
-
-def num_requests(clients: int, seconds: float) -> int:
-    """Enough that every client sends a few, few enough for a minute at most."""
-    return clients if seconds > WINDOW_SECONDS else max(6, min(2 * clients, 96))
-
-
-def levels(what: str, send: Callable[[], int], seconds: float, clients: Sequence[int]) -> list[Level]:
-    """One closed loop per number of clients, after one request to warm up."""
-    found = []
-    status = send()
-    if status != 200:
-        raise RuntimeError(f"{what}: the first request was answered {status}")
-    for number in tqdm(clients, desc=f"{what}, {seconds:g} s", leave=False):
-        latencies, wall_s, failures = closed_loop(send, number, num_requests(number, seconds))
-        found.append(Level(what, seconds, number, tuple(latencies), wall_s, failures))
-    return found
+    windows: int
+    tokens: int
 
 
 def in_process(path: Path, given: argparse.Namespace) -> list[float]:
@@ -165,45 +81,127 @@ def in_process(path: Path, given: argparse.Namespace) -> list[float]:
     ]
 
 
-def ours_served(path: Path, folder: Path, given: argparse.Namespace) -> list[Level]:
-    """Windows and files through our handler."""
-    engine = {"precision": given.precision, "threads": given.threads, "max_batch_size": BATCH}
-    config = {"batchSize": BATCH, "handler": {"engine": engine | {"loop_guard": False}}}
+def demo_engine(given: argparse.Namespace) -> Engine:
+    return load_engine(
+        EngineConfig(str(DEMO), device="cpu", precision=given.precision, threads=given.threads)
+    )
+
+
+def files_in_process(engine: Engine, seconds: float, count: int) -> tuple[Work, float]:
+    """What one such file comes to, and the seconds that `count` of them take, decoded and listened to."""
+    body = wav(models.speech(seconds))
+    begun = time.perf_counter()
+    prepared = [prepare(body, IN_PROCESS, Limits()) for _ in range(count)]
+    sessions = [open_session(one, IN_PROCESS, engine.spec) for one in prepared]
+    drive(engine, sessions)
+    spent = time.perf_counter() - begun
+    if sessions[0].error is not None:
+        raise sessions[0].error
+    transcript = sessions[0].transcript()
+    return Work(transcript.stats.windows, sum(len(one.tokens) for one in transcript.segments)), spent
+
+
+def served_work(server: Server, body: bytes, headers: dict[str, str]) -> Work:
+    """What the server makes of one file: tokens from its answer, windows from its log."""
+    answer = requests.post(server.predictions, data=body, headers=headers, timeout=600)
+    answer.raise_for_status()
+    tokens = sum(len(segment["tokens"]) for segment in answer.json()["segments"])
+    request_id = answer.headers["x-request-id"]
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up:
+        for line in server.model_log.read_text(encoding="utf-8").splitlines():
+            if request_id in line and '"windows"' in line:
+                return Work(json.loads(line[line.index("{") :])["windows"], tokens)
+        time.sleep(0.2)
+    raise RuntimeError(f"the server's log does not tell of request {request_id}")
+
+
+def must_be(found: Work, wanted: Work, what: str) -> None:
+    if found != wanted:
+        raise RuntimeError(f"{what} came to {found} over HTTP, to {wanted} in-process")
+
+
+def engine_settings(given: argparse.Namespace, **more: Any) -> dict[str, Any]:
+    """Model configuration of our server."""
+    engine = {"precision": given.precision, "threads": given.threads, "max_batch_size": BATCH} | more
+    return {"batchSize": BATCH, "handler": {"engine": engine}}
+
+
+def windows_served(path: Path, folder: Path, given: argparse.Namespace) -> list[Level]:
+    """Windows with a forced number of tokens through our handler."""
+    config = engine_settings(given, loop_guard=False)  # random weights repeat themselves
     server = start_server(path, folder, model_config=config)
     try:
         options = DecodingOptions(language="en", max_tokens=given.tokens, without_timestamps=True)
-        body = encode_window(Window(sound(WINDOW_SECONDS), WINDOW_FRAMES, options))
+        pcm = models.sounds(1)[0]
+        body = encode_window(Window(pcm, WINDOW_FRAMES, options))
         headers = {"Content-Type": "application/octet-stream"}
-        window = poster(f"{server.predictions}/1.0/windows", body, headers)
-        found = levels("window", window, WINDOW_SECONDS, [*given.clients, OUTSTANDING])
-        for seconds in given.seconds:
-            fields = json.dumps(OURS | {"max_tokens": given.tokens})
-            headers = {"Content-Type": "audio/wav", "x-whisper-options": fields}
-            clients = [n for n in given.clients if seconds <= WINDOW_SECONDS or n <= MAX_LONG_CLIENTS]
-            found += levels(
-                "file", poster(server.predictions, wav(sound(seconds)), headers), seconds, clients
-            )
-        return found
+        url = f"{server.predictions}/1.0/windows"
+        answer = requests.post(url, data=body, headers=headers, timeout=600)
+        answer.raise_for_status()
+        tokens = len(decode_hypothesis(answer.content).tokens)
+        must_be(Work(1, tokens), Work(1, given.tokens), "a window")
+        send = poster(url, body, headers)
+        return levels("window", send, WINDOW_SECONDS, [*given.clients, OUTSTANDING], warm_up=WARM_UP)
     finally:
         server.stop()
 
 
-def upstream_served(path: Path, folder: Path, given: argparse.Namespace) -> list[Level]:
+def files_served(folder: Path, given: argparse.Namespace) -> tuple[list[Level], dict[str, Any]]:
+    """Files through our handler, and what the same files come to and take in-process."""
+    engine = demo_engine(given)
+    alone: dict[str, Any] = {}
+    for seconds in tqdm(given.seconds, desc="files in-process"):
+        work, _ = files_in_process(engine, seconds, 1)  # warm-up, and the same batches as one request's
+        count = BATCH if seconds <= WINDOW_SECONDS else 2
+        spent = files_in_process(engine, seconds, count)[1]
+        alone[f"{seconds:g}"] = {
+            "windows": work.windows,
+            "tokens": work.tokens,
+            "rate": seconds * count / spent,
+        }
+    server = start_server(DEMO, folder, model_config=engine_settings(given))
+    try:
+        found: list[Level] = []
+        headers = {"Content-Type": "audio/wav", "x-whisper-options": json.dumps(OURS)}
+        for seconds in given.seconds:
+            body, known = wav(models.speech(seconds)), alone[f"{seconds:g}"]
+            wanted = Work(known["windows"], known["tokens"])
+            must_be(served_work(server, body, headers), wanted, f"a file of {seconds:g} s")
+            clients = [n for n in given.clients if seconds <= WINDOW_SECONDS or n <= MAX_LONG_CLIENTS]
+            found += levels("file", poster(server.predictions, body, headers), seconds, clients)
+        return found, alone
+    finally:
+        server.stop()
+
+
+def upstream_served(folder: Path, given: argparse.Namespace) -> list[Level]:
     """Files through openai-whisper behind the same server."""
     config = {"batchSize": 1, "maxBatchDelay": 1, "handler": {"engine": {"threads": given.threads}}}
     handler = ROOT / "benchmarks" / "peers" / "upstream_handler"
-    server = start_server(path, folder, model_config=config, handler_dir=handler)
+    server = start_server(DEMO, folder, model_config=config, handler_dir=handler)
     try:
         found: list[Level] = []
-        headers = {"Content-Type": "audio/wav"}
-        headers["x-whisper-options"] = json.dumps(UPSTREAM | {"sample_len": given.tokens})
+        headers = {"Content-Type": "audio/wav", "x-whisper-options": json.dumps(UPSTREAM)}
         for seconds in given.upstream_seconds:
             clients = [number for number in given.clients if number <= BATCH]
-            send = poster(server.predictions, wav(sound(seconds)), headers)
+            send = poster(server.predictions, wav(models.speech(seconds)), headers)
             found += levels("openai-whisper", send, seconds, clients)
         return found
     finally:
         server.stop()
+
+
+def files_table(alone: dict[str, Any], found: Sequence[Level]) -> str:
+    """Files in-process and over HTTP with the most clients: the same work, so the rates may be compared."""
+    lines = []
+    for seconds, known in alone.items():
+        rates = [one.throughput for one in found if one.what == "file" and f"{one.seconds:g}" == seconds]
+        share = f"{100 * max(rates) / known['rate']:.0f} %"
+        rate = f"{known['rate']:.1f}"
+        lines.append([f"{seconds} s", known["windows"], known["tokens"], rate, f"{max(rates):.1f}", share])
+    headers = ["file", "windows", "tokens", "in-process, audio s per s", "over HTTP, best", "share"]
+    return report.table(headers, lines)
 
 
 def section(data: dict[str, Any]) -> str:
@@ -229,6 +227,9 @@ def section(data: dict[str, Any]) -> str:
             f"### Served over HTTP, {data['size']} sizes, {data['precision']}, {data['tokens']} tokens",
             f"The engine in-process, batches of {BATCH}: {alone.text(1)} seconds of audio per second "
             f"({alone.count} repetitions). {OUTSTANDING} outstanding windows over HTTP reach {share} of it.",
+            f"Files, demo checkpoint, one try per window; in-process {BATCH} together, two of the longest.",
+            files_table(data["files_in_process"], found),
+            "All levels; windows have random weights, files and openai-whisper the demo checkpoint's.",
             report.table(headers, lines),
             "![Seconds of audio answered per second](performance-served.png)",
             conditions_text(data["conditions"]),
@@ -254,9 +255,10 @@ def main() -> int:
     path = models.checkpoint(given.size, given.checkpoints)
     data["in_process"] = in_process(path, given)
     with tempfile.TemporaryDirectory() as folder:
-        found = ours_served(path, Path(folder) / "ours", given)
-        found += upstream_served(path, Path(folder) / "upstream", given)
-    data["in_process"] += in_process(path, given)  # before and after: the machine may have changed
+        found = windows_served(path, Path(folder) / "windows", given)
+        data["in_process"] += in_process(path, given)  # before and after: the machine may have changed
+        files, data["files_in_process"] = files_served(Path(folder) / "files", given)
+        found += files + upstream_served(Path(folder) / "upstream", given)
     names = Level.__dataclass_fields__
     data["levels"] = [{name: getattr(one, name) for name in names} for one in found]
     print(section(data))
@@ -268,6 +270,7 @@ def main() -> int:
         picture = report.DOCUMENT.parent / "performance-served.png"
         bars(groups, f"{given.size} sizes: seconds of audio answered per second", picture)
         report.publish("served", section(data))
+        scaling.publish()
     return 0
 
 

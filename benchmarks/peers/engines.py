@@ -140,7 +140,9 @@ class CTranslate2:
         from asr.schema import DecodingOptions, Window
 
         times = [time.perf_counter()]
-        log_mel = self._log_mel([Window(pcm, WINDOW_FRAMES, DecodingOptions()) for pcm in windows]).numpy()
+        # one by one, as our engine on a few cores: faster than all in one STFT
+        each = [self._log_mel([Window(pcm, WINDOW_FRAMES, DecodingOptions())]).numpy() for pcm in windows]
+        log_mel = np.concatenate(each)
         times.append(time.perf_counter())
         encoded = self._model.encode(self._package.StorageView.from_array(log_mel))
         times.append(time.perf_counter())

@@ -1,0 +1,118 @@
+"""Clients that send their next request when the last is answered, and what came of it."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+import wave
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import requests
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+SAMPLE_RATE, WINDOW_SECONDS = 16_000, 30
+REQUEST_TIMEOUT_S = 600
+WARM_UP_CLIENTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One closed loop: what was sent by how many clients, and how it went."""
+
+    what: str
+    seconds: float  # of audio in one request
+    clients: int
+    latencies: tuple[float, ...]  # seconds, sorted
+    wall_s: float
+    failures: int
+
+    @property
+    def throughput(self) -> float:
+        """Seconds of audio answered per second."""
+        return self.seconds * len(self.latencies) / self.wall_s
+
+    def quantile(self, share: float) -> float:
+        return float(np.quantile(self.latencies, share)) if self.latencies else float("nan")
+
+
+def closed_loop(send: Callable[[], int], clients: int, count: int) -> tuple[list[float], float, int]:
+    """Latencies of the good answers, seconds in all, failures; `send` returns the status."""
+    latencies: list[float] = []
+    failures = 0
+    left = iter(range(count))
+    lock = threading.Lock()
+
+    def client() -> None:
+        nonlocal failures
+        while True:
+            with lock:
+                if next(left, None) is None:
+                    return
+            begun = time.perf_counter()
+            try:
+                status = send()
+            except requests.RequestException:
+                status = 0
+            spent = time.perf_counter() - begun
+            with lock:
+                if status == 200:
+                    latencies.append(spent)
+                else:
+                    failures += 1
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(latencies), time.perf_counter() - begun, failures
+
+
+def poster(url: str, body: bytes, headers: dict[str, str]) -> Callable[[], int]:
+    """A function that sends the request and returns its status; one connection per thread."""
+    local = threading.local()
+
+    def send() -> int:
+        if not hasattr(local, "session"):
+            local.session = requests.Session()
+        answer = local.session.post(url, data=body, headers=headers, timeout=REQUEST_TIMEOUT_S)
+        return int(answer.status_code)
+
+    return send
+
+
+def wav(pcm: NDArray[np.int16]) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(SAMPLE_RATE)
+        writer.writeframes(pcm.tobytes())
+    return buffer.getvalue()
+
+
+def num_requests(clients: int, seconds: float) -> int:
+    """Enough that every client sends a few, few enough for a minute at most."""
+    return clients if seconds > WINDOW_SECONDS else max(6, min(4 * clients, 192))
+
+
+def levels(
+    what: str, send: Callable[[], int], seconds: float, clients: Sequence[int], *, warm_up: int = 1
+) -> list[Level]:
+    """One closed loop per number of clients, after `warm_up` requests.
+
+    Java compiles its busiest code while it serves the first hundred, and takes two seconds of a core for it.
+    """
+    found = []
+    _, _, failures = closed_loop(send, min(warm_up, WARM_UP_CLIENTS), warm_up)
+    if failures:
+        raise RuntimeError(f"{what}: {failures} of the first {warm_up} requests failed")
+    for number in tqdm(clients, desc=f"{what}, {seconds:g} s", leave=False):
+        latencies, wall_s, failures = closed_loop(send, number, num_requests(number, seconds))
+        found.append(Level(what, seconds, number, tuple(latencies), wall_s, failures))
+    return found

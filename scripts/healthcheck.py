@@ -1,7 +1,9 @@
-"""`python -m scripts.healthcheck`: exit 0 if a worker answers the canary prediction, for containers.
+"""`python -m scripts.healthcheck`: exit 0 if what serve.sh serves is ready, for containers.
 
-TorchServe's own /ping says 200 over dead workers. The canary waits behind the batch that is running, so its
-time limit must be that of the longest batch, model-config.yaml's responseTimeout.
+Where the gateway runs, its /health/ready is asked: a worker answered its canary a moment ago, and it takes
+requests. Else the canary goes to TorchServe, whose own /ping says 200 over dead workers. It waits behind the
+batch that is running, so its time limit must be that of the longest batch: responseTimeout in
+model-config.yaml.
 """
 
 from __future__ import annotations
@@ -14,19 +16,20 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from scripts.serve.gateway import READY
+from scripts.serve.local import open_local
+
 ROOT = Path(__file__).resolve().parents[1]
+CANARY = "/predictions/whisper/1.0/healthz"
 
 
-def healthy(port: int, key_file: Path, timeout_s: float) -> str | None:
-    """None if the server on `port` answers, else the reason in one line."""
-    headers = {}
+def unhealthy(run_dir: Path, port: int, timeout_s: float) -> str | None:
+    """None if the server with this run directory is ready, else the reason in one line.
+
+    `port` is TorchServe's, for a server without a gateway.
+    """
     try:
-        if key_file.is_file():
-            headers["Authorization"] = f"Bearer {json.loads(key_file.read_text())['inference']['key']}"
-        url = f"http://127.0.0.1:{port}/predictions/whisper/1.0/healthz"
-        # The server is on this machine: no proxy.
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(urllib.request.Request(url, headers=headers), timeout=timeout_s) as response:
+        with open_local(_question(run_dir, port), timeout_s) as response:
             response.read()
     except urllib.error.HTTPError as error:
         return f"HTTP {error.code}: {' '.join(error.read().decode('utf-8', 'replace').split())[:200]}"
@@ -35,16 +38,26 @@ def healthy(port: int, key_file: Path, timeout_s: float) -> str | None:
     return None
 
 
+def _question(run_dir: Path, port: int) -> urllib.request.Request:
+    gateway, keys = run_dir / "gateway.url", run_dir / "key_file.json"
+    if gateway.is_file():
+        return urllib.request.Request(gateway.read_text(encoding="utf-8") + READY)
+    canary = urllib.request.Request(f"http://127.0.0.1:{port}{CANARY}")
+    if keys.is_file():
+        canary.add_header("Authorization", f"Bearer {json.loads(keys.read_text())['inference']['key']}")
+    return canary
+
+
 def main() -> int:
     """Exit status: 0 healthy, 1 not, with the reason on stdout, where Docker keeps it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     port = int(os.environ.get("WHISPER_PORT") or 8080)
-    run_dir = Path(os.environ.get("WHISPER_RUN_DIR") or ROOT / "tmp" / f"server-{port}")
-    parser = argparse.ArgumentParser(description="Exit 0 if a worker answers.")
-    parser.add_argument("--port", type=int, default=port)
-    parser.add_argument("--key-file", type=Path, default=run_dir / "key_file.json")
+    parser.add_argument("--port", type=int, default=port, help="TorchServe's, as for serve.sh (8080)")
+    parser.add_argument("--run-dir", type=Path, default=os.environ.get("WHISPER_RUN_DIR") or None,
+                        metavar="DIR", help="as for serve.sh (tmp/server-PORT)")  # fmt: skip
     parser.add_argument("--timeout", type=float, default=300, help="seconds; a batch may take that long")
     args = parser.parse_args()
-    reason = healthy(args.port, args.key_file, args.timeout)
+    reason = unhealthy(args.run_dir or ROOT / "tmp" / f"server-{args.port}", args.port, args.timeout)
     print("healthy" if reason is None else f"unhealthy: {reason}")
     return 0 if reason is None else 1
 

@@ -38,7 +38,7 @@ def ensure_archive(paths: Paths) -> bool:
 
 
 def fingerprint(paths: Paths) -> str:
-    """SHA-256 over everything that goes into the archive: names and bytes."""
+    """SHA-256 over everything that goes into the archive: paths and bytes."""
     digest = hashlib.sha256()
     files = [
         file
@@ -48,7 +48,8 @@ def fingerprint(paths: Paths) -> str:
     ]  # fmt: skip
     script = paths.root / "model-archiver" / "create_model_archive.sh"
     for file in [*files, paths.model_config_file, script]:
-        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        path = file.relative_to(paths.handler_dir) if file in files else file.name
+        digest.update(f"{path}\0{file.stat().st_size}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

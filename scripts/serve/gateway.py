@@ -6,12 +6,10 @@ import contextlib
 import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +17,17 @@ from typing import TYPE_CHECKING
 
 from scripts.serve.addresses import Address
 from scripts.serve.errors import ServeError
+from scripts.serve.local import open_local
 from scripts.serve.options import ServeOptions
 from scripts.serve.process import end_with_parent
-from scripts.serve.readiness import DIRECT
 from scripts.serve.restarts import Restarts
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
 POLL_S = 0.25
+ASK_S = 30.0
+READY = "/health/ready"
 STOP_SECONDS = 10.0  # beyond its own time to drain
 
 
@@ -69,12 +69,18 @@ def gateway_launch(
 
 
 def _settings(given: Mapping[str, str]) -> Settings:
-    from gateway.settings import SettingsError, load_settings  # late: it needs the requirements
+    # late: they need the requirements
+    from gateway.process.command_line import check_exposure, check_spool_dir
+    from gateway.settings import SettingsError, load_settings
 
     before = dict(os.environ)
     os.environ.update(given)
     try:
-        return load_settings()
+        settings = load_settings()
+        # What would end it at its start is told before a model is fetched and loaded.
+        check_exposure(settings)
+        check_spool_dir(settings.media.spool_dir)
+        return settings
     except SettingsError as error:
         raise ServeError(f"the gateway cannot start: {error}") from error
     finally:
@@ -132,7 +138,7 @@ class GatewayProcess:
             self.check_alive()
             check()
             try:
-                self._ask("/health/ready")
+                open_local(self.url + READY, ASK_S).close()
                 return
             except urllib.error.HTTPError as error:
                 last = f"HTTP {error.code} {' '.join(error.read().decode('utf-8', 'replace').split())[:200]}"
@@ -154,13 +160,3 @@ class GatewayProcess:
         """Ends its media processes, whatever became of itself."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _ask(self, path: str) -> None:
-        if self.launch.address.scheme == "http":
-            DIRECT.open(self.url + path, timeout=30).close()
-            return
-        context = ssl._create_unverified_context()  # our own server, by its address: no name to verify
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-        )
-        opener.open(self.url + path, timeout=30).close()

@@ -27,6 +27,7 @@ from scripts.serve.settings import Paths
 STOP_SECONDS = 20.0  # TorchServe ends its workers in about three
 SOCKET_PATH_BYTES = 107  # longest path of a Unix socket; workers listen at TEMP/.ts.sock.9000
 PR_SET_PDEATHSIG = 1
+SPIN_COUNT = "3000"  # some tens of microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,11 @@ def _environment(temp_dir: Path, log_dir: Path) -> dict[str, str]:
     kept.pop("PYTHONPATH", None)
     temp = str(temp_dir)
     kept.update(TEMP=temp, TMP=temp, TMPDIR=temp, LOG_LOCATION=str(log_dir), METRICS_LOCATION=str(log_dir))
-    # Threads that wait must sleep: they spin by default, and where other work shares the cores (a second
-    # worker, the gateway's media processes) everybody waits for the spinning ones. Seen: 5 times slower.
-    kept.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that wait spin for a moment, then sleep. By default they spin for milliseconds, and where other
+    # work shares the cores (the gateway, its media processes) everybody waits for them; where they sleep at
+    # once, waking them costs a batch on quiet cores a quarter more. docs/performance.md has both.
+    if "OMP_WAIT_POLICY" not in kept:
+        kept.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     kept["PYTHONUNBUFFERED"] = "1"  # log lines of a worker appear when they are written
     return kept
 

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import NoReturn
 
 from scripts.serve.errors import ServeError
+from scripts.serve.local import open_local
 from scripts.serve.process import TorchServe
 
 POLL_S = 0.25
 PROGRESS_S = 5.0
 WATCH_S = 15.0
 CHECK_S = 1.0
+LAST_WORDS_S = 3.0
 FAILED_LOADS = ("Backend worker process died.", "Backend worker did not receive connection")
 # A worker that is killed, for want of memory say, writes no reason: the frontend's lines are counted.
 REFUSED = "Failed to load model:"
 DEATH = "Load model failed"
 MAX_DEATHS = 2
-# The server is on this machine: a proxy of the caller's shell has no part in it.
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,22 @@ class Probe:
 
 
 def wait_until_ready(
-    server: TorchServe, probe: Probe, timeout_s: float, say: Callable[[str], None] = lambda line: None
+    server: TorchServe,
+    probe: Probe,
+    timeout_s: float,
+    say: Callable[[str], None] = lambda line: None,
+    check: Callable[[], None] = lambda: None,
 ) -> str:
-    """The text of the sample, once the server transcribed it; raises ServeError with the reason otherwise."""
+    """The text of the sample, once the server transcribed it; raises ServeError with the reason otherwise.
+
+    `check` is called at every look, and may raise what else ends the wait.
+    """
     started = time.monotonic()
     shown = started
     last = "no answer yet"
     while (elapsed := time.monotonic() - started) < timeout_s:
         check_alive(server)
+        check()
         try:
             # A request posted during the load would wait in the queue; the load's failure would not be seen.
             _expect_worker(probe)
@@ -90,7 +98,7 @@ def watch(
             refusals = refusals + 1 if "HTTP 500" in str(error) and not server.has_workers() else 0
         if refusals >= 2:
             raise ServerEnded(
-                f"TorchServe gave up on its workers: {load_error(server.log_text('model.log'))}; "
+                f"TorchServe gave up on its workers: {load_error(_written_log(server))}; "
                 f"see {server.paths.log_dir}/model.log"
             )
     log = f"{server.paths.log_dir}/server.log"
@@ -101,7 +109,7 @@ def check_alive(server: TorchServe) -> None:
     """Raises ServeError, with the reason from the logs, if Java ended or the worker cannot load its model."""
     model_log = server.log_text("model.log")
     if any(sign in model_log for sign in FAILED_LOADS):
-        raise ServeError(f"the worker could not load the model: {load_error(model_log)}")
+        raise ServeError(f"the worker could not load the model: {load_error(_written_log(server))}")
     server_log = server.log_text("server.log")
     if server.returncode is not None:
         raise ServeError(f"TorchServe ended with status {server.returncode}: {_last_line(server_log)}")
@@ -116,10 +124,29 @@ def check_alive(server: TorchServe) -> None:
 
 def load_error(model_log: str) -> str:
     """The exception that ended a worker: the last line of its last traceback."""
+    found = _exceptions(model_log)
+    return found[-1].strip() if found else _last_line(model_log)
+
+
+def _exceptions(model_log: str) -> list[str]:
     found = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit|Interrupt)\b.*$", model_log, re.MULTILINE)
     # Where an import fails in the handler, TorchServe goes on to say that it has no handler of that name.
-    found = [line for line in found if "ts.torch_handler" not in line]
-    return found[-1].strip() if found else _last_line(model_log)
+    return [line for line in found if "ts.torch_handler" not in line]
+
+
+def _written_log(server: TorchServe) -> str:
+    """The workers' log once it names an exception and stands still; as it is, where that does not come.
+
+    TorchServe copies a worker's words line by line: the death can be seen before the traceback's last line.
+    """
+    give_up = time.monotonic() + LAST_WORDS_S
+    text = server.log_text("model.log")
+    while time.monotonic() < give_up:
+        time.sleep(POLL_S)
+        before, text = text, server.log_text("model.log")
+        if text == before and _exceptions(text):
+            break
+    return text
 
 
 class ServerEnded(ServeError):
@@ -155,7 +182,7 @@ def _request(probe: Probe, api: str, url: str, body: bytes | None, timeout_s: fl
     try:
         if probe.key_file is not None:
             headers["Authorization"] = f"Bearer {read_key(probe.key_file, api)}"
-        with DIRECT.open(urllib.request.Request(url, body, headers), timeout=timeout_s) as response:
+        with open_local(urllib.request.Request(url, body, headers), timeout_s) as response:
             return bytes(response.read()).decode("utf-8", "replace")
     except urllib.error.HTTPError as error:
         text = " ".join(error.read().decode("utf-8", "replace").split())[:300]

@@ -48,6 +48,11 @@ class Paths:
         """Where TorchServe writes its keys: the working directory of Java, not configurable."""
         return self.run_dir / "key_file.json"
 
+    @property
+    def gateway_file(self) -> Path:
+        """The gateway's address, while there is one: what scripts/healthcheck.py asks."""
+        return self.run_dir / "gateway.url"
+
 
 def read_properties(file: Path) -> dict[str, str]:
     """Keys and values of a Java properties file of the plain kind: key=value lines and # comments."""
@@ -129,7 +134,12 @@ def check_handler_section(config: Mapping[str, Any], handler_dir: Path) -> None:
         raise ServeError(f"model-config.yaml: {error}") from error
 
 
-def prepare(paths: Paths, properties: Mapping[str, str], model_config: Mapping[str, Any]) -> None:
+def prepare(
+    paths: Paths,
+    properties: Mapping[str, str],
+    model_config: Mapping[str, Any],
+    gateway_url: str | None = None,
+) -> None:
     """Makes the run directory with the effective configuration in it, and the log directory."""
     paths.run_dir.mkdir(parents=True, exist_ok=True)
     paths.log_dir.mkdir(parents=True, exist_ok=True)
@@ -138,6 +148,9 @@ def prepare(paths: Paths, properties: Mapping[str, str], model_config: Mapping[s
     )  # keys of a server that is gone must not be taken for the new one's
     write_properties(paths.properties_file, properties)
     write_model_config(paths.model_config_file, model_config)
+    paths.gateway_file.unlink(missing_ok=True)
+    if gateway_url is not None:
+        paths.gateway_file.write_text(gateway_url, encoding="utf-8")
 
 
 def write_properties(file: Path, properties: Mapping[str, str]) -> None:

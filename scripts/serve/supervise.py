@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +23,7 @@ from scripts.serve.readiness import Probe, ServerEnded, check_alive, wait_until_
 from scripts.serve.restarts import Restarts
 from scripts.serve.settings import Paths
 
-GATEWAY_READY_S = 60.0
+GATEWAY_READY_S = 150.0  # above the 120 s that the gateway gives a slow model for its first window
 LOW_DISK_BYTES = 500_000_000  # for logs, the archive and its unpacked copy
 
 
@@ -43,7 +43,7 @@ def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
     _check_disk(paths)
     _announce(options.model, checkpoint)
     models.ensure_checkpoint(options.model, checkpoint, os.environ)
-    settings.prepare(paths, properties, model_config)
+    settings.prepare(paths, properties, model_config, gateway.address.url if gateway else None)
     if archive.ensure_archive(paths):
         say(f"built {paths.model_store / archive.ARCHIVE}")
     _run(Launch(java, properties, paths), options, gateway)
@@ -83,20 +83,27 @@ def _serve_once(
     server = TorchServe(launch)
     try:
         probe = _probe(options, launch.paths, launch.properties)
-        text = wait_until_ready(server, probe, options.startup_timeout_s, say)
+        text = wait_until_ready(server, probe, options.startup_timeout_s, say, _care_for(gateway, is_restart))
         if gateway is not None:
             gateway.wait_until_ready(GATEWAY_READY_S, lambda: check_alive(server))
         if is_restart:
             say("READY again")
         else:
             _print_ready(options, launch.paths, probe, text, gateway)
-        watch(server, probe, check=gateway.keep_alive if gateway is not None else lambda: None)
+        watch(server, probe, check=_care_for(gateway, has_served=True))
     except Stop:
         if gateway is not None:
             gateway.stop()  # drains while the workers still work
         raise
     finally:
         server.stop()
+
+
+def _care_for(gateway: GatewayProcess | None, has_served: bool) -> Callable[[], None]:
+    """What to do about a gateway that ended: one that never served is told of, another is started again."""
+    if gateway is None:
+        return lambda: None
+    return gateway.keep_alive if has_served else gateway.check_alive
 
 
 def _gateway(options: ServeOptions, properties: Mapping[str, str], paths: Paths) -> GatewayLaunch | None:

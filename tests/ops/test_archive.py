@@ -32,6 +32,13 @@ def paths(tmp_path: Path) -> Paths:
     return paths
 
 
+def test_a_file_that_moved_is_a_change(paths: Paths) -> None:
+    """Its name and bytes are as before, and so is its turn among the others."""
+    before = archive.fingerprint(paths)
+    (paths.handler_dir / "asr").rename(paths.handler_dir / "asr2")
+    assert archive.fingerprint(paths) != before
+
+
 def create(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(SCRIPT), *map(str, arguments)],

@@ -163,7 +163,7 @@ def test_a_wrong_hash_leaves_nothing(store: Store, target: Path) -> None:
 
 def test_a_missing_file_is_not_asked_for_again(store: Store, target: Path) -> None:
     store.status = 404
-    with pytest.raises(DownloadError, match="HTTP 404 Not Found"):
+    with pytest.raises(DownloadError, match=r"HTTP 404 Not Found: check the address .*--base-url"):
         download(store.url, target, SHA256)
     assert len(store.ranges) == 1
     assert list(target.parent.iterdir()) == []

@@ -33,6 +33,12 @@ def test_help_has_examples_and_every_option() -> None:
         assert text in result.stdout
 
 
+def test_an_open_gateway_without_keys_is_refused_before_anything_is_fetched(checkpoint: Path) -> None:
+    result = serve(str(checkpoint), "--dry-run", "--gateway-host", "0.0.0.0", *ports())
+    assert result.returncode == 1
+    assert "no API key is configured" in last_line(result.stderr)
+
+
 def test_dry_run_says_what_would_be_done_and_does_nothing(checkpoint: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     result = serve(str(checkpoint), "--dry-run", *ports(), "--model-store", str(store))

@@ -150,7 +150,7 @@ def test_demo_from_ready_to_stopped(running: Running) -> None:
     assert "is in use" in second.stderr
 
     health = subprocess.run(
-        [sys.executable, "-m", "scripts.healthcheck", "--port", str(running.ports[0])],
+        [sys.executable, "-m", "scripts.healthcheck", "--run-dir", str(running.run_dir)],
         cwd=ROOT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert (health.returncode, health.stdout) == (0, "healthy\n")

@@ -15,9 +15,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from scripts.serve import readiness
 from scripts.serve.errors import ServeError
 from scripts.serve.process import group_members
 from scripts.serve.readiness import Probe, watch
@@ -120,6 +122,22 @@ def test_a_model_that_does_not_load_is_a_reason_not_a_hang(tmp_path: Path) -> No
     )
 
 
+def test_a_death_seen_before_its_last_words_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TorchServe copies a worker's words line by line."""
+    monkeypatch.setattr(readiness, "POLL_S", 0.01)
+    words = f"Traceback (most recent call last):\n{readiness.FAILED_LOADS[0]}\n"
+    looks = iter([words, words, words, f"{words}ValueError: half", f"{words}ValueError: half of it\n"])
+    last = [""]
+
+    def log_text(name: str) -> str:
+        last[0] = next(looks, last[0])
+        return last[0]
+
+    server = SimpleNamespace(log_text=log_text, returncode=None)
+    with pytest.raises(ServeError, match=r"load the model: ValueError: half of it$"):
+        readiness.check_alive(server)
+
+
 def test_an_import_that_fails_is_the_reason_given(tmp_path: Path) -> None:
     """TorchServe's last words are then about a handler of its own that does not exist."""
     handler = tmp_path / "handler"
@@ -183,6 +201,7 @@ def test_keys_are_asked_for_and_do_not_expire_soon(tmp_path: Path) -> None:
 CHILD = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from tests.servers import start_server
 folder = Path(sys.argv[1])
 server = start_server(folder / "model.pt", folder, handler_dir=Path(sys.argv[2]))

@@ -103,9 +103,7 @@ class Search(ABC):
                 tokens = self._latest(sampled)
             columns = self._num_columns(sampled)
             self._cache.reserve(columns)
-            logits = self._decoder.next_logits(
-                tokens, self._positions, self._cross, self._cache, columns
-            )
+            logits = self._decoder.next_logits(tokens, self._positions, self._cross, self._cache, columns)
             # rows that are done but still here must not run past the cache, nor past the learned positions
             self._positions = (self._positions + 1).clamp_(max=self._columns - 1)
             tokens = self._choose(self.rules.apply(logits, is_first=False), sampled)

@@ -79,7 +79,9 @@ def download(url: str, folder: Path, max_megabytes: float, *, playlist: bool = F
     paths = [Path(path) for path in _paths(found or {})]
     if not paths:
         raise DownloadFailed(f"{url} offers nothing to download (live streams are left out)")
-    return paths
+    if not (audible := [path for path in paths if _keep_if_audio(path)]):
+        raise DownloadFailed(f"what {url} gave is no audio: check the address, it may be a page without any")
+    return audible
 
 
 class _Watch:
@@ -152,6 +154,20 @@ def _paths(found: Mapping[str, Any]) -> Iterator[str]:
     for item in found.get("requested_downloads") or ():
         if item.get("filepath") and Path(item["filepath"]).is_file():
             yield item["filepath"]
+
+
+def _keep_if_audio(path: Path) -> bool:
+    """Whether the file has sound, as the server will read it; removed when not. yt-dlp takes any bytes."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            has_audio = bool(container.streams.audio)
+    except (av.FFmpegError, ValueError):
+        has_audio = False
+    if not has_audio:
+        path.unlink()
+    return has_audio
 
 
 def _reason(error: Any, host: str) -> str:

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -257,8 +257,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="print the known names")
     args = parser.parse_args(argv)
     if args.list:
-        print("\n".join(CHECKPOINTS))
-        return 0
+        with suppress(BrokenPipeError):  # the reader (head, less) has left
+            print("\n".join(CHECKPOINTS), flush=True)
+            return 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     if not args.name:
         parser.error("NAME is missing; --list shows the known ones")
     try:

@@ -54,7 +54,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Urls = Annotated[tuple[AnyHttpUrl, ...], NoDecode, BeforeValidator(_listed)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed)]
+MIN_KEY_CHARS, MAX_KEY_CHARS = 16, 512
+ApiKey = Annotated[SecretStr, Field(min_length=MIN_KEY_CHARS, max_length=MAX_KEY_CHARS)]
+ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Section(BaseModel):
@@ -127,7 +129,7 @@ class AccessSettings(Section):
     """Who may call, and how much."""
 
     keys_file: Path | None = None  # YAML; gateway/access/keys.py shows one
-    keys: Secrets = ()  # plain keys without limits of their own
+    keys: ApiKeys = ()  # plain keys of 16 characters or more, without limits of their own
     requests_per_minute: Count | None = None  # per key, unless the key says otherwise
     audio_seconds_per_minute: Positive | None = None
     requests_per_minute_per_address: Count | None = None  # whatever the key

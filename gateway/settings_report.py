@@ -18,6 +18,7 @@ MAX_VALUE_CHARS = 80
 PASSWORD = re.compile(
     r"""(://)[^\s'",]*@|([?&]password=)[^\s'",&]*"""
 )  # before a URL's host, or in its query
+SECRET_LENGTH = re.compile(r"Value should have (at (?:least|most) \d+) items after validation")
 
 
 class SettingsError(ValueError):
@@ -85,6 +86,8 @@ def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
         found = "empty" if detail["input"] is None else f"a {type(detail['input']).__name__}"
         return f"the file is {found}, must have entries under `{next(iter(model.model_fields))}:`"
     right = message.removeprefix("Input should be ").removeprefix("URL scheme should be ")
+    if length := SECRET_LENGTH.match(message):
+        right = f"{length[1]} characters"
     return f"{name} is {_value(detail['input'], path)}, must be {right}"
 
 

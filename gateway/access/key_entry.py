@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.caller import Caller
-from gateway.settings import AccessSettings, Count, Positive
-
-MAX_KEY_CHARS = 512
+from gateway.settings import AccessSettings, ApiKey, Count, Positive
 
 
 class KeyEntry(BaseModel):
@@ -19,7 +17,7 @@ class KeyEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-    key: SecretStr | None = Field(None, min_length=16, max_length=MAX_KEY_CHARS)
+    key: ApiKey | None = None
     sha256: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
     weight: Positive = 1.0
     models: tuple[str, ...] = ()

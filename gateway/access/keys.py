@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.access.key_entry import MAX_KEY_CHARS, KeyEntry, key_digest
+from gateway.access.key_entry import KeyEntry, key_digest
 from gateway.access.key_file import read_key_file
 from gateway.caller import Caller
 from gateway.errors import Unauthorized
-from gateway.settings import AccessSettings, SettingsError
+from gateway.settings import MAX_KEY_CHARS, AccessSettings, SettingsError
 
 log = logging.getLogger(__name__)
 

@@ -107,6 +107,16 @@ def test_a_page_without_media(server: FakeServer, capsys: pytest.CaptureFixture[
     assert "Unsupported URL" in capsys.readouterr().err
 
 
+def test_bytes_that_are_no_audio_are_not_kept(
+    server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(server, b"words, words, words" * 100, "application/octet-stream")
+    assert run(download_audio.main, [f"{server.root}/talk.mp3"]) == 1
+    captured = capsys.readouterr()
+    assert "is no audio: check the address" in captured.err and not captured.out
+    assert files_in(tmp_path) == []
+
+
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ytsearch:song", "talk.wav", "ftp://h/x", "http://"])
 def test_other_addresses_are_wrong_usage(url: str) -> None:
     assert run(download_audio.main, [url]) == 2

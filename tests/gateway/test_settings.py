@@ -36,6 +36,11 @@ REFUSALS = {
         "management_urls has 2 addresses",
     ),
     "broken list": ("ACCESS__KEYS", "[1", "access.keys"),
+    "guessed at once": (
+        "ACCESS__KEYS",
+        "sesame",
+        "access.keys.0 is a secret, must be at least 16 characters",
+    ),
 }
 
 
@@ -92,7 +97,7 @@ def test_lists_are_json_or_have_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEWAY_ACCESS__KEYS", "hunter2-hunter2,other-secret")
+    monkeypatch.setenv("GATEWAY_ACCESS__KEYS", "hunter2-hunter2-hunter2,other-secret-of-ours")
     monkeypatch.setenv("GATEWAY_ACCESS__STORAGE_URL", "redis://user:hunter2@redis:6379/0")
     text = shown(load_settings())
     assert "hunter2" not in text and "other-secret" not in text

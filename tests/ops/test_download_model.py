@@ -276,3 +276,14 @@ def test_serve_sh_downloads_a_name_and_never_falls_back(store: Store) -> None:
 def test_the_command_lists_the_names() -> None:
     result = run_command("--list")
     assert result.stdout.split() == list(download_model.CHECKPOINTS)
+
+
+def test_a_reader_that_leaves_is_no_failure_to_tell(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "clients" / "download_model.py"), "--list"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    finally:
+        os.close(writer)
+    assert (result.returncode, result.stderr) == (1, "")

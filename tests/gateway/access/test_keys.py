@@ -106,7 +106,7 @@ def test_a_changed_file_counts_and_a_broken_one_does_not(tmp_path: Path) -> None
     [
         ("keys:\n- {name: a b, key: 0123456789abcdef}", "keys.0.name is 'a b'"),
         ("keys:\n- {name: a}", "a needs one of key and sha256"),
-        ("keys:\n- {name: a, key: short}", "keys.0.key is a secret"),
+        ("keys:\n- {name: a, key: short}", "keys.0.key is a secret, must be at least 16 characters"),
         ("keys:\n- {name: a, key: 0123456789abcdef, wieght: 2}", "did you mean weight?"),
         ("keys:\n- {name: a, key: 0123456789abcdef}\n- {name: a, key: 0123456789abcdeg}", "has the name"),
         ("keys:\n- {name: a, key: 0123456789abcdef}\n- {name: b, key: 0123456789abcdef}", "has the key"),

@@ -13,6 +13,7 @@ from whisper.timing import dtw, median_filter
 
 from asr.constants import FRAMES_PER_POSITION
 from asr.engines.decoder import CrossScores, Decoder
+from asr.engines.device import torch_threads_kept
 from asr.engines.kv_cache import CrossCache
 from asr.schema import TokenAlignment
 from asr.tokens import Tokenizer
@@ -96,16 +97,9 @@ class Aligner:
 
 
 def _path(cost: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The cheapest way through [tokens, positions] as two rows of indices; torch keeps its thread count.
-
-    The first call of upstream's dtw in a process starts numba's pool with one thread per core, and the OpenMP
-    that it shares with torch takes that number over: several workers on one machine then decode ten times
-    slower.
-    """
-    threads = torch.get_num_threads()
-    text_indices, positions = dtw(cost)
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
+    """The cheapest way through [tokens, positions] as two rows of indices."""
+    with torch_threads_kept():
+        text_indices, positions = dtw(cost)
     return text_indices, positions
 
 

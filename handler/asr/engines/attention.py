@@ -41,6 +41,7 @@ class AttentionLayout:
     keys: Kept = Kept()
     values: Kept = Kept()
     fused_encoder: bool = True  # torch's fused attention in the encoder; else oneDNN, head by head
+    loops_up_to: int = 0  # for so many queries few_queries.py attends to the audio, not products
 
 
 def attention_layout(placement: Placement) -> AttentionLayout:
@@ -50,7 +51,7 @@ def attention_layout(placement: Placement) -> AttentionLayout:
     if placement.dtype == torch.bfloat16:
         if cpu_has_amx():
             return AttentionLayout(Kept(first_up_to=MANY), Kept(is_swapped=True, first_up_to=MANY))
-        return AttentionLayout(fused_encoder=False)
+        return AttentionLayout(fused_encoder=False, loops_up_to=2)
     if cpu_is_intels():
         return AttentionLayout(Kept(is_swapped=True), Kept(is_swapped=True))
     return AttentionLayout(values=Kept(is_swapped=True, first_up_to=1), fused_encoder=False)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from asr.engines.attention import attention_layout, times
 from asr.engines.device import Placement
+from asr.engines.few_queries import HEAD_SIZE, attend_few
 from asr.engines.kv_cache import CrossCache, SelfCache
 from asr.engines.weights import DecoderWeights
 
@@ -174,7 +175,8 @@ class Decoder:
             return F.scaled_dot_product_attention(q, keys, values, scale=1.0)
         if queries > MAX_PLAIN_QUERIES:
             return F.scaled_dot_product_attention(q, keys.contiguous(), values.contiguous(), scale=1.0)
-        q = q.reshape(windows * heads, queries, size)
-        weights = times(q, keys.flatten(0, 1).transpose(1, 2), self._layout.keys).softmax(-1)
-        attended = times(weights, values.flatten(0, 1), self._layout.values)
-        return attended.view(windows, heads, queries, size)
+        q, keys, values = (tensor.flatten(0, 1) for tensor in (q, keys, values))
+        if queries <= self._layout.loops_up_to and size == HEAD_SIZE:
+            return attend_few(q, keys, values).view(windows, heads, queries, size)
+        weights = times(q, keys.transpose(1, 2), self._layout.keys).softmax(-1)
+        return times(weights, values, self._layout.values).view(windows, heads, queries, size)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -101,6 +103,19 @@ def cpu_threads(config: EngineConfig) -> int:
         return config.threads
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, _cgroup_cores()) // config.workers)
+
+
+@contextmanager
+def torch_threads_kept() -> Iterator[int]:
+    """torch's thread count, which is the same afterwards: for calls of what numba compiled.
+
+    The first such call in a process starts numba's pool with one thread per core, and the OpenMP that it
+    shares with torch takes that number over: several workers on one machine then decode ten times slower.
+    """
+    threads = torch.get_num_threads()
+    yield threads
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 def _cgroup_cores(path: str = "/sys/fs/cgroup/cpu.max") -> int:

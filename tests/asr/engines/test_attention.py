@@ -26,19 +26,20 @@ def test_every_order_gives_the_product(how, queries):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "has_amx", "is_intels", "is_fused"),
+    ("dtype", "has_amx", "is_intels", "is_fused", "loops"),
     [
-        (torch.bfloat16, True, True, True),
-        (torch.bfloat16, False, True, False),
-        (torch.bfloat16, False, False, False),
-        (torch.float32, True, True, True),
-        (torch.float32, False, False, False),
+        (torch.bfloat16, True, True, True, 0),
+        (torch.bfloat16, False, True, False, 2),
+        (torch.bfloat16, False, False, False, 2),
+        (torch.float32, True, True, True, 0),
+        (torch.float32, False, False, False, 0),
     ],
 )
-def test_the_processor_decides(monkeypatch, dtype, has_amx, is_intels, is_fused):
+def test_the_processor_decides(monkeypatch, dtype, has_amx, is_intels, is_fused, loops):
     monkeypatch.setattr(attention, "cpu_has_amx", lambda: has_amx)
     monkeypatch.setattr(attention, "cpu_is_intels", lambda: is_intels)
-    assert attention_layout(Placement(CPU, dtype)).fused_encoder == is_fused
+    layout = attention_layout(Placement(CPU, dtype))
+    assert (layout.fused_encoder, layout.loops_up_to) == (is_fused, loops)
     assert attention_layout(Placement(torch.device("cuda", 0), dtype)) == AttentionLayout()
 
 
@@ -51,7 +52,9 @@ def test_the_maker_is_read(tmp_path):
     assert cpu_is_intels(str(info))
 
 
-@pytest.mark.parametrize(("keys", "values"), itertools.product((Kept(), Kept(is_swapped=True)), repeat=2))
+@pytest.mark.parametrize(
+    ("keys", "values"), list(itertools.product((Kept(), Kept(is_swapped=True)), repeat=2))
+)
 def test_a_cache_is_the_same_in_any_order(keys, values):
     cross = CrossCache.empty((2, 4, 3, 5, 8), Placement(CPU, torch.float32), AttentionLayout(keys, values))
     content = torch.arange(cross.keys.numel(), dtype=torch.float32).view(cross.keys.shape)

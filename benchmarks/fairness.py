@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
 from asr.constants import HOP_LENGTH, SAMPLE_RATE, WINDOW_SECONDS  # noqa: E402
 from asr.errors import AsrError  # noqa: E402
 from asr.schema import DecodingOptions, Window  # noqa: E402
+from benchmarks import report  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
-from benchmarks.report import table  # noqa: E402
 from gateway.caller import LOCAL  # noqa: E402
 from gateway.dispatch.dispatcher import Dispatcher  # noqa: E402
 from gateway.settings import UpstreamSettings  # noqa: E402
@@ -137,17 +137,19 @@ async def measure(arguments: argparse.Namespace, settings: UpstreamSettings) -> 
         await dispatcher.close()
 
 
-def document(result: Result, arguments: argparse.Namespace) -> str:
+def section(result: Result, arguments: argparse.Namespace) -> str:
     """The result in Markdown."""
-    server = arguments.url or f"A fake TorchServe, {arguments.batch_seconds:g} s a batch"
+    fake = f"a fake TorchServe, {arguments.batch_seconds:g} s a batch"
+    what = "a real TorchServe" if arguments.url else fake
     rows = [
         ["alone", *quantiles(result.idle_s)],
         [f"beside {arguments.files} files of {arguments.minutes:g} minutes", *quantiles(result.loaded_s)],
     ]
     verdict = "fair" if result.is_fair else "NOT fair"
     return (
-        f"{table(['3 s clip', 'p50, s', 'p95, s', 'slowest, s'], rows)}\n\n"
-        f"{server}: {result.windows_per_s:.1f} windows a second, so {result.batch_s:.2f} s for the "
+        f"### A short clip beside long files, {what}\n\n"
+        f"{report.table(['3 s clip', 'p50, s', 'p95, s', 'slowest, s'], rows)}\n\n"
+        f"{result.windows_per_s:.1f} windows a second, so {result.batch_s:.2f} s for the "
         f"{result.batch} at work at once. Allowed are 2 x {p95(result.idle_s):.2f} s + "
         f"2 x {result.batch_s:.2f} s = {result.allowed_s:.2f} s: **{verdict}**. "
         f"{arguments.clips} clips each.\n\n"
@@ -172,6 +174,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int, default=96, help="for each window")
     parser.add_argument("--batch-seconds", type=float, default=0.5, help="of the fake's batches")
     parser.add_argument("--batch-size", type=int, default=16, help="of the fake")
+    parser.add_argument("--no-publish", action="store_true", help="print only")
     return parser.parse_args()
 
 
@@ -192,7 +195,12 @@ def main() -> int:
     settings = UpstreamSettings(urls=urls, management_urls=managements, workers=arguments.workers)
     with server:
         result = asyncio.run(measure(arguments, settings))
-    print(document(result, arguments))
+    text = section(result, arguments)
+    print(text)
+    if not arguments.no_publish:
+        name = "fairness" if arguments.url else "fairness-fake"
+        report.save(name, {"conditions": conditions(), **asdict(result)})
+        report.publish(name, text)
     return 0 if result.is_fair else 1
 
 

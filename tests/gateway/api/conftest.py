@@ -49,7 +49,7 @@ StartGateway = Callable[..., Gateway]
 
 @pytest.fixture
 def start_gateway(fake: FakeTorchServe, tmp_path: Path) -> Iterator[StartGateway]:
-    """A gateway with settings of the test's own: start_gateway(access={"keys": ["k"]})."""
+    """A gateway with settings of the test's own: start_gateway(access={"keys": ["sk-right-0123456789"]})."""
     running: list[Gateway] = []
 
     def start(upstream: FakeTorchServe = fake, *, wait: bool = True, **sections: dict[str, Any]) -> Gateway:

@@ -112,5 +112,5 @@ def test_the_query_is_checked(http: httpx2.Client, speech: Path, path: str, para
 
 @pytest.mark.parametrize("path", ["/transcribe/?lang=hi", "/visualize/?format=gif"])
 def test_who_asks_comes_before_what_is_asked(start_gateway: StartGateway, path: str) -> None:
-    gateway = start_gateway(access={"keys": ["sk-right"]})
+    gateway = start_gateway(access={"keys": ["sk-right-0123456789"]})
     assert httpx2.post(gateway.url + path, files={"file": b"x"}, timeout=30).status_code == 401

@@ -79,7 +79,7 @@ def test_translations_take_their_own_fields_only(http: httpx2.Client, tone_wav: 
 
 
 def test_401(start_gateway: StartGateway, speech: Path) -> None:
-    gateway = start_gateway(access={"keys": ["sk-right"]})
+    gateway = start_gateway(access={"keys": ["sk-right-0123456789"]})
     error = refused(sdk(gateway.url, "sk-wrong"), speech)
     assert isinstance(error, openai.AuthenticationError)
     assert error.code == "invalid_api_key" and error.response.headers["www-authenticate"] == "Bearer"
@@ -90,7 +90,11 @@ def test_401(start_gateway: StartGateway, speech: Path) -> None:
         with speech.open("rb") as file:
             answer = httpx2.post(gateway.url + path, files={"file": file}, timeout=30)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
-    assert sdk(gateway.url, "sk-right").audio.transcriptions.create(file=speech, model="whisper-1").text
+    assert (
+        sdk(gateway.url, "sk-right-0123456789")
+        .audio.transcriptions.create(file=speech, model="whisper-1")
+        .text
+    )
 
 
 @pytest.mark.parametrize("model", ["gpt-9", "whisper-2", "../etc/passwd", "WHISPER-1"])

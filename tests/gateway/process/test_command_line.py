@@ -33,14 +33,24 @@ def test_it_says_what_it_is_with_examples() -> None:
     assert "--print-config" in said.stdout and "examples:" in said.stdout and "SIGTERM" in said.stdout
 
 
-def test_the_printed_settings_are_a_settings_file_without_secrets(tmp_path: Path) -> None:
-    said = run("--print-config", "--port", "9", server__drain_s=5, access__keys="hunter2-hunter2")
-    assert said.returncode == 0 and "hunter2" not in said.stdout
+def test_the_printed_settings_are_a_settings_file(tmp_path: Path) -> None:
+    said = run("--print-config", "--port", "9", server__drain_s=5)
+    assert said.returncode == 0
     printed = yaml.safe_load(said.stdout)
     assert (printed["server"]["port"], printed["server"]["drain_s"]) == (9, 5)
     file = tmp_path / "gateway.yaml"
     file.write_text(said.stdout)
     assert run("--print-config", config=file).stdout == said.stdout
+
+
+def test_the_printed_settings_have_no_secrets(tmp_path: Path) -> None:
+    said = run("--print-config", access__keys="hunter2-hunter2-hunter2")
+    assert said.returncode == 0 and "hunter2" not in said.stdout
+    assert yaml.safe_load(said.stdout)["access"]["keys"] == ["**********"]
+    file = tmp_path / "gateway.yaml"
+    file.write_text(said.stdout)
+    refused = run("--print-config", config=file)
+    assert refused.returncode == 2 and "access.keys.0" in refused.stderr, "the mask must never be a key"
 
 
 @pytest.mark.parametrize(

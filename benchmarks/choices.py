@@ -240,10 +240,7 @@ def main() -> int:
     for name in given.parts:
         data[name] = steps[name]()
     data["detection"] = detection_seconds(given.repetitions)
-    print(section(data))
-    if not given.no_publish:
-        report.save("choices", data)
-        report.publish("choices", section(data))
+    report.hand_over("choices", data, section(data), publish_it=not given.no_publish)
     return 0
 
 

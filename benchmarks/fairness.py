@@ -20,6 +20,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -137,7 +138,7 @@ async def measure(arguments: argparse.Namespace, settings: UpstreamSettings) -> 
         await dispatcher.close()
 
 
-def section(result: Result, arguments: argparse.Namespace) -> str:
+def section(result: Result, arguments: argparse.Namespace, found: dict[str, Any]) -> str:
     """The result in Markdown."""
     fake = f"a fake TorchServe, {arguments.batch_seconds:g} s a batch"
     what = "a real TorchServe" if arguments.url else fake
@@ -153,7 +154,7 @@ def section(result: Result, arguments: argparse.Namespace) -> str:
         f"{result.batch} at work at once. Allowed are 2 x {p95(result.idle_s):.2f} s + "
         f"2 x {result.batch_s:.2f} s = {result.allowed_s:.2f} s: **{verdict}**. "
         f"{arguments.clips} clips each.\n\n"
-        f"{conditions_text(conditions())}"
+        f"{conditions_text(found)}"
     )
 
 
@@ -195,12 +196,10 @@ def main() -> int:
     settings = UpstreamSettings(urls=urls, management_urls=managements, workers=arguments.workers)
     with server:
         result = asyncio.run(measure(arguments, settings))
-    text = section(result, arguments)
-    print(text)
-    if not arguments.no_publish:
-        name = "fairness" if arguments.url else "fairness-fake"
-        report.save(name, {"conditions": conditions(), **asdict(result)})
-        report.publish(name, text)
+    found, name = conditions(), "fairness" if arguments.url else "fairness-fake"
+    data = {"conditions": found, **asdict(result)}
+    text = section(result, arguments, found)
+    report.hand_over(name, data, text, publish_it=not arguments.no_publish)
     return 0 if result.is_fair else 1
 
 

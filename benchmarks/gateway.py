@@ -206,11 +206,9 @@ def main() -> int:
         finally:
             gateway.stop()
             server.stop()
-    print(section(data))
+    report.hand_over("gateway", data, section(data), publish_it=not given.no_publish)
     print({name: round(statistics.median(values), 1) for name, values in data["latency_ms"].items()})
     if not given.no_publish:
-        report.save("gateway", data)
-        report.publish("gateway", section(data))
         scaling.publish()
     return 0
 

@@ -76,10 +76,7 @@ def main() -> int:
         for batch in given.batch:
             row = {"size": size, "precision": precision, "batch": batch}
             data["rows"].append(row | hot_spots(engine, batch, given.tokens))
-    print(section(data))
-    if not given.no_publish:
-        report.save("hot-spots", data)
-        report.publish("hot-spots", section(data))
+    report.hand_over("hot-spots", data, section(data), publish_it=not given.no_publish)
     return 0
 
 

@@ -145,10 +145,8 @@ def main() -> int:
         finally:
             gateway.stop()
             server.stop()
-    print(section(data))
-    if not given.no_publish:
-        report.save(f"memory-{given.model.stem}", data)
-        report.publish(f"memory-{given.model.stem}", section(data), DOCUMENT)
+    name, text = f"memory-{given.model.stem}", section(data)
+    report.hand_over(name, data, text, publish_it=not given.no_publish, document=DOCUMENT)
     return 0
 
 

@@ -139,10 +139,7 @@ def main() -> int:
         synthesise(given.data, 1, SEED, is_test=True)
     data: dict[str, Any] = {"conditions": conditions(), "precisions": given.precisions}
     data["rows"] = measure(given)
-    print(section(data))
-    if not given.no_publish:
-        report.save("precision", data)
-        report.publish("precision", section(data))
+    report.hand_over("precision", data, section(data), publish_it=not given.no_publish)
     return 0
 
 

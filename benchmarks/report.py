@@ -67,3 +67,13 @@ def publish(section: str, text: str, document: Path = DOCUMENT) -> None:
         new = f"{old.rstrip()}\n\n{block}\n"
     document.parent.mkdir(exist_ok=True)
     document.write_text(new, encoding="utf-8")
+
+
+def hand_over(
+    name: str, data: dict[str, Any], text: str, *, publish_it: bool, document: Path = DOCUMENT
+) -> None:
+    """Print `text`; where it is published, put it between NAME's markers and `data` into NAME.json, too."""
+    print(text)
+    if publish_it:
+        save(name, data)
+        publish(name, text, document)

@@ -115,10 +115,7 @@ def main() -> int:
     names = ("size", "precision", "tokens", "threads")
     data = {"conditions": conditions(), **{name: getattr(given, name) for name in names}}
     data["ms"] = all_measured(given)
-    print(section(data))
-    if not given.no_publish:
-        report.save("waiting", data)
-        report.publish("waiting", section(data))
+    report.hand_over("waiting", data, section(data), publish_it=not given.no_publish)
     return 0
 
 

@@ -86,7 +86,11 @@ FIELDS = (
     _vad("min_speech_ms", Number(0, 10_000, whole=True), "shorter bursts are dropped"),
     _vad("min_silence_ms", Number(0, 10_000, whole=True), "shorter pauses do not end a span"),
     _vad("speech_pad_ms", Number(0, 2_000, whole=True), "added on both sides of a span"),
-    _vad("max_gap_s", Number(0, 30), "a longer pause starts a new window"),
+    _vad(
+        "max_gap_s",
+        Number(0, 30, or_none=True),
+        "a longer pause starts a new window; none: windows are filled",
+    ),
     _guard(
         "compression_ratio_threshold", Number(0, 1_000, or_none=True), "above: too repetitive, try hotter"
     ),

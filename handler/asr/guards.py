@@ -16,6 +16,12 @@ from asr.schema import Hypothesis
 COMPRESSION = "compression_ratio"
 LOGPROB = "logprob"
 
+# what a text must reach where no speech was detected
+CONVINCING_NO_SPEECH = 0.5
+CONVINCING_LOGPROB = -0.8
+CONVINCING_RATIO = 2.0
+CONVINCING_LANGUAGE = 0.5
+
 _LATIN_RANGES = ((0x0041, 0x024F), (0x1E00, 0x1EFF))
 
 
@@ -53,9 +59,7 @@ def rejection(hypothesis: Hypothesis, ratio: float, guards: GuardOptions) -> str
         return None  # silence: a higher temperature would only invent words
     if is_low(hypothesis.avg_logprob, guards.logprob_threshold):
         return LOGPROB
-    if guards.compression_ratio_threshold is not None and (
-        hypothesis.looped or ratio > guards.compression_ratio_threshold
-    ):
+    if is_high(ratio, guards.compression_ratio_threshold):
         return COMPRESSION
     return None
 
@@ -76,3 +80,17 @@ def is_high(value: float, threshold: float | None) -> bool:
 def is_low(value: float, threshold: float | None) -> bool:
     """value < threshold; False when the rule is off."""
     return threshold is not None and value < threshold
+
+
+def is_convincing(hypothesis: Hypothesis, ratio: float) -> bool:
+    """Whether text may be believed where the speech detector heard none.
+
+    Noise, hum and music without singing make Whisper write too, rarely with all of this at once.
+    """
+    sure_of_language = not hypothesis.language_probs or hypothesis.language_probs[0][1] >= CONVINCING_LANGUAGE
+    return (
+        hypothesis.no_speech_prob < CONVINCING_NO_SPEECH
+        and hypothesis.avg_logprob > CONVINCING_LOGPROB
+        and ratio < CONVINCING_RATIO
+        and sure_of_language
+    )

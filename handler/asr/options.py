@@ -26,7 +26,7 @@ class VadOptions:
     min_speech_ms: int = 100  # shorter bursts are dropped
     min_silence_ms: int = 500  # shorter pauses do not end a span
     speech_pad_ms: int = 200  # added on both sides of a span
-    max_gap_s: float = 3.0  # a longer pause between spans starts a new window
+    max_gap_s: float | None = None  # a longer pause between spans starts a new window; None: no pause does
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def _json(transcript: Transcript, options: RequestOptions) -> str:
 
 def _verbose_json(transcript: Transcript, options: RequestOptions) -> str:
     # OpenAI's translations say "english", whatever was spoken
-    language = "en" if transcript.task == "translate" else transcript.language
+    language = "en" if transcript.task == "translate" else transcript.language or ""
     answer: dict[str, Any] = {
         "task": transcript.task,
         "language": LANGUAGES.get(language, language),

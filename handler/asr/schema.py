@@ -61,12 +61,14 @@ class DecodingOptions:
     best_of: int | None = None  # used at temperatures above 0 only
     patience: float | None = None
     length_penalty: float | None = None
-    suppress_tokens: tuple[int, ...] = (-1,)  # -1: the tokenizer's non-speech tokens
+    suppress_tokens: tuple[int, ...] = (-1,)  # -1: the non-speech tokens; -2: all timestamps
     suppress_blank: bool = True
     without_timestamps: bool = False
     max_initial_timestamp_s: float | None = 1.0
     word_timestamps: bool = False  # also align the tokens to the audio
     token_logprobs: bool = False  # also return each token's log-probability
+    # a row that repeats itself may stop once its compression ratio must exceed this; None: it never stops
+    loop_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ class Transcript:
 
     text: str
     segments: tuple[Segment, ...]
-    language: str  # ISO 639-1 code
+    language: str | None  # ISO 639-1 code; None: nothing was said and no language was asked for
     task: str
     duration: int  # samples
     stats: DecodeStats

@@ -40,7 +40,7 @@ def slice_tokens(
     Consecutive timestamps separate pieces. What follows the last pair has begun but not ended inside the
     window: it is left out, and `frames` ends at the last timestamp so that the rest is decoded again.
     Without any pair the whole window is one piece, from the window's start as upstream has it, or from its
-    first timestamp (`exact_start`).
+    first timestamp (`exact_start`): one that opens the text is no end of it.
     """
     is_timestamp = [token >= timestamp_begin for token in tokens]
     complete = is_timestamp[-2:] == [False, True]
@@ -62,10 +62,10 @@ def slice_tokens(
 def _one_piece(tokens: Sequence[int], timestamp_begin: int, num_frames: int, exact_start: bool) -> Piece:
     timestamps = [token for token in tokens if token >= timestamp_begin]
     start, end = 0, num_frames
+    if exact_start and timestamps and timestamps[0] == tokens[0]:
+        start = FRAMES_PER_POSITION * (timestamps.pop(0) - timestamp_begin)
     if timestamps and timestamps[-1] != timestamp_begin:
         end = FRAMES_PER_POSITION * (timestamps[-1] - timestamp_begin)
-    if exact_start and len(timestamps) > 1 and tokens[0] == timestamps[0]:
-        start = FRAMES_PER_POSITION * (timestamps[0] - timestamp_begin)
     return Piece(start, end, tuple(tokens), 0)
 
 

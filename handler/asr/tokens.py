@@ -22,6 +22,7 @@ ASSETS = Path(__file__).parent / "assets"
 NUM_TIMESTAMPS = 1501  # <|0.00|> … <|30.00|> in steps of 20 ms
 SPLIT_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 REPLACEMENT = "\ufffd"
+NON_SPEECH, TIMESTAMPS = -1, -2  # in a list of suppressed tokens: all tokens of this kind
 
 # what upstream's non_speech_tokens suppress: speaker tags, music, brackets
 NON_SPEECH_SYMBOLS = (
@@ -127,13 +128,17 @@ class Tokenizer:
     def suppressed_tokens(self, suppress_tokens: Sequence[int]) -> tuple[int, ...]:
         """Ids that may never be sampled, sorted: -1 expanded and the task tokens added as upstream does.
 
+        -2, which callers cannot send, stands for all timestamps.
+
         An empty option suppresses nothing at all, as upstream's falsy check has it.
         """
         if not suppress_tokens:
             return ()
-        suppressed = set(suppress_tokens)
-        if -1 in suppressed:
-            suppressed = {token for token in suppressed if token >= 0} | set(self.non_speech_tokens)
+        suppressed = {token for token in suppress_tokens if token >= 0}
+        if NON_SPEECH in suppress_tokens:
+            suppressed |= set(self.non_speech_tokens)
+        if TIMESTAMPS in suppress_tokens:
+            suppressed |= set(range(self.timestamp_begin, self.n_vocab))
         never = (self.transcribe, self.translate, self.sot, self.sot_prev, self.sot_lm, self.no_speech)
         return tuple(sorted(suppressed | set(never)))
 

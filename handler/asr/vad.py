@@ -1,4 +1,4 @@
-"""Samples → speech spans, by Silero's network through onnxruntime (no torch).
+"""Samples → speech spans, by Silero's network through onnxruntime (no torch), whatever their level.
 
 The network sees 32 ms frames with the 4 ms before each and carries an LSTM state. It takes many frames in one
 call, each as four pieces that overlap by half. Its probabilities become spans by upstream's rule (silero-vad
@@ -20,10 +20,10 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
 from asr.constants import SAMPLE_RATE
+from asr.levels import FRAME_SAMPLES, local_gains
 from asr.options import VadOptions
 from asr.schema import Samples, SpeechSpan
 
-FRAME_SAMPLES = 512  # 32 ms, one probability each
 CONTEXT_SAMPLES = 64  # of the frame before, put in front of each frame
 STATE_SIZE = 128
 PIECES = 4  # of a frame with its context, of which a spectrum each is made
@@ -38,22 +38,19 @@ Probs = NDArray[np.float32]  # speech probability of each 32 ms frame, the last 
 _session_lock = threading.Lock()
 
 
-def speech_spans(samples: Samples, options: VadOptions) -> tuple[SpeechSpan, ...]:
-    """Where speech is: sorted, disjoint, padded spans within the samples."""
-    return spans_from_probs(speech_probs(samples), len(samples), options)
-
-
 def speech_probs(samples: Samples) -> Probs:
     """Speech probability of every 512-sample frame, float32 [ceil(n / 512)]."""
     session = _session()
     num_frames = -(-len(samples) // FRAME_SAMPLES)
     probs = np.empty(num_frames, np.float32)
+    gains = local_gains(samples)
     hidden = np.zeros((1, 1, STATE_SIZE), np.float32)
     cell = np.zeros((1, 1, STATE_SIZE), np.float32)
     for first in range(0, num_frames, FRAMES_PER_CALL):
         last = min(first + FRAMES_PER_CALL, num_frames)
         block, hidden, cell = session.run(
-            ["speech_probs", "hn", "cn"], {"pieces": _pieces(samples, first, last), "h": hidden, "c": cell}
+            ["speech_probs", "hn", "cn"],
+            {"pieces": _pieces(samples, gains, first, last), "h": hidden, "c": cell},
         )
         probs[first:last] = block
     return probs
@@ -110,14 +107,19 @@ def _samples(milliseconds: int) -> int:
     return milliseconds * SAMPLE_RATE // 1000
 
 
-def _pieces(samples: Samples, first: int, last: int) -> NDArray[np.float32]:
-    """Pieces of frames first..last with their context, float32 [4 * (last - first), 256], in [-1, 1)."""
+def _pieces(samples: Samples, gains: NDArray[np.float32], first: int, last: int) -> NDArray[np.float32]:
+    """Pieces of frames first..last with their context, float32 [4 * (last - first), 256], in [-1, 1]."""
     start, end = first * FRAME_SAMPLES - CONTEXT_SAMPLES, last * FRAME_SAMPLES
     padded = np.zeros(end - start, np.float32)  # silence before the audio and after it
     inside = samples[max(start, 0) : end]
     offset = max(-start, 0)
     padded[offset : offset + len(inside)] = inside
     padded /= 32768.0
+    if (gains[first:last] > 1.0).any() or (first and gains[first - 1] > 1.0):
+        context = gains[first - 1 : first] if first else gains[:1]
+        padded[:CONTEXT_SAMPLES] *= context
+        padded[CONTEXT_SAMPLES:].reshape(-1, FRAME_SAMPLES)[:] *= gains[first:last, np.newaxis]
+        np.clip(padded, -1.0, 1.0, out=padded)
     size = CONTEXT_SAMPLES + FRAME_SAMPLES
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::FRAME_SAMPLES]
     pieces = np.empty((last - first, PIECES, PIECE_SAMPLES), np.float32)

@@ -1,18 +1,11 @@
-"""Speech spans or a seek position → the stretches of an utterance that become Windows.
-
-A stretch is contiguous audio, pauses included, so that a time inside it plus its start is a time on the
-utterance's clock: nothing is glued together and nothing has to be mapped back.
-"""
+"""A part of an utterance → a Window: samples, frames, and what the spectrogram sees past its edges."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from asr.constants import HOP_LENGTH, SAMPLE_RATE, STFT_CONTEXT, WINDOW_FRAMES, WINDOW_SAMPLES, WINDOW_SECONDS
 from asr.schema import DecodingOptions, Samples, SpeechSpan, Window
-from asr.vad import FRAME_SAMPLES, Probs
 
 CUT_SEARCH_SECONDS = 5  # a forced cut lies within this much of the limit
 QUIET_SAMPLES = 512  # 32 ms: long enough to tell a pause from a zero crossing
@@ -42,50 +35,19 @@ def window_seconds(language: str | None) -> float:
     return float(WINDOW_SECONDS)
 
 
-def plan_windows(
-    spans: Sequence[SpeechSpan],
-    num_samples: int,
-    max_window_samples: int,
-    max_gap_samples: int,
-    probs: Probs | None = None,
-) -> tuple[SpeechSpan, ...]:
-    """Stretches of at most `max_window_samples` that hold every speech sample exactly once.
-
-    Consecutive spans share a stretch while they fit and the pause between them is at most `max_gap_samples`.
-    Only a span that alone exceeds the limit is cut: at its least speech-like frame by `probs` (of the whole
-    utterance) near the limit, else at the limit. `spans` are sorted and disjoint; so are the stretches.
-    """
-    _check_limit(max_window_samples)
-    stretches: list[SpeechSpan] = []
-    for span in spans:
-        if not 0 <= span.start < span.end <= num_samples:
-            raise ValueError(f"{span} is empty or outside the utterance's {num_samples} samples")
-        for piece in _pieces(span, max_window_samples, probs):
-            last = stretches[-1] if stretches else None
-            if (
-                last is not None
-                and piece.start - last.end <= max_gap_samples
-                and piece.end - last.start <= max_window_samples
-            ):
-                stretches[-1] = SpeechSpan(last.start, piece.end)
-            else:
-                stretches.append(piece)
-    return tuple(stretches)
-
-
-def fixed_spans(samples: Samples, max_window_samples: int) -> tuple[SpeechSpan, ...]:
-    """All of `samples` in stretches of at most the limit, each cut at the quietest 32 ms near it."""
-    _check_limit(max_window_samples)
-    stretches: list[SpeechSpan] = []
-    start = 0
-    while len(samples) - start > max_window_samples:
-        first, last = _cut_range(start, len(samples), max_window_samples)
+def quiet_pieces(samples: Samples, bounds: SpeechSpan, max_samples: int) -> tuple[SpeechSpan, ...]:
+    """All of the bounds in pieces of at most the limit, each cut at the quietest 32 ms near it."""
+    check_limit(max_samples)
+    pieces: list[SpeechSpan] = []
+    start = bounds.start
+    while bounds.end - start > max_samples:
+        first, last = _cut_range(start, bounds.end, max_samples)
         cut = quietest_cut(samples, first, last)
-        stretches.append(SpeechSpan(start, cut))
+        pieces.append(SpeechSpan(start, cut))
         start = cut
-    if start < len(samples):
-        stretches.append(SpeechSpan(start, len(samples)))
-    return tuple(stretches)
+    if start < bounds.end:
+        pieces.append(SpeechSpan(start, bounds.end))
+    return tuple(pieces)
 
 
 def quietest_cut(samples: Samples, first: int, last: int) -> int:
@@ -108,7 +70,7 @@ def window_of(samples: Samples, span: SpeechSpan, options: DecodingOptions) -> W
         raise ValueError(f"{span} is empty or outside the utterance's {len(samples)} samples")
     if span.end - span.start > WINDOW_SAMPLES:
         raise ValueError(f"{span} is longer than a window's {WINDOW_SAMPLES} samples")
-    num_frames = -(-(span.end - span.start) // HOP_LENGTH)
+    num_frames = max(1, (span.end - span.start) // HOP_LENGTH)  # whole frames, as openai-whisper counts them
     return Window(samples[span.start : _context_end(span.start, num_frames)], num_frames, options)
 
 
@@ -137,23 +99,10 @@ def _context_end(start: int, num_frames: int) -> int:
     return start + max((num_frames - 1) * HOP_LENGTH + STFT_CONTEXT, STFT_CONTEXT + 1)
 
 
-def _check_limit(max_window_samples: int) -> None:
-    if not SAMPLE_RATE <= max_window_samples <= WINDOW_SAMPLES:
-        raise ValueError(
-            f"max_window_samples is {max_window_samples}, must be {SAMPLE_RATE}..{WINDOW_SAMPLES}"
-        )
-
-
-def _pieces(span: SpeechSpan, max_samples: int, probs: Probs | None) -> list[SpeechSpan]:
-    """The span, cut as often as it exceeds the limit."""
-    pieces: list[SpeechSpan] = []
-    start = span.start
-    while span.end - start > max_samples:
-        first, last = _cut_range(start, span.end, max_samples)
-        cut = last if probs is None else _least_speech(probs, first, last)
-        pieces.append(SpeechSpan(start, cut))
-        start = cut
-    return [*pieces, SpeechSpan(start, span.end)]
+def check_limit(max_samples: int) -> None:
+    """Raises ValueError for a window length that no window has."""
+    if not SAMPLE_RATE <= max_samples <= WINDOW_SAMPLES:
+        raise ValueError(f"max_samples is {max_samples}, must be {SAMPLE_RATE}..{WINDOW_SAMPLES}")
 
 
 def _cut_range(start: int, end: int, max_samples: int) -> tuple[int, int]:
@@ -161,13 +110,3 @@ def _cut_range(start: int, end: int, max_samples: int) -> tuple[int, int]:
     last = start + max_samples
     first = last - min(CUT_SEARCH_SECONDS * SAMPLE_RATE, max_samples // 2)
     return first, max(first, min(last, end - min(MIN_REST_SECONDS * SAMPLE_RATE, max_samples // 2)))
-
-
-def _least_speech(probs: Probs, first: int, last: int) -> int:
-    """Middle of the frame with the lowest speech probability, the latest of equals, in first..last."""
-    candidates = probs[first // FRAME_SAMPLES : last // FRAME_SAMPLES + 1]
-    if not len(candidates):
-        return last
-    lowest = len(candidates) - 1 - int(np.argmin(candidates[::-1]))
-    middle = (first // FRAME_SAMPLES + lowest) * FRAME_SAMPLES + FRAME_SAMPLES // 2
-    return min(max(middle, first), last)

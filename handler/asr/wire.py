@@ -46,12 +46,13 @@ OPTION_KEYS: Mapping[str, Check] = {
     "best_of": maybe(whole(1, 64)),
     "patience": maybe(number(0, 100)),
     "length_penalty": maybe(number(0, 1)),
-    "suppress_tokens": many(whole(-1, MAX_TOKEN), MAX_TOKENS),
+    "suppress_tokens": many(whole(-2, MAX_TOKEN), MAX_TOKENS),
     "suppress_blank": flag,
     "without_timestamps": flag,
     "max_initial_timestamp_s": maybe(number(0, 30)),
     "word_timestamps": flag,
     "token_logprobs": flag,
+    "loop_limit": maybe(number(0, 1_000)),
 }
 HYPOTHESIS_KEYS: Mapping[str, Check] = {
     "version": whole(VERSION, VERSION),

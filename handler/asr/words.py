@@ -63,11 +63,13 @@ def time_pieces(
     rules: WordRules,
     time_offset: float,
     last_speech: float,
+    speech: Sequence[tuple[float, float]] = (),
 ) -> list[TimedPiece]:
     """One TimedPiece per piece.
 
     time_offset: where the window starts in the utterance, seconds; last_speech: where the words before this
-    window ended, seconds.
+    window ended, seconds; speech: where speech was detected, seconds from the start of the window: no word
+    reaches out of it into a pause.
     """
     timings = _word_timings(alignment, rules)
     durations = np.array([t.end - t.start for t in timings])
@@ -76,6 +78,7 @@ def time_pieces(
     if len(durations):
         _shorten_at_sentence_ends(timings, 2 * median)
     _merge_punctuations(timings, rules.prepend_punctuations, rules.append_punctuations)
+    _keep_in_speech(timings, speech)
     timed, next_word = [], 0
     for piece in pieces:
         num_tokens = sum(token < rules.tokenizer.eot for token in piece.tokens)
@@ -131,6 +134,18 @@ def _merge_punctuations(timings: list[_Timing], prepended: str, appended: str) -
             _join(timings[previous], mark, in_front=False)
         else:
             previous = i
+
+
+def _keep_in_speech(timings: list[_Timing], speech: Sequence[tuple[float, float]]) -> None:
+    """A word ends where the next one starts, the pause between them included: it is cut to its own speech.
+
+    That is the run of speech which it shares most with; a word outside all of them stays where it is.
+    """
+    for timing in timings:
+        shared = [(min(timing.end, end) - max(timing.start, start), start, end) for start, end in speech]
+        overlap, start, end = max(shared, default=(0.0, 0.0, 0.0))
+        if overlap > 0:
+            timing.start, timing.end = max(timing.start, start), min(timing.end, end)
 
 
 def _join(word: _Timing, mark: _Timing, *, in_front: bool) -> None:

@@ -1,6 +1,4 @@
-"""Windows: every speech sample once, within limits, on the utterance's clock."""
-
-import itertools
+"""Windows: pieces within limits, and the samples and frames of each."""
 
 import numpy as np
 import pytest
@@ -15,88 +13,32 @@ from asr.schema import DecodingOptions, SpeechSpan
 SECOND = 16_000
 OPTIONS = DecodingOptions()
 
-# (pause before, length) of each span, in samples
-SPAN_LISTS = st.lists(st.tuples(st.integers(0, 8 * SECOND), st.integers(1, 70 * SECOND)), max_size=12)
 LIMITS = st.integers(SECOND, WINDOW_SAMPLES)
-
-
-def spans_of(gaps: list[tuple[int, int]]) -> tuple[list[SpeechSpan], int]:
-    spans, position = [], 0
-    for pause, length in gaps:
-        spans.append(SpeechSpan(position + pause, position + pause + length))
-        position = spans[-1].end
-    return spans, position + 1234
-
-
-@settings(deadline=None)
-@given(SPAN_LISTS, LIMITS, st.integers(0, 5 * SECOND), st.one_of(st.none(), st.integers(0, 2**32 - 1)))
-def test_every_speech_sample_lies_in_exactly_one_window(
-    gaps: list[tuple[int, int]], limit: int, max_gap: int, seed: int | None
-) -> None:
-    spans, num_samples = spans_of(gaps)
-    probs = None
-    if seed is not None:
-        probs = np.random.default_rng(seed).random(-(-num_samples // 512)).astype(np.float32)
-    stretches = windows.plan_windows(spans, num_samples, limit, max_gap, probs)
-    assert all(0 <= stretch.start < stretch.end <= num_samples for stretch in stretches)
-    assert all(stretch.end - stretch.start <= limit for stretch in stretches)
-    assert all(a.end <= b.start for a, b in itertools.pairwise(stretches))
-    for span in spans:
-        covered = sum(
-            max(0, min(span.end, stretch.end) - max(span.start, stretch.start)) for stretch in stretches
-        )
-        assert covered == span.end - span.start
-        if span.end - span.start <= limit:  # not cut
-            assert any(stretch.start <= span.start and span.end <= stretch.end for stretch in stretches)
-
-
-def test_spans_are_packed_up_to_the_limit_and_split_at_long_pauses() -> None:
-    spans = [SpeechSpan(a * SECOND, b * SECOND) for a, b in ((1, 10), (11, 20), (21, 32), (40, 41))]
-    assert windows.plan_windows(spans, 50 * SECOND, 30 * SECOND, 3 * SECOND) == (
-        SpeechSpan(1 * SECOND, 20 * SECOND),
-        SpeechSpan(21 * SECOND, 32 * SECOND),
-        SpeechSpan(40 * SECOND, 41 * SECOND),
-    )
-
-
-def test_a_long_span_is_cut_at_its_least_speech_like_frame() -> None:
-    probs = np.full(3000, 0.9, np.float32)
-    probs[500] = 0.0  # 16 s: too early
-    probs[850] = 0.1  # 27.2 s
-    probs[900] = 0.2
-    first, second = windows.plan_windows([SpeechSpan(0, 40 * SECOND)], 96 * SECOND, 30 * SECOND, 0, probs)
-    assert first == SpeechSpan(0, 850 * 512 + 256)
-    assert second == SpeechSpan(first.end, 40 * SECOND)
 
 
 @pytest.mark.parametrize("limit", [0, SECOND - 1, WINDOW_SAMPLES + 1])
 def test_a_limit_outside_a_window_is_refused(limit: int) -> None:
-    with pytest.raises(ValueError, match="max_window_samples"):
-        windows.plan_windows([], 0, limit, 0)
-
-
-def test_spans_outside_the_utterance_are_refused() -> None:
-    with pytest.raises(ValueError, match="outside"):
-        windows.plan_windows([SpeechSpan(0, 11)], 10, SECOND, 0)
+    with pytest.raises(ValueError, match="max_samples"):
+        windows.quiet_pieces(np.zeros(1, np.int16), SpeechSpan(0, 1), limit)
 
 
 @settings(deadline=None)
 @given(st.integers(0, 200 * SECOND), LIMITS, st.integers(0, 2**32 - 1))
-def test_fixed_spans_cover_everything_once(num_samples: int, limit: int, seed: int) -> None:
+def test_pieces_cover_everything_once(num_samples: int, limit: int, seed: int) -> None:
     samples = np.random.default_rng(seed).integers(-99, 99, 1000).astype(np.int16)
     samples = np.resize(samples, num_samples)
-    spans = windows.fixed_spans(samples, limit)
+    spans = windows.quiet_pieces(samples, SpeechSpan(0, num_samples), limit)
     edges = [0] + [span.end for span in spans]
     assert [span.start for span in spans] == edges[:-1]
     assert edges[-1] == num_samples
     assert all(0 < span.end - span.start <= limit for span in spans)
 
 
-def test_fixed_spans_cut_at_the_quietest_moment() -> None:
+def test_pieces_are_cut_at_the_quietest_moment() -> None:
     samples = np.random.default_rng(0).integers(-9000, 9000, 45 * SECOND).astype(np.int16)
     samples[27 * SECOND : 27 * SECOND + 800] = 0
     samples[10 * SECOND : 12 * SECOND] = 0  # too early to count
-    first, second = windows.fixed_spans(samples, 30 * SECOND)
+    first, second = windows.quiet_pieces(samples, SpeechSpan(0, len(samples)), 30 * SECOND)
     assert 27 * SECOND < first.end < 27 * SECOND + 800
     assert second.end == len(samples)
 
@@ -114,7 +56,7 @@ def test_window_lengths_by_language() -> None:
     [
         (0, 1, 1, 201),
         (0, 160, 1, 201),
-        (500, 661, 2, 360),
+        (500, 661, 1, 201),
         (0, 480_000, 3000, 480_040),
         (99_990, 100_000, 1, 10),  # nothing behind it
     ],

@@ -183,7 +183,8 @@ class Model:
         probs = detection.probs if detection else ()
         if window.options.task == "detect_language" and not detection:
             probs = ((its_plan.language, 1.0),)  # an English-only model
-        looped = self._settings.loop_guard and found.truncated and is_loop(found.tokens, 0, self.tokenizer)
+        limit = its_plan.loop_limit if self._settings.loop_guard and found.truncated else None
+        looped = limit is not None and is_loop(found.tokens, 0, self.tokenizer, limit)
         return Hypothesis(
             tokens=found.tokens,
             avg_logprob=found.avg_logprob,

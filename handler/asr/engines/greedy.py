@@ -60,8 +60,10 @@ class GreedySearch(Search):
     def _stop_loops(self, sampled: int) -> None:
         tokens = self._rows["tokens"][:, :sampled].tolist()
         for row, is_alive in enumerate(self._rows["alive"].tolist()):
-            room = self.plans[self.live[row // self.group]].max_tokens - sampled
-            if is_alive and is_loop(tokens[row], room, self._tokenizer):
+            plan = self.plans[self.live[row // self.group]]
+            if not is_alive or plan.loop_limit is None:
+                continue
+            if is_loop(tokens[row], plan.max_tokens - sampled, self._tokenizer, plan.loop_limit):
                 self._rows["alive"][row] = False
                 self._rows["looped"][row] = True
 

@@ -1,7 +1,8 @@
 """Rows that repeat themselves to the token cap, stopped early.
 
-A row is stopped only where its text would fail the compression rule (2.4) whatever it still said, so that
-the rule's verdict, and with it the result, stays what upstream's is.
+A row is stopped only where its text would fail the request's compression rule whatever it still said, and
+only while another temperature can be tried: the hypothesis is thrown away, as openai-whisper throws it away
+once it has reached the token cap.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ GUARD_EVERY = 16  # steps between two looks
 MAX_PERIOD = 32  # tokens of the longest n-gram looked for
 MIN_REPEATED = 48  # tokens the repetition must cover
 MIN_REPEATS = 4
-COMPRESSION_LIMIT = 2.4
 # what a token may still add: characters of text that do not compress at all; speech compresses 1.5 times
 CHARS_PER_TOKEN = 5
 
 
-def is_loop(tokens: Sequence[int], room: int, tokenizer: Tokenizer) -> bool:
-    """Whether a row is caught in a loop and cannot leave it with an acceptable text.
+def is_loop(tokens: Sequence[int], room: int, tokenizer: Tokenizer, limit: float) -> bool:
+    """Whether a row is caught in a loop and its compression ratio will exceed `limit` whatever follows.
 
     tokens: sampled so far; room: how many more may be sampled.
     """
@@ -32,7 +32,7 @@ def is_loop(tokens: Sequence[int], room: int, tokenizer: Tokenizer) -> bool:
         return False
     ratio = min(compression_ratio(text, unit) for unit in ("bytes", "auto"))
     rest = CHARS_PER_TOKEN * room
-    return (len(text) + rest) / (len(text) / ratio + rest) > COMPRESSION_LIMIT
+    return (len(text) + rest) / (len(text) / ratio + rest) > limit
 
 
 def _repeats(tokens: Sequence[int], timestamp_begin: int) -> bool:

@@ -11,7 +11,7 @@ from asr.engines.checkpoint import ModelDims
 from asr.engines.language import Detection
 from asr.errors import InvalidOption
 from asr.schema import DecodingOptions, Window
-from asr.tokens import Tokenizer
+from asr.tokens import TIMESTAMPS, Tokenizer
 
 TASKS = ("transcribe", "translate", "detect_language")
 
@@ -34,6 +34,7 @@ class Plan:
     timestamps: bool  # whether the timestamp rules apply
     max_initial_timestamp: int | None  # in ticks of a timestamp token
     seed: int
+    loop_limit: float | None  # compression ratio that ends a row in a loop; None: nothing does
 
 
 def check_options(options: DecodingOptions, tokenizer: Tokenizer) -> None:
@@ -48,7 +49,7 @@ def check_options(options: DecodingOptions, tokenizer: Tokenizer) -> None:
                     param="language",
                 )
     for name, tokens in (("prompt", options.prompt), ("suppress_tokens", options.suppress_tokens)):
-        lowest = -1 if name == "suppress_tokens" else 0
+        lowest = TIMESTAMPS if name == "suppress_tokens" else 0
         if wrong := [token for token in tokens if not lowest <= token < tokenizer.n_vocab]:
             raise InvalidOption(f"{name} holds {wrong[0]}, not a token of this model", param=name)
     _check_numbers(options)
@@ -86,7 +87,7 @@ def plan(window: Window, language: str, dims: ModelDims, tokenizer: Tokenizer) -
     initial, sot_index = _initial_tokens(options, language, dims, tokenizer)
     # upstream's loop also ends when `tokens.shape[-1] > n_ctx`: the last position's token is still sampled
     room = dims.n_text_ctx + 1 - len(initial)
-    ticks_per_second = dims.n_audio_ctx / WINDOW_SECONDS
+    tick_s = WINDOW_SECONDS / dims.n_audio_ctx
     return Plan(
         initial_tokens=initial,
         sot_index=sot_index,
@@ -100,10 +101,11 @@ def plan(window: Window, language: str, dims: ModelDims, tokenizer: Tokenizer) -
         suppressed=tokenizer.suppressed_tokens(options.suppress_tokens),
         suppress_blank=options.suppress_blank,
         timestamps=not options.without_timestamps,
-        max_initial_timestamp=round(options.max_initial_timestamp_s * ticks_per_second)
+        max_initial_timestamp=round(options.max_initial_timestamp_s / tick_s)
         if options.max_initial_timestamp_s
         else None,
         seed=_seed(window),
+        loop_limit=options.loop_limit,
     )
 
 

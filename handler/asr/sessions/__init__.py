@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asr.constants import SAMPLE_RATE
+from asr.constants import SAMPLE_RATE, WINDOW_SAMPLES
 from asr.engine import ModelSpec
 from asr.errors import InvalidOption
+from asr.levels import is_steady
 from asr.options import RequestOptions, VadOptions
 from asr.prepared import PreparedAudio
 from asr.schema import Samples, SpeechSpan
 from asr.sessions.base import FileSession, Offer, Session
-from asr.sessions.parallel import ParallelSession, Plan, clip_spans
+from asr.sessions.parallel import ParallelSession, Plan
 from asr.sessions.sequential import SequentialSession
 from asr.sessions.window import WindowSession
+from asr.stretches import Stretch, clip_spans, plan_stretches, unheard
 from asr.vad import Probs, spans_from_probs
-from asr.windows import fixed_spans, plan_windows
+from asr.windows import quiet_pieces
 
 __all__ = ["FileSession", "Offer", "Session", "WindowSession", "open_session"]
 
@@ -28,44 +30,59 @@ def open_session(prepared: PreparedAudio, options: RequestOptions, spec: ModelSp
     if options.long_form == "sequential":
         assert prepared.log_mel_max is not None
         return SequentialSession(samples, prepared.log_mel_max, options, spec)
+    clips = _clips(options.clip_timestamps, len(samples))
     if options.vad_filter:
         assert prepared.speech_probs is not None
-        spans, plan = _detected(samples, prepared.speech_probs, options.vad)
+        spans = spans_from_probs(prepared.speech_probs, len(samples), options.vad)
+        spans = tuple(span for clip in clips for span in clip_spans(spans, clip.start, clip.end))
+        plan = _detected(samples, spans, prepared.speech_probs, clips, options.vad)
     else:
-        spans, plan = _undetected(samples)
-    spans = _clipped(spans, options.clip_timestamps, len(samples))
+        spans, plan = clips, _undetected(samples, clips)
     return ParallelSession(samples, spans, plan, options, spec)
 
 
-def _detected(samples: Samples, probs: Probs, options: VadOptions) -> tuple[tuple[SpeechSpan, ...], Plan]:
-    """The speech in the samples, and how to pack it into windows."""
-    spans = spans_from_probs(probs, len(samples), options)
-    max_gap = round(options.max_gap_s * SAMPLE_RATE)
-    return spans, lambda spans, limit: plan_windows(spans, len(samples), limit, max_gap, probs)
+def _detected(
+    samples: Samples,
+    spans: Sequence[SpeechSpan],
+    probs: Probs,
+    clips: Sequence[SpeechSpan],
+    options: VadOptions,
+) -> Plan:
+    """Stretches around the speech, and doubtful ones where something else sounds."""
+    max_gap = None if options.max_gap_s is None else round(options.max_gap_s * SAMPLE_RATE)
+
+    def plan(limit: int) -> tuple[Stretch, ...]:
+        stretches: list[Stretch] = []
+        for clip in clips:
+            around_speech = plan_stretches(spans, clip, limit, probs, max_gap)
+            doubtful = [
+                Stretch(piece, piece, is_doubtful=True)
+                for gap in unheard(around_speech, clip)
+                for piece in quiet_pieces(samples, gap, WINDOW_SAMPLES)
+                if not is_steady(samples[piece.start : piece.end])
+            ]
+            stretches += sorted((*around_speech, *doubtful), key=lambda each: each.heard.start)
+        return tuple(stretches)
+
+    return plan
 
 
-def _undetected(samples: Samples) -> tuple[tuple[SpeechSpan, ...], Plan]:
+def _undetected(samples: Samples, clips: Sequence[SpeechSpan]) -> Plan:
     """Everything counts as speech, and is cut where it is quiet."""
 
-    def plan(spans: Sequence[SpeechSpan], limit: int) -> tuple[SpeechSpan, ...]:
-        return tuple(
-            SpeechSpan(span.start + part.start, span.start + part.end)
-            for span in spans
-            for part in fixed_spans(samples[span.start : span.end], limit)
-        )
+    def plan(limit: int) -> tuple[Stretch, ...]:
+        return tuple(Stretch(piece, piece) for clip in clips for piece in quiet_pieces(samples, clip, limit))
 
-    return (SpeechSpan(0, len(samples)),), plan
+    return plan
 
 
-def _clipped(
-    spans: tuple[SpeechSpan, ...], clip_timestamps: tuple[float, ...], num_samples: int
-) -> tuple[SpeechSpan, ...]:
-    """The spans inside the clips the caller named; all of them if none is named."""
-    points = [round(seconds * SAMPLE_RATE) for seconds in clip_timestamps] or [0]
+def _clips(clip_timestamps: tuple[float, ...], num_samples: int) -> tuple[SpeechSpan, ...]:
+    """The clips that the caller named, inside the audio; all of it if none is named."""
+    points = [min(round(seconds * SAMPLE_RATE), num_samples) for seconds in clip_timestamps] or [0]
     if len(points) % 2:
         points.append(num_samples)
-    clips = zip(points[::2], points[1::2], strict=True)
-    return tuple(span for start, end in clips for span in clip_spans(spans, start, end))
+    pairs = zip(points[::2], points[1::2], strict=True)
+    return tuple(SpeechSpan(start, end) for start, end in pairs if start < end)
 
 
 def _require_english(options: RequestOptions, spec: ModelSpec) -> None:

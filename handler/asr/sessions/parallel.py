@@ -1,54 +1,48 @@
 """Long form by speech spans: all windows of an utterance can be decoded side by side.
 
 Each stretch of the utterance is a window of its own with every guard; times stay on the utterance's clock.
-What a window leaves untold (its token cap was reached, or a sentence began and did not end) becomes a
-stretch of its own and is decoded again from the last timestamp: nothing is dropped.
+What a window leaves untold (its token cap was reached, a sentence began and did not end, or speech follows
+its last timestamp) becomes a stretch of its own and is decoded again: nothing that the detector heard is
+dropped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from asr.constants import HOP_LENGTH, SAMPLE_RATE
 from asr.engine import ModelSpec
 from asr.errors import AsrError
+from asr.guards import is_convincing, is_high
 from asr.options import RequestOptions
 from asr.schema import Hypothesis, Samples, Segment, SpeechSpan, Transcript
 from asr.sessions.base import Offer, Tally
+from asr.sessions.echo import is_echo
 from asr.sessions.ladder import Climb, Judged, decoding_options, judge
-from asr.sessions.prompting import initial_tokens
-from asr.sessions.segmenting import cleared, make_segment
+from asr.sessions.language import LanguageHearing
+from asr.sessions.placing import placed_segments
+from asr.sessions.prompting import hotword_tokens, prompt_tokens
+from asr.sessions.work import Work
 from asr.stitch import Slicing, slice_tokens
-from asr.tokens import tokenizer_for
+from asr.stretches import Stretch, clip_spans
+from asr.tokens import TIMESTAMPS, tokenizer_for
 from asr.windows import quietest_cut, window_of, window_seconds
-from asr.words import NO_ALIGNMENT, WordRules, time_pieces
 
-# spans of speech and the longest stretch in samples → stretches, none longer
-Plan = Callable[[Sequence[SpeechSpan], int], tuple[SpeechSpan, ...]]
+# the longest stretch in samples → the utterance's stretches, none longer
+Plan = Callable[[int], tuple[Stretch, ...]]
 
-# the rest of a window is decoded again when this much of it is speech
+# speech behind an unfinished sentence, or behind a finished one, that is worth another window
 MIN_REST_SAMPLES = SAMPLE_RATE // 10
+MIN_FOLLOWING_SAMPLES = SAMPLE_RATE
 # a window whose text has no usable timestamp at its token cap is halved, down to this length
 MIN_HALF_SAMPLES = 2 * SAMPLE_RATE
-# after so many re-seeks inside one stretch its rest is decoded without timestamps, which always ends
+# after this many re-seeks inside one stretch its rest is decoded without timestamps, which always ends
 MAX_RESEEKS = 8
 
 
-@dataclass(slots=True, eq=False)
-class _Stretch:
-    """A part of the utterance on its way to segments."""
-
-    span: SpeechSpan
-    climb: Climb
-    num_reseeks: int = 0
-    is_out: bool = False
-    is_done: bool = False
-    segments: list[Segment] = field(default_factory=list)
-
-
 class ParallelSession:
-    """One utterance cut at its speech spans. With the language unknown, the first window tells it."""
+    """One utterance cut at its pauses. With the language unknown, its first windows tell it."""
 
     def __init__(
         self,
@@ -61,131 +55,154 @@ class ParallelSession:
         self.error: AsrError | None = None
         self._samples = samples
         self._spans = tuple(spans)
-        self._plan_windows = plan
+        self._plan = plan
         self._options = options
         self._tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
         self._language = options.language or (None if spec.multilingual else "en")
-        self._prompt = initial_tokens(options, self._tokenizer)
+        self._prompt = hotword_tokens(options, self._tokenizer) + prompt_tokens(options, self._tokenizer)
+        self._prompt_text = " ".join((*options.hotwords, options.prompt or ""))
         self._tally = Tally()
-        self._emitted = 0  # stretches whose segments have been taken
-        self._keys: dict[int, _Stretch] = {}  # windows that are out
+        self._emitted = 0  # works whose segments have been taken
+        self._keys: dict[int, Work] = {}  # windows that are out
         self._next_key = 0
-        planned = self._plan(self._spans)
-        self._stretches = [self._stretch(span) for span in planned]
-        if self._language is None:
-            del self._stretches[1:]  # planned again once the language is known
+        self._works = [self._work(stretch) for stretch in self._planned()]
+        self._hearing: LanguageHearing | None = None
+        if self._language is None and self._works:
+            self._hearing = LanguageHearing(self._works, self._spans)
 
     @property
     def done(self) -> bool:
-        return self.error is not None or all(stretch.is_done for stretch in self._stretches)
+        return self.error is not None or all(work.is_done for work in self._works)
 
     def offers(self) -> list[Offer]:
         offers = []
-        for stretch in self._stretches:
-            if not stretch.is_out and not stretch.is_done:
-                stretch.is_out = True
-                self._keys[self._next_key] = stretch
-                offers.append(Offer(self._next_key, stretch.climb.window))
+        for work in self._works if self._hearing is None else self._hearing.works:
+            if not work.is_out and not work.is_done:
+                work.is_out = True
+                self._keys[self._next_key] = work
+                offers.append(Offer(self._next_key, work.climb.window))
                 self._next_key += 1
         return offers
 
     def accept(self, offer: Offer, outcome: Hypothesis | AsrError) -> None:
-        stretch = self._keys.pop(offer.key)
-        stretch.is_out = False
+        work = self._keys.pop(offer.key)
+        work.is_out = False
         if isinstance(outcome, AsrError):
             self.error = outcome
-            return
-        if self._language is None:
-            self._language = outcome.language
-            rest = clip_spans(self._spans, stretch.span.end, len(self._samples))
-            self._stretches.extend(self._stretch(span) for span in self._plan(rest))
-        judged = judge(stretch.climb, outcome, self._options, self._tokenizer, self._tally)
-        if isinstance(judged, Climb):
-            stretch.climb = judged
-            return
-        stretch.is_done = True
-        if not judged.silent:
-            self._settle(stretch, judged)
+        elif self._hearing is None:
+            self._take(work, outcome)
+        else:
+            self._hear(self._hearing, work, outcome)
 
     def take_segments(self) -> tuple[Segment, ...]:
         new: list[Segment] = []
-        while self._emitted < len(self._stretches) and self._stretches[self._emitted].is_done:
-            new.extend(self._stretches[self._emitted].segments)
+        while self._emitted < len(self._works) and self._works[self._emitted].is_done:
+            new.extend(self._works[self._emitted].segments)
             self._emitted += 1
         return tuple(new)
 
     def transcript(self) -> Transcript:
-        segments = tuple(segment for stretch in self._stretches for segment in stretch.segments)
+        segments = tuple(segment for work in self._works for segment in work.segments)
         text = "".join(segment.text for segment in segments)
-        language = self._language or next(iter(self._options.languages), "en")
+        language = self._language if segments else self._options.language
         stats = self._tally.stats()
         return Transcript(text, segments, language, self._options.task, len(self._samples), stats)
 
-    def _plan(self, spans: Sequence[SpeechSpan]) -> tuple[SpeechSpan, ...]:
-        return self._plan_windows(spans, int(window_seconds(self._language) * SAMPLE_RATE))
+    def _planned(self) -> tuple[Stretch, ...]:
+        return self._plan(int(window_seconds(self._language) * SAMPLE_RATE))
 
-    def _stretch(self, span: SpeechSpan, num_reseeks: int = 0) -> _Stretch:
-        options = decoding_options(self._options, self._language, self._prompt)
+    def _work(self, stretch: Stretch, num_reseeks: int = 0, *, prompted: bool = True) -> Work:
+        options = decoding_options(self._options, self._language, self._prompt if prompted else ())
         if num_reseeks > MAX_RESEEKS:
             options = replace(options, without_timestamps=True)
-        window = window_of(self._samples, span, options)
-        return _Stretch(span, Climb(window), num_reseeks)
+        if (
+            options.without_timestamps
+        ):  # a hot sample writes some all the same, and no clock can be read off them
+            options = replace(options, suppress_tokens=(*options.suppress_tokens, TIMESTAMPS))
+        return Work(stretch, Climb(window_of(self._samples, stretch.heard, options)), num_reseeks, prompted)
 
-    def _settle(self, stretch: _Stretch, judged: Judged) -> None:
-        """Takes a decided window: its segments, and what it leaves to be decoded again."""
-        hypothesis, span = judged.hypothesis, stretch.span
-        num_frames = stretch.climb.window.num_frames
-        begin = self._tokenizer.timestamp_begin
-        slicing = slice_tokens(hypothesis.tokens, begin, num_frames, exact_start=True)
-        has_no_end = slicing.frames == num_frames and not slicing.complete  # nowhere to seek to
-        is_capped = hypothesis.truncated and not hypothesis.looped
-        if is_capped and has_no_end and span.end - span.start >= 2 * MIN_HALF_SAMPLES:
-            middle = quietest_cut(self._samples, span.start + MIN_HALF_SAMPLES, span.end - MIN_HALF_SAMPLES)
-            self._replace(stretch, [SpeechSpan(span.start, middle), SpeechSpan(middle, span.end)])
+    def _hear(self, hearing: LanguageHearing, work: Work, hypothesis: Hypothesis) -> None:
+        """Takes what a window says of the language; once all have spoken, goes on in the language decided."""
+        hearing.hear(work, hypothesis, self._options, self._tokenizer)
+        language = hearing.decided(
+            lambda run: window_of(self._samples, run, hearing.detection(self._options))
+        )
+        if language is None:
             return
-        stretch.segments = [s for s in self._segments(slicing, judged, span) if s.text]
-        rest = SpeechSpan(min(span.start + slicing.frames * HOP_LENGTH, span.end), span.end)
-        if slicing.frames and self._speech_in(rest) >= MIN_REST_SAMPLES:
-            self._insert_behind(stretch, [rest], stretch.num_reseeks + 1)
+        heard = {each.stretch.heard: each for each in hearing.works}
+        self._hearing, self._language = None, language
+        works = [(self._work(stretch), heard.get(stretch.heard)) for stretch in self._planned()]
+        self._works = [work for work, _ in works]
+        for work, before in works:
+            if before is not None and before.first is not None and before.first.language == language:
+                del heard[work.stretch.heard]
+                self._take(work, before.first)
+        for wasted in heard.values():
+            if wasted.first is not None:
+                self._tally.add(wasted.first)
 
-    def _segments(self, slicing: Slicing, judged: Judged, span: SpeechSpan) -> list[Segment]:
-        hypothesis, pieces = judged.hypothesis, slicing.pieces
-        if not self._options.word_timestamps:
-            segments = [make_segment(p, None, judged, span.start, self._tokenizer) for p in pieces]
+    def _take(self, work: Work, hypothesis: Hypothesis) -> None:
+        options = self._options
+        if work.stretch.is_doubtful:  # one look: higher temperatures only invent more
+            options = replace(options, temperatures=options.temperatures[:1])
+        judged = judge(work.climb, hypothesis, options, self._tokenizer, self._tally)
+        if isinstance(judged, Climb):
+            work.climb = judged
+        elif judged.silent or (work.stretch.is_doubtful and not _is_believed(judged)):
+            work.is_done = True
+        elif work.prompted and is_echo(self._tokenizer.decode(judged.hypothesis.tokens), self._prompt_text):
+            work.climb = self._work(work.stretch, work.num_reseeks, prompted=False).climb
+            work.prompted = False
         else:
-            rules = WordRules(
-                self._tokenizer,
-                hypothesis.language,
-                self._options.prepend_punctuations,
-                self._options.append_punctuations,
-            )
-            start = span.start / SAMPLE_RATE
-            timed = time_pieces(pieces, hypothesis.alignment or NO_ALIGNMENT, rules, start, start)
-            segments = [
-                make_segment(piece, placed, judged, span.start, self._tokenizer)
-                for piece, placed in zip(pieces, timed, strict=True)
-            ]
-        return [cleared(_inside(segment, span)) for segment in segments]
+            work.is_done = True
+            self._settle(work, judged)
+
+    def _settle(self, work: Work, judged: Judged) -> None:
+        """Takes a decided window: its segments, and what it leaves to be decoded again."""
+        hypothesis, heard = judged.hypothesis, work.stretch.heard
+        num_frames = work.climb.window.num_frames
+        slicing = slice_tokens(
+            hypothesis.tokens, self._tokenizer.timestamp_begin, num_frames, exact_start=True
+        )
+        has_no_end = slicing.frames == num_frames and not slicing.complete  # nowhere to seek to
+        is_loop = is_high(judged.ratio, self._options.guards.compression_ratio_threshold)
+        is_capped = hypothesis.truncated and not hypothesis.looped and not is_loop
+        if is_capped and has_no_end and heard.end - heard.start >= 2 * MIN_HALF_SAMPLES:
+            middle = quietest_cut(self._samples, heard.start + MIN_HALF_SAMPLES, heard.end - MIN_HALF_SAMPLES)
+            self._insert_behind(work, [SpeechSpan(heard.start, middle), SpeechSpan(middle, heard.end)], 0)
+            return
+        work.segments = placed_segments(slicing, judged, heard, self._spans, self._options, self._tokenizer)
+        if rest := self._rest(work, slicing):
+            self._insert_behind(work, [rest], 1)
+
+    def _rest(self, work: Work, slicing: Slicing) -> SpeechSpan | None:
+        """What the window heard and did not tell, if it is worth another window."""
+        heard = work.stretch.heard
+        told = slicing.pieces[-1].end if slicing.complete else slicing.frames
+        start = min(heard.start + told * HOP_LENGTH, heard.end)
+        if slicing.complete:  # Whisper often ends a sentence a little before its last sound
+            ends = [s.end for s in self._spans if s.start < start <= s.end < start + MIN_FOLLOWING_SAMPLES]
+            start = min(max([start, *ends]), heard.end)
+        rest = SpeechSpan(start, heard.end)
+        least = MIN_FOLLOWING_SAMPLES if slicing.complete else MIN_REST_SAMPLES
+        left = rest.end - rest.start if work.stretch.is_doubtful else self._speech_in(rest)
+        return rest if left >= least else None
 
     def _speech_in(self, span: SpeechSpan) -> int:
         return sum(part.end - part.start for part in clip_spans(self._spans, span.start, span.end))
 
-    def _insert_behind(self, stretch: _Stretch, spans: list[SpeechSpan], num_reseeks: int) -> None:
-        index = self._stretches.index(stretch) + 1
-        self._stretches[index:index] = [self._stretch(span, num_reseeks) for span in spans]
-
-    def _replace(self, stretch: _Stretch, spans: list[SpeechSpan]) -> None:
-        """The stretch, empty and done, is followed by stretches over `spans`."""
-        self._insert_behind(stretch, spans, stretch.num_reseeks)
-
-
-def clip_spans(spans: Sequence[SpeechSpan], start: int, end: int) -> tuple[SpeechSpan, ...]:
-    """The parts of the spans inside [start, end)."""
-    clipped = (SpeechSpan(max(span.start, start), min(span.end, end)) for span in spans)
-    return tuple(span for span in clipped if span.start < span.end)
+    def _insert_behind(self, work: Work, parts: Sequence[SpeechSpan], more_reseeks: int) -> None:
+        index = self._works.index(work) + 1
+        doubtful = work.stretch.is_doubtful
+        self._works[index:index] = [
+            self._work(
+                Stretch(part, part, is_doubtful=doubtful),
+                work.num_reseeks + more_reseeks,
+                prompted=work.prompted,
+            )
+            for part in parts
+        ]
 
 
-def _inside(segment: Segment, span: SpeechSpan) -> Segment:
-    """The segment with its end not behind its window's: a timestamp may point into the padding."""
-    end = min(segment.end, span.end)
-    return replace(segment, start=min(segment.start, end), end=end)
+def _is_believed(judged: Judged) -> bool:
+    return not judged.rejected and is_convincing(judged.hypothesis, judged.ratio)

@@ -7,14 +7,22 @@ from asr.options import RequestOptions
 from asr.tokens import Tokenizer
 
 
-def initial_tokens(options: RequestOptions, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Token ids of the hotwords and the caller's prompt; empty if there are neither. Raises InvalidOption."""
-    parts = [", ".join(options.hotwords), options.prompt or ""]
-    text = " ".join(part.strip() for part in parts if part.strip())
+def hotword_tokens(options: RequestOptions, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Token ids of the hotwords; empty if there are none. Raises InvalidOption."""
+    return _encoded(", ".join(options.hotwords), "hotwords", tokenizer)
+
+
+def prompt_tokens(options: RequestOptions, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Token ids of the caller's prompt; empty if there is none. Raises InvalidOption."""
+    return _encoded(options.prompt or "", "prompt", tokenizer)
+
+
+def _encoded(text: str, name: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+    if not text.strip():
+        return ()
     try:
-        return tuple(tokenizer.encode(" " + text)) if text else ()
+        return tuple(tokenizer.encode(" " + text.strip()))
     except ValueError as error:
-        name = "hotwords" if "<|" in parts[0] else "prompt"
         message = f"{name} spells one of the model's special tokens, such as <|endoftext|>: take it out"
         raise InvalidOption(message, param=name) from error
 
@@ -22,23 +30,21 @@ def initial_tokens(options: RequestOptions, tokenizer: Tokenizer) -> tuple[int, 
 class RollingPrompt:
     """The previous text of one utterance, as upstream's `transcribe` keeps it.
 
-    The caller's prompt is the beginning of the text; it scrolls out of sight like the rest, or stays in
-    front of every window when it is carried.
+    carried: stays in front of every window. initial: the beginning of the text; it scrolls out of sight like
+    the rest.
     """
 
-    def __init__(self, initial: tuple[int, ...], *, carry: bool, n_text_ctx: int) -> None:
-        self._initial = initial
-        self._carry = carry
-        self._room = n_text_ctx // 2 - 1 - len(initial)
+    def __init__(self, carried: tuple[int, ...], initial: tuple[int, ...], n_text_ctx: int) -> None:
+        self._carried = carried
+        self._room = max(0, n_text_ctx // 2 - 1 - len(carried))
         self._tokens = list(initial)
         self._reset_at = 0
 
     def tokens(self) -> tuple[int, ...]:
-        if not self._carry:
-            return tuple(self._tokens[self._reset_at :])
-        ignored = max(len(self._initial), self._reset_at)
-        room = max(0, self._room)
-        return self._initial + (tuple(self._tokens[ignored:][-room:]) if room else ())
+        recent = tuple(self._tokens[self._reset_at :])
+        if not self._carried:
+            return recent
+        return self._carried + (recent[-self._room :] if self._room else ())
 
     def extend(self, tokens: tuple[int, ...]) -> None:
         self._tokens.extend(tokens)

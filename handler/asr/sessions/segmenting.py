@@ -46,3 +46,15 @@ def cleared(segment: Segment) -> Segment:
     if segment.start != segment.end and segment.text.strip():
         return segment
     return replace(segment, text="", tokens=(), words=(), token_logprobs=(), token_bytes=())
+
+
+def ended(segment: Segment, num_samples: int) -> Segment:
+    """The segment and its words, none of them behind the end of the audio: Whisper may time its padding."""
+    if segment.end <= num_samples:
+        return segment
+    words = tuple(
+        replace(word, start=min(word.start, num_samples), end=min(word.end, num_samples))
+        for word in segment.words
+    )
+    start = min(segment.start, num_samples)
+    return replace(segment, start=start, end=num_samples, words=words)

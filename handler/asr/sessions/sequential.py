@@ -1,8 +1,9 @@
 """OpenAI's long-form algorithm: one window after the other, each behind the last timestamp of the one before.
 
-In float32 its tokens, segments and times are those of `whisper.transcribe` (openai-whisper 20250625), but for
-two inputs on which upstream does not end: a clip that lies behind the audio, and words that end where their
-window begins.
+In float32 its tokens, segments and times are those of `whisper.transcribe` (openai-whisper 20250625), except:
+times that openai-whisper puts behind the end of the audio are at its end here, and two inputs on which
+openai-whisper does not end do end here (a clip that lies behind the audio, and words that end where their
+window begins).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from asr.constants import (
     HOP_LENGTH,
     SAMPLE_RATE,
     WINDOW_FRAMES,
-    WINDOW_SAMPLES,
 )
 from asr.engine import ModelSpec
 from asr.errors import AsrError
@@ -24,8 +24,8 @@ from asr.sessions.base import Offer, Tally
 from asr.sessions.hallucination import WindowClock
 from asr.sessions.hallucination import judge as judge_hallucination
 from asr.sessions.ladder import Climb, Judged, decoding_options, judge
-from asr.sessions.prompting import RollingPrompt, initial_tokens
-from asr.sessions.segmenting import cleared, make_segment
+from asr.sessions.prompting import RollingPrompt, hotword_tokens, prompt_tokens
+from asr.sessions.segmenting import cleared, ended, make_segment
 from asr.stitch import Slicing, slice_tokens
 from asr.tokens import tokenizer_for
 from asr.windows import window_at
@@ -48,11 +48,10 @@ class SequentialSession:
         self._clips = _clips(options.clip_timestamps, self._content_frames)
         self._seek = self._clips[0][0]
         self._language = options.language or (None if spec.multilingual else "en")
-        self._prompt = RollingPrompt(
-            initial_tokens(options, self._tokenizer),
-            carry=options.carry_initial_prompt or bool(options.hotwords),
-            n_text_ctx=spec.n_text_ctx,
-        )
+        hotwords = hotword_tokens(options, self._tokenizer)
+        prompt = prompt_tokens(options, self._tokenizer)
+        carried, initial = (hotwords + prompt, ()) if options.carry_initial_prompt else (hotwords, prompt)
+        self._prompt = RollingPrompt(carried, initial, spec.n_text_ctx)
         self._last_speech = 0.0  # seconds, where the last word ended
         self._climb: Climb | None = None
         self._is_out = False
@@ -99,12 +98,12 @@ class SequentialSession:
             self._is_finished = True
 
     def take_segments(self) -> tuple[Segment, ...]:
-        new = tuple(s for s in self.segments[self._taken :] if s.text)
+        new = tuple(ended(s, len(self._samples)) for s in self.segments[self._taken :] if s.text)
         self._taken = len(self.segments)
         return new
 
     def transcript(self) -> Transcript:
-        segments = tuple(segment for segment in self.segments if segment.text)
+        segments = tuple(ended(segment, len(self._samples)) for segment in self.segments if segment.text)
         text = "".join(segment.text for segment in segments)
         language = self._language or "en"
         stats = self._tally.stats()
@@ -112,7 +111,7 @@ class SequentialSession:
 
     def _detection_window(self) -> Window:
         options = DecodingOptions(task="detect_language", languages=self._options.languages)
-        return Window(self._samples[:WINDOW_SAMPLES], WINDOW_FRAMES, options, log_mel_max=self._log_mel_max)
+        return window_at(self._samples, 0, WINDOW_FRAMES, options, self._log_mel_max)
 
     def _next_frames(self) -> int | None:
         """Mel frames of the next window, having moved `_seek` to it; None at the end of the last clip."""

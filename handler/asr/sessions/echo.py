@@ -1,0 +1,23 @@
+"""Whether a text only repeats the prompt, as Whisper does where it hears nothing to write down."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def is_echo(text: str, prompt: str) -> bool:
+    """Whether all words of `text` stand side by side in `prompt`, which may come round again.
+
+    Case and punctuation do not count. False for a text without words.
+    """
+    words, prompted = _words(text), _words(prompt)
+    if not words or not prompted:
+        return False
+    rounds = prompted * (len(words) // len(prompted) + 2)
+    return any(rounds[first : first + len(words)] == words for first in range(len(prompted)))
+
+
+def _words(text: str) -> list[str]:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    kept = (char if unicodedata.category(char)[0] in "LMN" else " " for char in folded)
+    return "".join(kept).split()

@@ -58,10 +58,15 @@ class Logprob(Shape):
     bytes: list[int]
 
 
+class SpokenLanguage(Shape):
+    code: str = Field(examples=["en"], description="ISO 639-1, or 639-3 where it has none")
+
+
 class Transcription(Shape):
     """response_format=json; `logprobs` only where `include[]=logprobs` asks for them."""
 
     text: str = Field(examples=[TEXT])
+    languages: list[SpokenLanguage] = Field(description="the one asked for or heard; none of silence")
     logprobs: list[Logprob] | None = None
     usage: Usage
 
@@ -90,7 +95,7 @@ class TranscriptionVerbose(Shape):
     """response_format=verbose_json; `segments` and `words` as `timestamp_granularities[]` ask for them."""
 
     task: Literal["transcribe", "translate"]
-    language: str = Field(examples=["english"])
+    language: str = Field(examples=["english"], description="its English name; empty where nobody speaks")
     duration: float
     text: str = Field(examples=[TEXT])
     segments: list[Segment] | None = None

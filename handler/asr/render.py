@@ -14,6 +14,7 @@ from typing import Any
 
 from asr.constants import SAMPLE_RATE, SAMPLES_PER_POSITION
 from asr.errors import AsrError
+from asr.language_tags import iso_code
 from asr.languages import LANGUAGES
 from asr.options import RequestOptions
 from asr.render_subtitles import Cue, cues, milliseconds, srt, tsv, vtt
@@ -71,8 +72,8 @@ def _json(transcript: Transcript, options: RequestOptions) -> str:
 
 
 def _verbose_json(transcript: Transcript, options: RequestOptions) -> str:
-    # OpenAI's translations say "english", whatever was spoken
-    language = "en" if transcript.task == "translate" else transcript.language
+    # OpenAI's translations say "english", whatever was spoken; its type wants a text where none was heard
+    language = "en" if transcript.task == "translate" else transcript.language or ""
     answer: dict[str, Any] = {
         "task": transcript.task,
         "language": LANGUAGES.get(language, language),
@@ -128,7 +129,8 @@ def seconds(samples: int) -> float:
 
 
 def _text_fields(transcript: Transcript, options: RequestOptions) -> dict[str, Any]:
-    fields: dict[str, Any] = {"text": clean(transcript.text).strip()}
+    spoken = [{"code": iso_code(transcript.language)}] if transcript.language else []
+    fields: dict[str, Any] = {"text": clean(transcript.text).strip(), "languages": spoken}
     if options.logprobs:
         fields["logprobs"] = [entry for segment in transcript.segments for entry in logprobs(segment)]
     fields["usage"] = _usage(transcript)

@@ -51,8 +51,9 @@ def raw(client: openai.OpenAI, speech: Path, **fields: Any) -> Any:
 def test_json_is_the_default(client: openai.OpenAI, speech: Path) -> None:
     answer = raw(client, speech)
     assert answer.headers["content-type"] == "application/json"
-    assert set(json.loads(answer.text)) == {"text", "usage"}
+    assert set(json.loads(answer.text)) == {"text", "languages", "usage"}
     parsed = Transcription.model_validate_json(answer.text)
+    assert [language.code for language in parsed.languages or ()] == ["en"]
     assert parsed.text and parsed.usage is not None
     assert (parsed.usage.type, parsed.usage.seconds) == ("duration", math.ceil(duration_s(speech)))
 

@@ -71,6 +71,12 @@ def transcript_responses() -> dict[int | str, dict[str, Any]]:
     return {200: {"model": shape, "content": content, "description": "the transcript"}, **errors()}
 
 
+def webservice_response() -> dict[int | str, dict[str, Any]]:
+    """A file as openai-whisper writes it, whose kind nothing but the request tells."""
+    content = {"text/plain": {"schema": {"type": "string"}, "example": examples.SRT}}
+    return {200: {"content": content, "description": "the file that `output` names"}}
+
+
 def event_response() -> dict[int | str, dict[str, Any]]:
     """An answer that is always a stream of events."""
     content = {"text/event-stream": {"schema": {"type": "string"}, "example": examples.EVENTS}}

@@ -58,6 +58,7 @@ EVENTS = (
 MODEL = {"id": "whisper-1", "object": "model", "created": 1767225600, "owned_by": "whisper-torchserve"}
 MODELS = {"object": "list", "data": [MODEL]}
 PLAIN = {"text": TEXT}
+DETECTED_LANGUAGE = {"detected_language": "english", "language_code": "en", "confidence": 0.98}
 
 
 def error(message: str, code: str, param: str | None = None, type: str = "invalid_request_error") -> Any:

@@ -205,8 +205,8 @@ class _DiskParser(MultiPartParser):
 
 
 def _as_file(disposition: bytes | None, headers: list[tuple[bytes, bytes]]) -> bytes | None:
-    """The header with an empty filename where it has none and the part's name and Content-Type say all the same
-    that it is an upload: clients that make forms by hand leave the filename out."""
+    """The header with an empty filename where it has none but the name and Content-Type of an upload: forms
+    made by hand often lack it."""
     kind = dict(headers).get(b"content-type", b"text/plain").strip().lower()
     _, options = parse_options_header(disposition)
     is_upload = options.get(b"name", b"").decode("latin-1") in UPLOAD_NAMES and not kind.startswith(b"text/")

@@ -14,6 +14,7 @@ from asr.fields import NAMES, parse_options, plain_name
 from asr.languages import model_languages
 from asr.options import RequestOptions
 from gateway.caller import Caller
+from gateway.http.schemas import WebserviceQuery
 from gateway.service import Service
 
 # what OpenAI's translations do not take, although its transcriptions do
@@ -53,6 +54,15 @@ def language_options(language: str | None, service: Service, caller: Caller) -> 
     """Options where only the language can be chosen."""
     _check_model({}, service, caller)
     return _parsed({} if language is None else {"language": language}, service)
+
+
+def webservice_options(query: WebserviceQuery, service: Service, caller: Caller) -> RequestOptions:
+    """Options of /asr; raises InvalidOption or ModelNotFound."""
+    shape = query.output if query.output in ("srt", "vtt", "tsv") else "verbose_json"
+    words = query.word_timestamps and query.output == "json"  # the other files have no place for them
+    fields = query.model_dump(include={"task", "language", "initial_prompt", "vad_filter"})
+    fields |= {"response_format": shape, "timestamp_granularities": ["segment", *(["word"] if words else [])]}
+    return transcription_options(fields, service, caller)
 
 
 def _parsed(fields: Mapping[str, Any], service: Service) -> RequestOptions:

@@ -45,7 +45,7 @@ def sse_delta(text: str, logprobs: Sequence[Mapping[str, Any]] | None = None) ->
 def sse_segment(segment: Segment, index: int, options: RequestOptions) -> bytes:
     """The event that carries a finished segment, with its words if asked for. OpenAI's has a text as id, and
     a speaker: nobody in particular, as speakers are not told apart."""
-    fields = {**_segment(segment, index), "id": str(index), "speaker": ""}
+    fields = {**segment_fields(segment, index), "id": str(index), "speaker": ""}
     if options.word_timestamps:
         fields["words"] = [_word(word) for word in segment.words]
     return _event({"type": "transcript.text.segment", **fields})
@@ -81,7 +81,9 @@ def _verbose_json(transcript: Transcript, options: RequestOptions) -> str:
         "text": clean(transcript.text).strip(),
     }
     if "segment" in options.granularities:
-        answer["segments"] = [_segment(segment, index) for index, segment in enumerate(transcript.segments)]
+        answer["segments"] = [
+            segment_fields(segment, index) for index, segment in enumerate(transcript.segments)
+        ]
     if options.word_timestamps:
         answer["words"] = [_word(word) for segment in transcript.segments for word in segment.words]
     answer["usage"] = _usage(transcript)
@@ -157,7 +159,8 @@ def _token_usage(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def _segment(segment: Segment, index: int) -> dict[str, Any]:
+def segment_fields(segment: Segment, index: int) -> dict[str, Any]:
+    """A segment as `verbose_json` and openai-whisper's own result have it."""
     return {
         "id": index,
         "seek": segment.seek,

@@ -28,6 +28,9 @@ from openai.types.audio import (
 from asr import media
 from asr.config import Limits
 from asr.constants import SAMPLE_RATE
+from asr.options import RequestOptions
+from asr.render import render
+from asr.schema import DecodeStats, Transcript
 from tests.asr.containers import tone, wav
 from tests.gateway.api.conftest import WHOLE
 from tests.gateway.served import Gateway
@@ -192,6 +195,14 @@ def test_answers_have_the_sdks_types_exactly(client: openai.OpenAI, speech: Path
         type(answer).model_validate(answer.to_dict(), strict=True)
     assert (type(verbose), type(verbose.segments[0])) == (TranscriptionVerbose, TranscriptionSegment)
     assert type(verbose.words[0]) is TranscriptionWord
+
+
+def test_the_sdk_takes_an_answer_without_a_language() -> None:
+    silent: Any = Transcript("", (), None, "transcribe", SAMPLE_RATE, DecodeStats())  # type: ignore[arg-type]
+    plain = Transcription.model_validate_json(render(silent, RequestOptions())[0], strict=True)
+    assert plain.languages == []
+    body, _ = render(silent, RequestOptions(response_format="verbose_json"))
+    assert TranscriptionVerbose.model_validate_json(body, strict=True).language == ""
 
 
 @pytest.mark.parametrize("name", ["stream", "chunking_strategy"])

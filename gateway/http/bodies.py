@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -93,33 +93,42 @@ def _refuse_encoding(request: Request) -> None:
         )
 
 
+@contextmanager
+def disk_room() -> Iterator[None]:
+    """The block; raises Overloaded where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        raise Overloaded("the server has no room for this upload; try again later") from error
+
+
 class _Spool:
     """An upload's file, written as it comes: the first bytes at once, as they go to the system's cache, later
-    ones beside the event loop."""
+    ones beside the event loop. Raises Overloaded."""
 
     def __init__(self, spool_dir: Path | None) -> None:
-        self._file: IO[bytes] = tempfile.NamedTemporaryFile(prefix="upload-", dir=spool_dir)  # noqa: SIM115
+        with disk_room():
+            self._file: IO[bytes] = tempfile.NamedTemporaryFile(prefix="upload-", dir=spool_dir)  # noqa: SIM115
         self._size = 0
 
     @property
     def path(self) -> Path:
         """The file, whole up to here."""
-        self._file.flush()
+        with disk_room():
+            self._file.flush()
         return Path(self._file.name)
 
     async def write(self, piece: bytes) -> None:
-        """Raises Overloaded where the disk is full."""
         self._size += len(piece)
-        try:
+        with disk_room():
             if self._size <= SMALL_BYTES:
                 self._file.write(piece)
             else:
                 await asyncio.to_thread(self._file.write, piece)
-        except OSError as error:
-            raise Overloaded("the server has no room for this upload; try again later") from error
 
     def __enter__(self) -> _Spool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # what is still to be written has no room, and nobody wants it
+            self._file.close()

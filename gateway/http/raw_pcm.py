@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from asr.constants import SAMPLE_RATE
-from asr.errors import InvalidAudio, Overloaded
+from asr.errors import InvalidAudio
+from gateway.http.bodies import disk_room
 from gateway.http.forms import SMALL_BYTES
 
 SAMPLE_BYTES = 2
@@ -20,7 +21,7 @@ SAMPLE_BYTES = 2
 
 @asynccontextmanager
 async def as_wav(pcm: Path, spool_dir: Path | None) -> AsyncIterator[Path]:
-    """A WAV file, until the block ends, of 16-bit little-endian mono samples at 16 kHz, which `pcm` loses.
+    """A WAV file, until the block ends, of the 16-bit little-endian mono samples at 16 kHz that `pcm` held.
 
     Raises InvalidAudio for no samples or half a sample, Overloaded where the disk is full.
     """
@@ -31,13 +32,11 @@ async def as_wav(pcm: Path, spool_dir: Path | None) -> AsyncIterator[Path]:
             param="audio_file",
         )
     with tempfile.NamedTemporaryFile(prefix="upload-", dir=spool_dir) as wav:
-        try:
+        with disk_room():
             if size <= SMALL_BYTES:
                 _write(pcm, size, wav)
             else:
                 await asyncio.to_thread(_write, pcm, size, wav)
-        except OSError as error:
-            raise Overloaded("the server has no room for this upload; try again later") from error
         yield Path(wav.name)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway.http import bodies
 from tests.gateway.api.conftest import StartGateway
 from tests.gateway.served import Gateway
 
@@ -133,3 +134,16 @@ def test_who_asks_and_how_much_is_looked_at_as_for_forms(
     body = encoded(tone_wav) if kind == "application/json" else tone_wav
     assert httpx2.post(gateway.url + URL, content=body, headers=headers, timeout=60).status_code == 200
     assert gateway.uploads == []
+
+
+@pytest.mark.parametrize("kind", ["audio/wav", "application/json"])
+def test_a_full_disk_is_503(
+    http: httpx2.Client, gateway: Gateway, tone_wav: bytes, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    body = encoded(tone_wav) if kind == "application/json" else tone_wav
+    monkeypatch.setattr(bodies.tempfile, "NamedTemporaryFile", full)
+    answer = http.post(URL, content=body, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")

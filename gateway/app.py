@@ -12,7 +12,7 @@ from gateway.http import documents, failures
 from gateway.middleware import add_middleware
 from gateway.middleware.head import HeadAsGet
 from gateway.observe.tracing import telemetry
-from gateway.routes import compat, docs, health, models, page, transcriptions, visualize
+from gateway.routes import compat, docs, health, models, page, transcriptions, visualize, webservice
 from gateway.service import Service
 from gateway.settings import Settings
 
@@ -23,6 +23,7 @@ ROUTERS = (
     transcriptions.router,
     models.router,
     compat.router,
+    webservice.router,
     visualize.router,
     health.router,
     docs.router,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from asr.config import Limits
+from asr.engine import ModelSpec
 from asr.options import RequestOptions
 from asr.prepared import PreparedAudio
 from asr.schema import Transcript
@@ -34,6 +35,7 @@ from gateway.settings import Settings
 SHORT_S = 30.0  # of audio: one window
 RECEIVING_S = 0.25  # in which a form has come over a good network
 
+OpenSession = Callable[[PreparedAudio, RequestOptions, ModelSpec], FileSession]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -127,7 +129,12 @@ class Service:
 
     @asynccontextmanager
     async def run(
-        self, upload: Path, options: RequestOptions, caller: Caller, deadline_s: float
+        self,
+        upload: Path,
+        options: RequestOptions,
+        caller: Caller,
+        deadline_s: float,
+        opening: OpenSession = open_session,
     ) -> AsyncIterator[Run]:
         """The upload's session at work. Leaving the block drops what has not been decoded."""
         async with within(deadline_s):
@@ -140,7 +147,7 @@ class Service:
             record.audio_s = (record.audio_s or 0.0) + audio_s
             with self.admission.admit(audio_s):
                 await self.limiter.check_audio(caller, audio_s)
-                session = await off_loop(audio_s, open_session, prepared, options, spec)
+                session = await off_loop(audio_s, opening, prepared, options, spec)
                 with self.dispatcher.ticket(caller, audio_s) as ticket:
                     run = Run(prepared, session, ticket)
                     try:

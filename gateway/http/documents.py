@@ -12,6 +12,8 @@ from gateway.http import examples, schemas
 from gateway.http.options import NOT_FOR_TRANSLATIONS
 
 FORM = "multipart/form-data"
+JSON = "application/json"
+BARE = "application/octet-stream"  # or audio/…, video/…
 FILE: dict[str, Any] = {"type": "string", "format": "binary"}
 CONTAINERS = "audio or video of any common container"
 OPENAI_SCHEMAS: dict[str, dict[str, Any]] = {  # where ours takes more than OpenAI's contract says
@@ -24,7 +26,7 @@ ERRORS = {
     404: "no such model",
     408: "the upload came too slowly",
     413: "too many bytes or seconds",
-    415: "not a form, or not audio",
+    415: "a Content-Type that is not taken here, or not audio",
     429: "a limit is reached; see Retry-After",
     500: "a fault of this server",
     503: "no worker is ready; see Retry-After",
@@ -71,6 +73,12 @@ def transcript_responses() -> dict[int | str, dict[str, Any]]:
     return {200: {"model": shape, "content": content, "description": "the transcript"}, **errors()}
 
 
+def webservice_response() -> dict[int | str, dict[str, Any]]:
+    """A file as openai-whisper writes it, whose kind nothing but the request tells."""
+    content = {"text/plain": {"schema": {"type": "string"}, "example": examples.SRT}}
+    return {200: {"content": content, "description": "the file that `output` names"}}
+
+
 def event_response() -> dict[int | str, dict[str, Any]]:
     """An answer that is always a stream of events."""
     content = {"text/event-stream": {"schema": {"type": "string"}, "example": examples.EVENTS}}
@@ -102,12 +110,21 @@ def file_form(path: str, name: str = "file", *, several: bool = False) -> dict[s
 
 
 def _options_form(fields: Iterable[Field]) -> dict[str, Any]:
-    properties = {"file": {**FILE, "description": CONTAINERS}}
-    for field in fields:
-        schema = OPENAI_SCHEMAS.get(field.name) or _schema(field.kind)
-        name = field.name + ("[]" if schema["type"] == "array" else "")
-        properties[name] = {**schema, "description": _described(field)}
-    return _body(properties, ["file"])
+    """A form, or JSON with the same fields, or the file alone with the fields in the address."""
+    options = {field.name: _documented(field) for field in fields}
+    spelled = {name + ("[]" if schema["type"] == "array" else ""): schema for name, schema in options.items()}
+    body = _body({"file": {**FILE, "description": CONTAINERS}, **spelled}, ["file"])
+    as_json = {"audio": {"type": "string", "format": "byte", "description": f"base64 of {CONTAINERS}"}}
+    body["requestBody"]["content"] |= {
+        JSON: {"schema": _object({**as_json, **options}, ["audio"])},
+        BARE: {"schema": {**FILE, "description": f"{CONTAINERS}, with the fields as query parameters"}},
+    }
+    return body
+
+
+def _documented(field: Field) -> dict[str, Any]:
+    schema = OPENAI_SCHEMAS.get(field.name) or _schema(field.kind)
+    return {**schema, "description": _described(field)}
 
 
 def _described(field: Field) -> str:
@@ -116,15 +133,18 @@ def _described(field: Field) -> str:
 
 
 def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    schema = {
+    return {
+        "requestBody": {"required": True, "content": {FORM: {"schema": _object(properties, required)}}},
+        "parameters": [DEADLINE_PARAMETER],
+    }
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {
         "type": "object",
         "properties": properties,
         "required": required,
         "additionalProperties": False,
-    }
-    return {
-        "requestBody": {"required": True, "content": {FORM: {"schema": schema}}},
-        "parameters": [DEADLINE_PARAMETER],
     }
 
 

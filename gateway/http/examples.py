@@ -22,7 +22,7 @@ TSV = (
     "2936\t4816\tIt takes heat to bring out the odor.\n"
 )
 USAGE = {"type": "duration", "seconds": 5}
-JSON = {"text": TEXT, "usage": USAGE}
+JSON = {"text": TEXT, "languages": [{"code": "en"}], "usage": USAGE}
 VERBOSE_JSON = {
     "task": "transcribe",
     "language": "english",
@@ -51,12 +51,14 @@ EVENTS = (
     '"text": " The stale smell of old beer lingers.", "speaker": "", …}\n\n'
     'data: {"type": "transcript.text.delta", "delta": "."}\n\n'
     'data: {"type": "transcript.text.done", "text": "The stale smell of old beer lingers.", '
-    '"usage": {"type": "tokens", "input_tokens": 118, "output_tokens": 12, "total_tokens": 130, '
+    '"languages": [{"code": "en"}], "usage": {"type": "tokens", "input_tokens": 118, "output_tokens": 12, '
+    '"total_tokens": 130, '
     '"input_token_details": {"audio_tokens": 118}, "seconds": 3}}\n\n'
 )
 MODEL = {"id": "whisper-1", "object": "model", "created": 1767225600, "owned_by": "whisper-torchserve"}
 MODELS = {"object": "list", "data": [MODEL]}
 PLAIN = {"text": TEXT}
+DETECTED_LANGUAGE = {"detected_language": "english", "language_code": "en", "confidence": 0.98}
 
 
 def error(message: str, code: str, param: str | None = None, type: str = "invalid_request_error") -> Any:

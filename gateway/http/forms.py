@@ -27,6 +27,7 @@ EXTENDED_NAME = re.compile(
     rb""";\s*filename\*\s*=\s*"?(?P<charset>utf-8|iso-8859-1)'[^']*'(?P<name>[^;"\s]*)"?""", re.IGNORECASE
 )
 FILE_NAMES = ("file", "files", "files[]")
+UPLOAD_NAMES = (*FILE_NAMES, "audio_file")
 HOW_TO_SEND = "send the audio as a form: curl -F file=@speech.wav"
 
 
@@ -77,7 +78,11 @@ class Form:
 
     def _refuse_text(self, name: str) -> None:
         if name in self.fields:
-            raise BadForm(f"{name} is a text field, must be a file; {HOW_TO_SEND}", param=name)
+            raise BadForm(
+                f"the form has no file: its part {name} has neither a filename nor a Content-Type that tells "
+                f"it from text; {HOW_TO_SEND}",
+                param=name,
+            )
 
 
 @asynccontextmanager
@@ -175,7 +180,8 @@ class _DiskParser(MultiPartParser):
         self._opened: list[IO[bytes]] = []
 
     def on_headers_finished(self) -> None:
-        self._current_part.content_disposition = _plainly_named(self._current_part.content_disposition)
+        part = self._current_part
+        part.content_disposition = _as_file(_plainly_named(part.content_disposition), part.item_headers)
         super().on_headers_finished()
         upload = self._current_part.file
         if upload is not None:
@@ -196,6 +202,17 @@ class _DiskParser(MultiPartParser):
         """Removes the files."""
         for file in self._opened:
             file.close()
+
+
+def _as_file(disposition: bytes | None, headers: list[tuple[bytes, bytes]]) -> bytes | None:
+    """The header with an empty filename where it has none but the name and Content-Type of an upload: forms
+    made by hand often lack it."""
+    kind = dict(headers).get(b"content-type", b"text/plain").strip().lower()
+    _, options = parse_options_header(disposition)
+    is_upload = options.get(b"name", b"").decode("latin-1") in UPLOAD_NAMES and not kind.startswith(b"text/")
+    if disposition is None or not is_upload or b"filename" in options:
+        return disposition
+    return disposition + b'; filename=""'
 
 
 def _plainly_named(disposition: bytes | None) -> bytes | None:

@@ -1,4 +1,4 @@
-"""A form's fields → the options of a session, by endpoint."""
+"""A request's fields → the options of a session, by endpoint."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 from starlette.requests import Request
 
 from asr.errors import InvalidOption
-from asr.fields import NAMES, parse_options
-from asr.languages import LANGUAGES
+from asr.field_values import without_blanks
+from asr.fields import NAMES, parse_options, plain_name
+from asr.languages import model_languages
 from asr.options import RequestOptions
 from gateway.caller import Caller
-from gateway.http.forms import Form
+from gateway.http.schemas import WebserviceQuery
 from gateway.service import Service
 
 # what OpenAI's translations do not take, although its transcriptions do
@@ -25,19 +26,20 @@ NOT_FOR_TRANSLATIONS = (
 
 def refuse_query(request: Request) -> None:
     """Raises InvalidOption for an option in the address, where nothing would read it."""
-    if name := next((name for name in request.query_params if name.removesuffix("[]") in NAMES), None):
+    given = without_blanks(request.query_params)
+    if name := next((name for name in given if plain_name(name) in NAMES), None):
         raise InvalidOption(f"{name} is a query parameter here, must be a field of the form", param=name)
 
 
-def transcription_options(form: Form, service: Service, caller: Caller) -> RequestOptions:
+def transcription_options(fields: Mapping[str, Any], service: Service, caller: Caller) -> RequestOptions:
     """Options of /v1/audio/transcriptions; raises InvalidOption or ModelNotFound."""
-    _check_model(form.fields, service, caller)
-    return _parsed(form.fields, service)
+    _check_model(fields, service, caller)
+    return _parsed(fields, service)
 
 
-def translation_options(form: Form, service: Service, caller: Caller) -> RequestOptions:
+def translation_options(fields: Mapping[str, Any], service: Service, caller: Caller) -> RequestOptions:
     """Options of /v1/audio/translations; raises InvalidOption or ModelNotFound."""
-    for spelling in form.fields:
+    for spelling in without_blanks(fields):
         name = spelling.partition("[")[0]
         if name in NAMES and NAMES[name].name in NOT_FOR_TRANSLATIONS:
             raise InvalidOption(
@@ -45,7 +47,7 @@ def translation_options(form: Form, service: Service, caller: Caller) -> Request
                 "with task=translate for English text",
                 param=spelling,
             )
-    return replace(transcription_options(form, service, caller), task="translate")
+    return replace(transcription_options(fields, service, caller), task="translate")
 
 
 def language_options(language: str | None, service: Service, caller: Caller) -> RequestOptions:
@@ -54,17 +56,29 @@ def language_options(language: str | None, service: Service, caller: Caller) -> 
     return _parsed({} if language is None else {"language": language}, service)
 
 
+def webservice_options(query: WebserviceQuery, service: Service, caller: Caller) -> RequestOptions:
+    """Options of /asr; raises InvalidOption or ModelNotFound."""
+    shape = query.output if query.output in ("srt", "vtt", "tsv") else "verbose_json"
+    words = query.word_timestamps and query.output == "json"  # the other files have no place for them
+    fields = query.model_dump(include={"task", "language", "initial_prompt", "vad_filter"})
+    fields |= {"response_format": shape, "timestamp_granularities": ["segment", *(["word"] if words else [])]}
+    return transcription_options(fields, service, caller)
+
+
 def _parsed(fields: Mapping[str, Any], service: Service) -> RequestOptions:
+    spec = service.dispatcher.spec
     return parse_options(
         fields,
-        languages=tuple(LANGUAGES)[: service.dispatcher.spec.num_languages],
+        languages=model_languages(spec.multilingual, spec.num_languages),
         max_prompt_chars=service.limits.max_prompt_chars,
     )
 
 
-def _check_model(fields: Mapping[str, list[str]], service: Service, caller: Caller) -> None:
-    names = fields.get("model") or service.model_names(caller)[:1]  # left out: the model that is served
-    if not names:
-        service.check_model("", caller)
-    elif len(names) == 1 and names[0].strip():  # anything else `parse_options` refuses
-        service.check_model(names[0], caller)
+def _check_model(fields: Mapping[str, Any], service: Service, caller: Caller) -> None:
+    model = without_blanks(fields).get("model")
+    if isinstance(model, list) and len(model) == 1:
+        model = model[0]
+    if model is None:  # the model that is served
+        model = next(iter(service.model_names(caller)), "")
+    if isinstance(model, str):  # anything else `parse_options` refuses
+        service.check_model(model, caller)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from asr.field_values import without_blanks
 
 TEXT = "The stale smell of old beer lingers."
 
@@ -13,14 +15,53 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class LanguageQuery(Shape):
+class Query(Shape):
+    """Parameters in an address; an empty one is not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_blanks(cls, given: dict[str, Any]) -> dict[str, Any]:
+        filled = without_blanks(given)
+        return {
+            name: value for name, value in given.items() if name in filled or name not in cls.model_fields
+        }
+
+
+class LanguageQuery(Query):
     """The query of the plain paths."""
 
-    language: str | None = Field(None, description="code or English name; left out, it is detected")
+    language: str | None = Field(None, description="code, tag or English name; left out, it is detected")
 
 
 class PictureQuery(LanguageQuery):
     format: Literal["png", "svg"] = Field("png", description="an SVG has the text, a PNG numbers")
+
+
+class DetectionQuery(Query):
+    """The query of /detect-language."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    encode: bool = Field(True, description="false: the file is bare 16-bit mono PCM at 16 kHz")
+
+
+class WebserviceQuery(DetectionQuery):
+    """The query of /asr."""
+
+    task: Literal["transcribe", "translate"] = "transcribe"
+    language: str | None = Field(None, description="code, tag or English name; left out, it is detected")
+    initial_prompt: str | None = Field(None, description="text before the audio: style, names, spelling")
+    vad_filter: bool = Field(True, description="decode only where speech is found")
+    word_timestamps: bool = Field(False, description="json lists the words of each segment")
+    output: Literal["txt", "vtt", "srt", "tsv", "json"] = "txt"
+
+
+class DetectedLanguage(Shape):
+    """The answer of /detect-language."""
+
+    detected_language: str = Field(examples=["english"])
+    language_code: str = Field(examples=["en"], description="Whisper's code")
+    confidence: float = Field(description="its probability, 0..1")
 
 
 class ErrorDetail(Shape):
@@ -58,10 +99,15 @@ class Logprob(Shape):
     bytes: list[int]
 
 
+class SpokenLanguage(Shape):
+    code: str = Field(examples=["en"], description="ISO 639-1, or 639-3 where it has none")
+
+
 class Transcription(Shape):
     """response_format=json; `logprobs` only where `include[]=logprobs` asks for them."""
 
     text: str = Field(examples=[TEXT])
+    languages: list[SpokenLanguage] = Field(description="the one asked for or heard; none of silence")
     logprobs: list[Logprob] | None = None
     usage: Usage
 
@@ -90,7 +136,7 @@ class TranscriptionVerbose(Shape):
     """response_format=verbose_json; `segments` and `words` as `timestamp_granularities[]` ask for them."""
 
     task: Literal["transcribe", "translate"]
-    language: str = Field(examples=["english"])
+    language: str = Field(examples=["english"], description="its English name; empty where nobody speaks")
     duration: float
     text: str = Field(examples=[TEXT])
     segments: list[Segment] | None = None

@@ -60,11 +60,7 @@ def _operation(name: str, operation: dict[str, Any], address: str) -> Iterator[s
         )
         for parameter in operation.get("parameters", ())
     ]
-    for content in operation.get("requestBody", {}).get("content", {}).values():
-        inputs += [
-            (field, _type(schema), schema.get("description", ""))
-            for field, schema in content["schema"]["properties"].items()
-        ]
+    inputs += _body_inputs(operation.get("requestBody", {}).get("content", {}))
     if inputs:
         yield _table(("Input", "Type", "Meaning"), inputs)
     answers = [
@@ -76,6 +72,17 @@ def _operation(name: str, operation: dict[str, Any], address: str) -> Iterator[s
         for example in _examples(content):
             yield f"<p>{escape(media_type)}</p><pre>{escape(example)}</pre>"
     yield "</section>"
+
+
+def _body_inputs(content: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Each field once, whatever the kinds of body that have it; where a body is a file alone, its kind."""
+    inputs: dict[str, tuple[str, str, str]] = {}
+    for kind, body in content.items():
+        schema = body["schema"]
+        for field, one in schema.get("properties", {f"body, {kind}": schema}).items():
+            shown = (field, _type(one), one.get("description", ""))
+            inputs.setdefault(field.removesuffix("[]"), shown)
+    return list(inputs.values())
 
 
 def _examples(content: dict[str, Any]) -> Iterator[str]:

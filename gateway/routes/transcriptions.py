@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -13,16 +14,17 @@ from asr.options import RequestOptions
 from gateway.caller import Caller
 from gateway.http import documents
 from gateway.http.answers import transcript_response
+from gateway.http.bodies import received_audio
 from gateway.http.caller import admitted_caller, service_of
 from gateway.http.connection import deadline_s, while_connected
-from gateway.http.forms import Form, announced_bytes, received_form
-from gateway.http.options import refuse_query, transcription_options, translation_options
+from gateway.http.forms import announced_bytes
+from gateway.http.options import transcription_options, translation_options
 from gateway.http.streams import LiveEvents, transcript_events
 from gateway.service import Service
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 
-ReadOptions = Callable[[Form, Service, Caller], RequestOptions]
+ReadOptions = Callable[[Mapping[str, Any], Service, Caller], RequestOptions]
 
 
 @router.post(
@@ -48,17 +50,16 @@ async def create_translation(request: Request) -> Response:
 
 
 async def transcribed(request: Request, read_options: ReadOptions) -> Response:
-    """The answer to a form with one file, as its options ask for it: whole, or as events."""
+    """The answer to a request with one file, as its options ask for it: whole, or as events."""
     service = service_of(request)
     caller = await admitted_caller(request)
     deadline = deadline_s(request, service.settings.admission.default_deadline_s)
-    refuse_query(request)
     async with AsyncExitStack() as stack:
         with service.receiving(announced_bytes(request)):
-            form = await stack.enter_async_context(received_form(request, service.settings.media.spool_dir))
-        upload = form.single_upload().path
-        options = read_options(form, service, caller)
-        running = service.run(upload, options, caller, deadline)
+            reading = received_audio(request, service.settings.media.spool_dir)
+            received = await stack.enter_async_context(reading)
+        options = read_options(received.fields, service, caller)
+        running = service.run(received.upload, options, caller, deadline)
         if options.stream:
             return LiveEvents(transcript_events(stack.pop_all(), running, options))
         async with while_connected(request.receive), running as run:

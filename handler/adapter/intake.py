@@ -17,7 +17,7 @@ from asr.config import Limits
 from asr.constants import FRAMES_PER_SECOND
 from asr.engine import ModelSpec
 from asr.errors import Overloaded
-from asr.languages import LANGUAGES
+from asr.languages import model_languages
 from asr.prepared import prepared_from
 from asr.sessions import WindowSession, open_session
 
@@ -41,7 +41,7 @@ class Intake:
     def __init__(self, limits: Limits, spec: ModelSpec) -> None:
         self._limits = limits
         self._spec = spec
-        self._languages = tuple(LANGUAGES)[: spec.num_languages]
+        self._languages = model_languages(spec.multilingual, spec.num_languages)
         self._pool = ThreadPoolExecutor(limits.media_threads, thread_name_prefix="media")
 
     def open_jobs(self, arrivals: Sequence[Arrival], deadline: float) -> list[Job]:

@@ -8,18 +8,13 @@ string and the method never arrive.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from asr.bodies import AUDIO_FIELDS, OPTIONS_HEADER, Base64Audio, audio_text, header_options, json_object
 from asr.errors import AsrError, InvalidAudio, InvalidOption, UnsupportedMedia
-
-AUDIO_FIELDS = ("file", "audio", "data", "body")  # OpenAI's name first; the first one present is the upload
-OPTIONS_HEADER = "x-whisper-options"
-OPTIONS_HEADER_MAX_CHARS = 8_000  # netty refuses longer header lines anyway
+from asr.field_values import without_blanks
 
 PATHS = {  # tail of /predictions/<model>/<version>/ → kind of request
     "": "file",
@@ -69,8 +64,10 @@ def read_row(row: Any, headers: Mapping[str, Any]) -> Request:
         raise InvalidAudio(f"the request holds no upload; {HOW_TO_SEND}")
     if kind == "windows":
         return Request(kind, _window_body(row))
-    fields = {**_header_options(headers), **_upload_fields(row, headers)}
-    body = _take_audio(fields, headers)
+    options = header_options(text_header(headers, OPTIONS_HEADER.lower()))
+    sent = _upload_fields(row, headers)
+    body = _take_audio(sent, headers)
+    fields = {**options, **without_blanks(sent)}
     if path == TRANSLATIONS_PATH:
         _demand_translation(fields)
     return Request(kind, body, fields)
@@ -110,71 +107,19 @@ def _upload_fields(row: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[s
     if isinstance(document, (bytes, bytearray)) and not document:
         raise InvalidAudio(f"the request is empty; {HOW_TO_SEND}")
     if isinstance(document, (bytes, bytearray, str)):
-        return _decode_base64(_parse_json_body(document))
+        return _decode_base64(json_object(document))
     raise InvalidOption(
         f'the JSON body is {type(document).__name__}, must be an object such as {{"audio": "<base64>"}}'
     )
 
 
-def _parse_json_body(document: bytes | bytearray | str) -> dict[str, Any]:
-    """The object in a body that TorchServe left as it was: bad JSON, or `application/x+json`."""
-    try:
-        value = json.loads(document)
-    except (ValueError, RecursionError) as error:
-        raise InvalidOption(f"the body is announced as JSON but does not parse: {error}") from error
-    if not isinstance(value, dict):
-        raise InvalidOption(f"the JSON body is {type(value).__name__}, must be an object")
-    return value
-
-
 def _decode_base64(fields: dict[str, Any]) -> dict[str, Any]:
-    """`fields` with the audio as bytes; data: URLs are taken too."""
-    name = next((name for name in AUDIO_FIELDS if name in fields), None)
-    if name is None:
-        raise InvalidAudio('the JSON body has no audio; put it in as {"audio": "<base64>"}', param="audio")
-    value = fields[name]
-    if not isinstance(value, str):
-        raise InvalidAudio(f"{name} is {type(value).__name__}, must be a base64 string", param=name)
-    if value[:5].lower() == "data:":
-        scheme, comma, value = value.partition(",")
-        if not comma or not scheme.lower().endswith(";base64"):
-            raise InvalidAudio(f"{name} is a data: URL without ';base64,'", param=name)
-    try:
-        fields[name] = base64.b64decode("".join(value.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidAudio(f"{name} is not valid base64: {error}", param=name) from error
+    """`fields` with the audio as bytes."""
+    name, text = audio_text(fields)
+    audio = Base64Audio(name)
+    fields[name] = audio.feed(text.encode("utf-8", "surrogatepass"))
+    audio.end()
     return fields
-
-
-def _header_options(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Options from X-Whisper-Options, a JSON object; the way to give options beside a raw body."""
-    text = text_header(headers, OPTIONS_HEADER)
-    if not text:
-        return {}
-    if len(text) > OPTIONS_HEADER_MAX_CHARS:
-        raise InvalidOption(
-            f"X-Whisper-Options is {len(text)} characters, must be at most {OPTIONS_HEADER_MAX_CHARS}",
-            param="X-Whisper-Options",
-        )
-    try:
-        options = json.loads(_as_utf8(text))
-    except (ValueError, RecursionError) as error:
-        raise InvalidOption(f"X-Whisper-Options is not JSON: {error}", param="X-Whisper-Options") from error
-    if not isinstance(options, dict):
-        raise InvalidOption(
-            f"X-Whisper-Options is {type(options).__name__}, must be a JSON object", param="X-Whisper-Options"
-        )
-    if audio := sorted(set(options) & set(AUDIO_FIELDS)):
-        raise InvalidOption(f"X-Whisper-Options holds {audio[0]!r}; audio goes into the body", param=audio[0])
-    return options
-
-
-def _as_utf8(text: str) -> str:
-    """HTTP headers travel as Latin-1; a client's UTF-8 is put right, plain ASCII stays as it is."""
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
 
 
 def _take_audio(fields: dict[str, Any], headers: Mapping[str, Any]) -> bytes | bytearray:
@@ -213,5 +158,6 @@ def _why_empty(name: str | None, headers: Mapping[str, Any]) -> str:
 
 
 def _demand_translation(fields: dict[str, Any]) -> None:
-    if fields.setdefault("task", "translate") != "translate":
+    if without_blanks(fields).get("task", "translate") != "translate":
         raise InvalidOption("task must be 'translate' (or left out) at v1/audio/translations", param="task")
+    fields["task"] = "translate"

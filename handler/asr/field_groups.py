@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asr.errors import InvalidOption
-from asr.field_values import Number, invalid
+from asr.field_values import Number, invalid, without_blanks
 from asr.options import RequestOptions
 
 TEMPERATURE_INCREMENT = 0.2
@@ -48,10 +48,11 @@ class ChunkingStrategy:
             raise invalid(name, value, self.allowed)
         if unknown := sorted(set(strategy) - {"type", *CHUNKING_KEYS}):
             raise InvalidOption(f"{name} has unknown keys {unknown}, must be {self.allowed}", param=name)
+        filled = without_blanks(strategy)
         return {
-            ours: kind.read(f"{name}.{key}", strategy[key])
+            ours: kind.read(f"{name}.{key}", filled[key])
             for key, (ours, kind) in CHUNKING_KEYS.items()
-            if strategy.get(key) is not None
+            if key in filled
         }
 
 
@@ -114,9 +115,7 @@ def _check_conditioning(options: RequestOptions, values: Mapping[str, Any]) -> N
 def _temperatures(values: Mapping[str, Any]) -> tuple[float, ...]:
     """The ladder: explicit where several are given, from 0 by increments, or one temperature alone."""
     name, step_name = "temperature", "temperature_increment_on_fallback"
-    given: tuple[float, ...] = values.get(name, (0.0,))
-    if not given:
-        raise InvalidOption("temperature is empty, must be a number 0..1", param=name)
+    given: tuple[float, ...] = values.get(name) or (0.0,)
     if len(given) > 1:
         if step_name in values:
             raise InvalidOption(f"{step_name} needs a single temperature, got {len(given)}", param=step_name)

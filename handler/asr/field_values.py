@@ -6,11 +6,13 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from asr.errors import InvalidOption
-from asr.languages import LANGUAGE_CODES, LANGUAGES
+from asr.language_tags import UNDETERMINED, language_of
+from asr.languages import LANGUAGES
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 DECIMAL_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
@@ -49,6 +51,26 @@ def invalid(name: str, value: Any, allowed: str) -> InvalidOption:
     if len(shown) > MAX_ECHO_CHARS:
         shown = f"{shown[:MAX_ECHO_CHARS]}…"
     return InvalidOption(f"{name} is {shown}, must be {allowed}", param=name)
+
+
+def without_blanks(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that have a value: form builders send an empty text for "not set", other programs null.
+
+    Of several values the empty ones are left out; a list that has none at all is a value, "nothing".
+    """
+    filled: dict[str, Any] = {}
+    for name, raw in fields.items():
+        if isinstance(raw, list | tuple):
+            kept = [value for value in raw if not _is_blank(value)]
+            if kept or not raw:
+                filled[name] = kept
+        elif not _is_blank(raw):
+            filled[name] = raw
+    return filled
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 @dataclass(frozen=True)
@@ -149,21 +171,20 @@ class Text:
 
 @dataclass(frozen=True)
 class Language:
-    """A language's code or English name, in any case, with or without a region: the code, None for auto."""
+    """A language as `asr.language_tags` reads it: Whisper's code, None where it is to be detected."""
 
-    allowed: str = "a language code or English name (en, hindi …), or auto"
+    allowed: str = "a language's code, tag or English name (en, hin, pt-BR, zh-Hant, hindi …), or auto"
 
     def read(self, name: str, value: Any) -> str | None:
         if not isinstance(value, str):
             raise invalid(name, value, self.allowed)
-        key = value.strip().lower()
-        if key in ("", "auto"):
+        if value.strip().lower() in UNDETERMINED:
             return None
-        for candidate in (key, re.split("[-_]", key)[0]):
-            code = candidate if candidate in LANGUAGES else LANGUAGE_CODES.get(candidate)
-            if code:
-                return code
-        raise invalid(name, value, f"auto or one of {', '.join(LANGUAGES)}, or an English name of one")
+        code = language_of(value)
+        if code is None:
+            known = ", ".join(LANGUAGES)
+            raise invalid(name, value, f"auto, or a code, tag or English name of one of {known}")
+        return code
 
 
 @dataclass(frozen=True)
@@ -197,5 +218,5 @@ def split(value: Any) -> list[Any]:
         except (ValueError, RecursionError):
             parsed = None
         if isinstance(parsed, list):
-            return parsed
+            return [item for item in parsed if not _is_blank(item)]
     return [item.strip() for item in value.split(",") if item.strip()]

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from asr import field_groups as groups
 from asr.errors import InvalidOption
-from asr.field_values import Choice, Flag, Items, Kind, Language, Number, Text, invalid
+from asr.field_values import Choice, Flag, Items, Kind, Language, Number, Text, invalid, without_blanks
+from asr.language_tags import language_of
 from asr.options import COMPRESSION_UNITS, GRANULARITIES, LONG_FORMS, RESPONSE_FORMATS, TASKS, RequestOptions
 
 MAX_PROMPT_CHARS = 4_000
+SUFFIX = re.compile(r"\[([0-9]{0,6})\]$")  # of an array's name: keywords[], keywords[0]
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,11 @@ FIELDS = (
     _plain("patience", Number(0.1, 10), "of the beam search; needs `beam_size`"),
     _plain("length_penalty", Number(0, 1), "exponent of the length normalisation"),
     _plain("max_tokens", Number(1, 448, whole=True), "cap per window"),
-    _plain("suppress_tokens", Items(Number(-1, 60_000, whole=True), 1_000), "never decoded; -1: non-speech"),
+    _plain(
+        "suppress_tokens",
+        Items(Number(-1, 60_000, whole=True), 1_000),
+        "never decoded; -1: non-speech; `[]`: none",
+    ),
     _plain("suppress_blank", Flag(), "no blank at the beginning"),
     _plain("without_timestamps", Flag(), "decode text only"),
     Field(
@@ -132,8 +139,8 @@ def parse_options(
 ) -> RequestOptions:
     """The options that `fields` ask for, complete and consistent.
 
-    Values are text or JSON values; repeated fields are lists; null means not given. Array fields may be
-    spelled `name[]`. `languages` are the model's codes, None for any. Raises InvalidOption.
+    Values are text or JSON values; repeated fields are lists; null and "" mean not given. Array fields may be
+    spelled `name[]` or `name[0]`. `languages` are the model's codes, None for any. Raises InvalidOption.
     """
     values: dict[str, Any] = {}
     for name, raw in _given(fields).items():
@@ -141,7 +148,7 @@ def parse_options(
         if field.name in values:
             raise InvalidOption(f"{field.name} is given twice, as {_spellings(field)}", param=name)
         values[field.name] = field.kind.read(name, raw)
-    _check_languages(values, languages)
+    _find_languages(values, languages)
     if len(values.get("prompt") or "") > max_prompt_chars:
         raise InvalidOption(
             f"prompt has {len(values['prompt'])} characters, must be at most {max_prompt_chars}",
@@ -154,7 +161,8 @@ def parse_options(
 
 
 def options_table() -> str:
-    """All fields as a Markdown table. Where several values are taken, `name[]` is a spelling too."""
+    """All fields as a Markdown table. Where several values are taken, `name[]` and `name[0]` are spellings
+    too."""
     lines = ["| Field | Takes | Default | Meaning |", "|---|---|---|---|"]
     for field in FIELDS:
         names = ", ".join(f"`{name}`" for name in (field.name, *field.aliases))
@@ -162,16 +170,19 @@ def options_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def plain_name(spelling: str) -> str:
+    """A field's name without an array's brackets."""
+    return SUFFIX.sub("", spelling)
+
+
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Raw values by the plain spelling of their name; unknown names and double scalars are refused."""
     given: dict[str, Any] = {}
-    for spelling, raw in groups.joined_chunking(fields).items():
-        name = spelling.removesuffix("[]")
+    for spelling, raw in sorted(groups.joined_chunking(without_blanks(fields)).items(), key=_index):
+        name = plain_name(spelling)
         field = NAMES.get(name)
         if field is None or (spelling != name and not field.is_array):
             raise _unknown(spelling)
-        if raw is None:
-            continue
         if field.is_array:
             given[name] = [*given.get(name, []), *(raw if isinstance(raw, list | tuple) else [raw])]
         elif isinstance(raw, list | tuple):
@@ -183,8 +194,14 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def _index(field: tuple[str, Any]) -> int:
+    """Where the value of `name[3]` stands among its neighbours."""
+    found = SUFFIX.search(field[0])
+    return int(found[1] or 0) if found else 0
+
+
 def _unknown(spelling: str) -> InvalidOption:
-    name = spelling.removesuffix("[]")
+    name = plain_name(spelling)
     if name in REFUSED:
         return InvalidOption(f"{spelling} is not supported: {REFUSED[name]}", param=spelling)
     close = difflib.get_close_matches(name.lower(), NAMES, n=1)
@@ -197,14 +214,19 @@ def _spellings(field: Field) -> str:
     return " and ".join((field.name, *field.aliases))
 
 
-def _check_languages(values: dict[str, Any], languages: Collection[str] | None) -> None:
-    values["languages"] = tuple(dict.fromkeys(code for code in values.get("languages", ()) if code))
-    if languages is None:
-        return
-    for name, codes in (("language", (values.get("language"),)), ("languages", values["languages"])):
-        for code in codes:
-            if code is not None and code not in languages:
-                raise invalid(name, code, f"one of the model's languages: {', '.join(sorted(languages))}")
+def _find_languages(values: dict[str, Any], known: Collection[str] | None) -> None:
+    """Puts the codes of a model that knows `known` in place of the codes read; raises InvalidOption."""
+    candidates = [_found("languages", code, known) for code in values.get("languages", ()) if code]
+    values["languages"] = tuple(dict.fromkeys(candidates))
+    if values.get("language"):
+        values["language"] = _found("language", values["language"], known)
+
+
+def _found(name: str, code: str, known: Collection[str] | None) -> str:
+    found = language_of(code, known)
+    if found is None or (known is not None and found not in known):
+        raise invalid(name, code, f"one of the model's languages: {', '.join(sorted(known or ()))}")
+    return found
 
 
 def _assigned(values: Mapping[str, Any]) -> RequestOptions:

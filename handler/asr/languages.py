@@ -124,3 +124,8 @@ LANGUAGE_CODES: dict[str, str] = {name: code for code, name in LANGUAGES.items()
 
 # written without spaces between words
 UNSPACED_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+
+
+def model_languages(multilingual: bool, num_languages: int) -> tuple[str, ...]:
+    """The codes of the languages that a model knows, in the order of their tokens."""
+    return tuple(LANGUAGES)[:num_languages] if multilingual else ("en",)

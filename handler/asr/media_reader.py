@@ -23,7 +23,7 @@ Body = bytes | bytearray | memoryview
 # virtual devices among them read other files and addresses.
 FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,eac3,flac,flv,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
-    "mp3,mpeg,mpegts,nistsphere,ogg,sox,tta,voc,w64,wav,wv"
+    "mp3,mpeg,mpegts,mxf,nistsphere,ogg,rm,sox,tta,voc,w64,wav,wv"
 )
 MIN_SAMPLE_RATE = 4_000  # Hz; a lying header with 1 Hz would turn a second into hours
 MAX_SAMPLE_RATE = 768_000  # Hz

@@ -14,6 +14,7 @@ from typing import Any
 
 from asr.constants import SAMPLE_RATE, SAMPLES_PER_POSITION
 from asr.errors import AsrError
+from asr.language_tags import iso_code
 from asr.languages import LANGUAGES
 from asr.options import RequestOptions
 from asr.render_subtitles import Cue, cues, milliseconds, srt, tsv, vtt
@@ -44,7 +45,7 @@ def sse_delta(text: str, logprobs: Sequence[Mapping[str, Any]] | None = None) ->
 def sse_segment(segment: Segment, index: int, options: RequestOptions) -> bytes:
     """The event that carries a finished segment, with its words if asked for. OpenAI's has a text as id, and
     a speaker: nobody in particular, as speakers are not told apart."""
-    fields = {**_segment(segment, index), "id": str(index), "speaker": ""}
+    fields = {**segment_fields(segment, index), "id": str(index), "speaker": ""}
     if options.word_timestamps:
         fields["words"] = [_word(word) for word in segment.words]
     return _event({"type": "transcript.text.segment", **fields})
@@ -71,7 +72,7 @@ def _json(transcript: Transcript, options: RequestOptions) -> str:
 
 
 def _verbose_json(transcript: Transcript, options: RequestOptions) -> str:
-    # OpenAI's translations say "english", whatever was spoken
+    # OpenAI's translations say "english", whatever was spoken; its type wants a text where none was heard
     language = "en" if transcript.task == "translate" else transcript.language or ""
     answer: dict[str, Any] = {
         "task": transcript.task,
@@ -80,7 +81,9 @@ def _verbose_json(transcript: Transcript, options: RequestOptions) -> str:
         "text": clean(transcript.text).strip(),
     }
     if "segment" in options.granularities:
-        answer["segments"] = [_segment(segment, index) for index, segment in enumerate(transcript.segments)]
+        answer["segments"] = [
+            segment_fields(segment, index) for index, segment in enumerate(transcript.segments)
+        ]
     if options.word_timestamps:
         answer["words"] = [_word(word) for segment in transcript.segments for word in segment.words]
     answer["usage"] = _usage(transcript)
@@ -128,7 +131,8 @@ def seconds(samples: int) -> float:
 
 
 def _text_fields(transcript: Transcript, options: RequestOptions) -> dict[str, Any]:
-    fields: dict[str, Any] = {"text": clean(transcript.text).strip()}
+    spoken = [{"code": iso_code(transcript.language)}] if transcript.language else []
+    fields: dict[str, Any] = {"text": clean(transcript.text).strip(), "languages": spoken}
     if options.logprobs:
         fields["logprobs"] = [entry for segment in transcript.segments for entry in logprobs(segment)]
     fields["usage"] = _usage(transcript)
@@ -155,7 +159,8 @@ def _token_usage(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def _segment(segment: Segment, index: int) -> dict[str, Any]:
+def segment_fields(segment: Segment, index: int) -> dict[str, Any]:
+    """A segment as `verbose_json` and openai-whisper's own result have it."""
     return {
         "id": index,
         "seek": segment.seek,

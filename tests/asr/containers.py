@@ -62,6 +62,9 @@ CONTAINERS = (
     Container("3gp_amr", "3gp", "libopencore_amrnb", 8_000, "mono", bit_rate=12_200),
     Container("wma", "asf", "wmav2", 44_100, bit_rate=128_000),
     Container("avi", "avi", "mp3", 44_100, bit_rate=128_000),
+    Container("mxf_opatom", "mxf_opatom", "pcm_s16le", 48_000, "mono", lossy=False),
+    Container("rm_ac3", "rm", "ac3", 44_100, bit_rate=192_000),
+    Container("rm_144", "rm", "real_144", 8_000, "mono"),
     Container("flv", "flv", "mp3", 44_100, bit_rate=128_000),
 )
 
@@ -184,21 +187,26 @@ def repeated_flac(minutes: int, *, declared_samples: int) -> bytes:
     return bytes(header) + minute[start:] * minutes
 
 
-def video(*, with_audio: bool) -> bytes:
-    """Two seconds of a small MPEG-4 picture, with a tone or without."""
+MP4 = Container("mp4", "mp4", "aac")
+MXF = Container("mxf", "mxf", "pcm_s16le", 48_000)
+
+
+def video(container: Container = MP4, codec: str = "mpeg4", *, with_audio: bool) -> bytes:
+    """Two seconds of a small picture, with a tone or without."""
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as output:
-        picture = output.add_stream("mpeg4", rate=10)
+    with av.open(buffer, "w", format=container.format) as output:
+        picture = output.add_stream(codec, rate=25)
         assert isinstance(picture, av.VideoStream)
         picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
-        sound = output.add_stream("aac", rate=44_100, layout="stereo") if with_audio else None
-        for index in range(20):
-            image = np.full((48, 64, 3), index * 10, np.uint8)
+        sound = None
+        if with_audio:
+            sound = output.add_stream(container.codec, rate=container.sample_rate, layout=container.layout)
+        for index in range(50):
+            image = np.full((48, 64, 3), index * 4, np.uint8)
             output.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         output.mux(picture.encode(None))
         if isinstance(sound, av.AudioStream):
-            container = Container("mp4", "mp4", "aac")
-            for frame in _frames(container, tone(2.0, 44_100), sound):
+            for frame in _frames(container, tone(2.0, container.sample_rate), sound):
                 output.mux(sound.encode(frame))
             output.mux(sound.encode(None))
     return buffer.getvalue()

@@ -81,7 +81,23 @@ ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"beam_size": "5", "patience": "1.5"}, {"beam_size": 5, "patience": 1.5}),
     ({"best_of": 3.0}, {"best_of": 3}),
     ({"suppress_tokens": "-1, 50257"}, {"suppress_tokens": (-1, 50257)}),
-    ({"suppress_tokens": ""}, {"suppress_tokens": ()}),
+    ({"suppress_tokens": "[]"}, {"suppress_tokens": ()}),
+    ({"suppress_tokens": []}, {"suppress_tokens": ()}),
+    ({"keywords[1]": "Pune", "keywords[0]": "New York, NY"}, {"hotwords": ("New York, NY", "Pune")}),
+    ({"keywords[]": ["a", "b"], "keywords[0]": "c"}, {"hotwords": ("a", "b", "c")}),
+    (
+        {"response_format": "verbose_json", "timestamp_granularities[0]": "word"},
+        {"response_format": "verbose_json", "granularities": ("word",)},
+    ),
+    ({"prompt": ["", "x"], "initial_prompt": " "}, {"prompt": "x"}),
+    ({"keywords[]": ["", "Pune", None]}, {"hotwords": ("Pune",)}),
+    ({"keywords": '["", "Pune"]'}, {"hotwords": ("Pune",)}),
+    ({"chunking_strategy[type]": "", "chunking_strategy[threshold]": ""}, {}),
+    (
+        {"chunking_strategy": {"type": "server_vad", "threshold": "", "silence_duration_ms": None}},
+        {"vad": VadOptions()},
+    ),
+    ({"known_speaker_names[]": ""}, {}),
     ({"max_initial_timestamp": "none"}, {"max_initial_timestamp_s": None}),
     ({"clip_timestamps": "0,1.5,3,4"}, {"clip_timestamps": (0.0, 1.5, 3.0, 4.0)}),
     (
@@ -113,6 +129,9 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [  # fields, param, part of the
     ({"x" * 9999: "3"}, "x" * 80 + "…", "unknown option"),
     ({"": "3"}, "", "unknown option"),
     ({"known_speaker_names[]": ["a"]}, "known_speaker_names[]", "speakers"),
+    ({"known_speaker_names[0]": "a"}, "known_speaker_names[0]", "speakers"),
+    ({"prompt[0]": "a"}, "prompt[0]", "unknown option"),
+    ({"keywords[x]": "a"}, "keywords[x]", "unknown option"),
     ({"temperature": "NaN"}, "temperature", "'NaN', must be a number 0..1"),
     ({"temperature": float("nan")}, "temperature", "must be a number 0..1"),
     ({"temperature": "inf"}, "temperature", "0..1"),
@@ -123,7 +142,6 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [  # fields, param, part of the
     ({"temperature": "0_1"}, "temperature", "'0_1'"),
     ({"temperature": "٠"}, "temperature", "0..1"),
     ({"temperature": True}, "temperature", "0..1"),
-    ({"temperature": ""}, "temperature", "empty"),
     ({"temperature": "0.5,0.1"}, "temperature", "rise"),
     ({"temperature": "0.0,0.0"}, "temperature", "rise"),
     ({"temperature": ["0", {"a": 1}]}, "temperature", "0..1"),
@@ -172,7 +190,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [  # fields, param, part of the
     ({"prompt": "a", "initial_prompt": "b"}, "initial_prompt", "twice"),
     ({"hotwords": "a," * 200}, "hotwords", "200 values"),
     ({"hotwords": ["x" * 101]}, "hotwords", "101 characters"),
-    ({"model": ""}, "model", "1..200"),
+    ({"model": "\x00"}, "model", "1..200"),
     ({"beam_size": "0"}, "beam_size", "1..10"),
     ({"beam_size": "11"}, "beam_size", "1..10"),
     ({"beam_size": "2.5"}, "beam_size", "whole number"),
@@ -196,11 +214,24 @@ def test_refused(fields: dict[str, Any], param: str, message: str) -> None:
     assert len(caught.value.message) < 2000
 
 
+@pytest.mark.parametrize("value", ["", "  ", None, [""], ["", None]], ids=repr)
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_an_empty_value_is_not_given(name: str, value: Any) -> None:
+    assert parse_options({name: value}) == RequestOptions()
+
+
 def test_a_language_the_model_lacks_is_refused_with_those_it_has() -> None:
     with pytest.raises(InvalidOption, match="language is 'hi', must be one of the model's languages: en"):
         parse_options({"language": "hi"}, languages=("en",))
     with pytest.raises(InvalidOption, match="languages is 'hi'"):
         parse_options({"languages": "en,hi"}, languages=("en",))
+
+
+def test_cantonese_is_chinese_where_the_model_does_not_tell_them_apart() -> None:
+    with_it, without = ("zh", "yue"), ("zh", "en")
+    assert parse_options({"language": "yue-HK"}, languages=with_it).language == "yue"
+    assert parse_options({"language": "yue-HK"}, languages=without).language == "zh"
+    assert parse_options({"languages": "cantonese,zh,en"}, languages=without).languages == ("zh", "en")
 
 
 def test_the_configured_prompt_cap_holds() -> None:

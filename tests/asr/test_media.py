@@ -100,6 +100,10 @@ def test_any_kind_of_bytes(make: type) -> None:
 def test_the_audio_of_a_video() -> None:
     audio = media.decode(containers.video(with_audio=True), LIMITS)
     assert (audio.source.codec, round(audio.duration_s)) == ("aac", 2)
+    audio = media.decode(containers.video(containers.MXF, "mpeg2video", with_audio=True), LIMITS)
+    found = (audio.source.container, audio.source.codec, round(audio.duration_s, 1))
+    assert found == ("mxf", "pcm_s16le", 2.0)
+    assert similarity(audio.samples, (containers.tone(2.0) * 32767).astype(np.int16)) > 0.9
 
 
 def test_what_was_found_is_told() -> None:

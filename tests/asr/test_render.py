@@ -53,7 +53,21 @@ TWO = transcript(segment(0, 1, " Hello world.", words=WORDS), segment(1, 4.5, " 
 
 
 def test_json() -> None:
-    assert answer(TWO) == {"text": "Hello world. Good bye.", "usage": {"type": "duration", "seconds": 5}}
+    assert answer(TWO) == {
+        "text": "Hello world. Good bye.",
+        "languages": [{"code": "hi"}],
+        "usage": {"type": "duration", "seconds": 5},
+    }
+
+
+def test_a_transcript_without_speech_has_no_language() -> None:
+    silent = transcript(language=None)
+    assert answer(silent)["languages"] == []
+    assert answer(silent, response_format="verbose_json")["language"] == ""  # OpenAI's type wants a text
+
+
+def test_the_code_of_a_language_is_isos() -> None:
+    assert answer(transcript(language="jw"))["languages"] == [{"code": "jv"}]
 
 
 @pytest.mark.parametrize(("duration", "seconds"), [(0, 0), (1, 1), (16_000, 1), (16_001, 2)])
@@ -219,6 +233,7 @@ def test_events() -> None:
     assert events(render.sse_done(TWO, RequestOptions())) == {
         "type": "transcript.text.done",
         "text": "Hello world. Good bye.",
+        "languages": [{"code": "hi"}],
         "usage": {
             "type": "tokens",
             "input_tokens": 226,

@@ -36,7 +36,7 @@ def test_every_input_form_gets_the_same_answer(api: Api, speech: bytes) -> None:
     ]
     assert [answer.status_code for answer in answers] == [200] * len(answers), [a.text for a in answers]
     assert len({answer.content for answer in answers}) == 1
-    assert set(answers[0].json()) == {"text", "usage"}
+    assert set(answers[0].json()) == {"text", "languages", "usage"}
 
 
 @pytest.mark.parametrize(

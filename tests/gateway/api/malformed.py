@@ -63,12 +63,11 @@ def values() -> Iterator[Case]:
             "٠.٥",
             "0,1,x",
             "--1",
-            " ",
             "true",
         ],
         "language": ["xx", "english language", "e" * 5000, "\u202een", "en\x00fr\x00", "../../etc", "12"],
-        "response_format": ["JSON", "xml", "diarized_json", "", "json ", "json\x00", "vtt,srt"],
-        "stream": ["maybe", "2", "", "null", "[true]", "tru\u0435"],
+        "response_format": ["JSON", "xml", "diarized_json", "json ", "json\x00", "vtt,srt"],
+        "stream": ["maybe", "2", "null", "[true]", "tru\u0435"],
         "timestamp_granularities[]": ["words", "segment\x00", "{}", "[[]]"],
         "include[]": ["logprob", "item.input_audio_transcription.logprobs", "{}"],
         "chunking_strategy": [
@@ -148,7 +147,12 @@ def fields() -> Iterator[Case]:
     yield Case("a field of 2 MB", form(text("prompt", b"x" * 2_000_000)), (400,))
     yield Case("both spellings", form(text("keywords", "a"), text("keywords[]", "b")), (200,))
     yield Case("no model", form(), (200,))
-    yield Case("an empty model", form(text("model", "")), (400,))
+    for name in ("model", "temperature", "response_format", "stream", "max_tokens", "language", "include[]"):
+        yield Case(f"an empty {name}", form(text(name, ""), text(name, " ")), (200,))
+    yield Case("an empty value beside one", form(text("task", ""), text("task", "translate")), (200,))
+    yield Case("an index", form(text("keywords[0]", "a"), text("keywords[1]", "b")), (200,))
+    yield Case("an index of a single value", form(text("language[0]", "en")), (400,))
+    yield Case("a huge index", form(text("keywords[99999999]", "a")), (400,))
     yield Case("a model by path", form(text("model", "../../demo.pt")), (404,))
     yield Case("a model with NUL", form(text("model", "whisper-1\x00")), (400, 404))
     yield Case("a very long model", form(text("model", "m" * 100_000)), (400, 404))
@@ -160,6 +164,15 @@ def files() -> Iterator[Case]:
     yield Case("nothing at all", END, (400,))
     yield Case("file twice", form(file()), (400,))
     yield Case("file as text", PLAIN + text("file", "RIFF") + END, (400,))
+    nameless = b'form-data; name="file"'
+    for kind in (b"audio/wav", b"application/octet-stream", b"Audio/X"):
+        sent = part(nameless, AUDIO, b"Content-Type: " + kind)
+        yield Case(f"file without a name, {kind.decode()}", PLAIN + sent + END, (200,))
+    sent = part(nameless, AUDIO, b"Content-Type: text/plain")
+    yield Case("file without a name, as text", PLAIN + sent + END, (400,))
+    yield Case(
+        "a field that is no text", form(part(b'form-data; name="task"', b"", b"Content-Type: a/b")), (200,)
+    )
     yield Case("file as file and text", form(text("file", "x")), (400,))
     yield Case("file called audio", PLAIN + file(name=b"audio") + END, (400,))
     yield Case("file in another case", PLAIN + file(name=b"File") + END, (400,))
@@ -236,7 +249,6 @@ def bodies() -> Iterator[Case]:
         None,
         "",
         "audio/wav",
-        "application/json",
         "application/x-www-form-urlencoded",
         "text/plain",
         "multipart/mixed; boundary=xYzZY",
@@ -246,9 +258,13 @@ def bodies() -> Iterator[Case]:
         "\u00ff/\u00ff",
     ):
         yield Case(f"content type {content_type!r}", GOOD, (415,), content_type)
-    yield Case(
-        "JSON", json.dumps({"file": "UklGRg==", "model": "whisper-1"}).encode(), (415,), "application/json"
-    )
+    json_type = "application/json"
+    yield Case("a form called JSON", GOOD, (400,), json_type)
+    yield Case("JSON", json.dumps({"file": "UklGRg==", "model": "whisper-1"}).encode(), (415,), json_type)
+    for value in (None, [], "x", {}, {"audio": None}, {"audio": 5}, {"audio": ""}, {"audio": "%%%"}):
+        yield Case(f"JSON {value!r}", json.dumps(value).encode(), (400,), json_type)
+    for cut in (b"", b"{", b'{"audio": "UklG', b"\xff\xfe{", b"[" * 100_000, b'{"a":' * 10_000):
+        yield Case(f"JSON {cut[:16]!r}", cut, (400,), json_type)
     for encoding in ("gzip", "br", "deflate"):
         yield Case(f"{encoding} announced", GOOD, (200, 400, 415), headers=(("Content-Encoding", encoding),))
     for name, value in (

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 from starlette.requests import Request
@@ -43,3 +44,8 @@ def test_the_upload_is_on_disk(size: int, chunk: int, tmp_path: Path) -> None:
 
     assert asyncio.run(stored()) == sound
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_told_from_text_is_no_file(http: httpx2.Client) -> None:
+    error = http.post("/v1/audio/transcriptions", data={"file": "x"}, files={"a": b"x"}).json()["error"]
+    assert (error["param"], error["message"][:22]) == ("file", "the form has no file: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import shlex
 import subprocess
@@ -27,6 +28,7 @@ from gateway.settings import Settings
 from tests.gateway.served import Gateway
 
 ROOT = Path(__file__).resolve().parents[3]
+FORM = "multipart/form-data"
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -58,9 +60,11 @@ def test_made_up_requests(case: schemathesis.Case, gateway: Gateway) -> None:
 def test_made_up_options_of_real_audio(case: schemathesis.Case, gateway: Gateway, tone_wav: bytes) -> None:
     case.headers.pop("X-Request-Deadline", None)
     if isinstance(case.body, dict):
-        for name in ("file", "files"):
+        for name in ("file", "files", "audio_file"):
             if name in case.body:
                 case.body[name] = [tone_wav] if name == "files" else tone_wav
+        if "audio" in case.body:
+            case.body["audio"] = base64.b64encode(tone_wav).decode()
         case.body.pop("model", None)
         case.body["language"] = "en"
     case.call_and_validate(base_url=gateway.url, checks=CHECKS, timeout=30)
@@ -68,8 +72,10 @@ def test_made_up_options_of_real_audio(case: schemathesis.Case, gateway: Gateway
 
 def fields_of(document: dict[str, Any], path: str) -> set[str]:
     body = document["paths"][path]["post"]["requestBody"]
-    names = body["content"]["multipart/form-data"]["schema"]["properties"]
-    return {name.removesuffix("[]") for name in names}
+    form, as_json = (body["content"][kind]["schema"]["properties"] for kind in (FORM, "application/json"))
+    names = {name.removesuffix("[]") for name in form}
+    assert names - {"file"} == set(as_json) - {"audio"}
+    return names
 
 
 def test_every_option_is_documented(document: dict[str, Any]) -> None:
@@ -104,6 +110,7 @@ def test_answers_have_examples(document: dict[str, Any]) -> None:
         (schemas.Transcription, examples.JSON),
         (schemas.TranscriptionVerbose, examples.VERBOSE_JSON),
         (schemas.Text, examples.PLAIN),
+        (schemas.DetectedLanguage, examples.DETECTED_LANGUAGE),
         (schemas.BatchResults, examples.BATCH),
         (schemas.ModelList, examples.MODELS),
         *((schemas.Error, error) for error in examples.ERRORS.values()),
@@ -121,7 +128,7 @@ def test_the_samples_work_as_pasted(gateway: Gateway, document: dict[str, Any]) 
         for operation in operations.values()
         for sample in operation.get("x-codeSamples", ())
     ]
-    assert len(samples) == 6
+    assert len(samples) == 8
     for sample in samples:
         assert sample in page
         command = [*shlex.split(sample), "--silent", "--fail-with-body", "--output", "-"]

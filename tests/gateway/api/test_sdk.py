@@ -28,6 +28,9 @@ from openai.types.audio import (
 from asr import media
 from asr.config import Limits
 from asr.constants import SAMPLE_RATE
+from asr.options import RequestOptions
+from asr.render import render
+from asr.schema import DecodeStats, Transcript
 from tests.asr.containers import tone, wav
 from tests.gateway.api.conftest import WHOLE
 from tests.gateway.served import Gateway
@@ -51,8 +54,9 @@ def raw(client: openai.OpenAI, speech: Path, **fields: Any) -> Any:
 def test_json_is_the_default(client: openai.OpenAI, speech: Path) -> None:
     answer = raw(client, speech)
     assert answer.headers["content-type"] == "application/json"
-    assert set(json.loads(answer.text)) == {"text", "usage"}
+    assert set(json.loads(answer.text)) == {"text", "languages", "usage"}
     parsed = Transcription.model_validate_json(answer.text)
+    assert [language.code for language in parsed.languages or ()] == ["en"]
     assert parsed.text and parsed.usage is not None
     assert (parsed.usage.type, parsed.usage.seconds) == ("duration", math.ceil(duration_s(speech)))
 
@@ -191,6 +195,14 @@ def test_answers_have_the_sdks_types_exactly(client: openai.OpenAI, speech: Path
         type(answer).model_validate(answer.to_dict(), strict=True)
     assert (type(verbose), type(verbose.segments[0])) == (TranscriptionVerbose, TranscriptionSegment)
     assert type(verbose.words[0]) is TranscriptionWord
+
+
+def test_the_sdk_takes_an_answer_without_a_language() -> None:
+    silent: Any = Transcript("", (), None, "transcribe", SAMPLE_RATE, DecodeStats())  # type: ignore[arg-type]
+    plain = Transcription.model_validate_json(render(silent, RequestOptions())[0], strict=True)
+    assert plain.languages == []
+    body, _ = render(silent, RequestOptions(response_format="verbose_json"))
+    assert TranscriptionVerbose.model_validate_json(body, strict=True).language == ""
 
 
 @pytest.mark.parametrize("name", ["stream", "chunking_strategy"])

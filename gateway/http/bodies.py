@@ -1,0 +1,134 @@
+"""A request's body, a form, JSON or bare audio → its fields and its upload as a file on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from starlette.requests import Request
+
+from asr.bodies import OPTIONS_HEADER, header_options
+from asr.errors import Overloaded, UnsupportedMedia
+from asr.field_values import without_blanks
+from gateway.http.forms import SMALL_BYTES, received_form
+from gateway.http.json_body import JsonBody
+from gateway.http.options import refuse_query
+
+AUDIO_TYPES = ("audio/", "video/", "application/octet-stream", "application/ogg")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An upload and what is asked for with it."""
+
+    fields: Mapping[str, Any]  # text of a form or of the address, JSON values; lists of several
+    upload: Path  # gone when the request is closed
+
+
+@asynccontextmanager
+async def received_audio(request: Request, spool_dir: Path | None) -> AsyncIterator[Received]:
+    """The request's audio and fields, those of the header X-Whisper-Options below those of the body.
+
+    Beside bare audio the address may hold fields too. Raises UnsupportedMedia for another content type,
+    whatever is wrong with the body, and what reading it raises.
+    """
+    options = header_options(request.headers.get(OPTIONS_HEADER, ""))
+    kind = _content_type(request)
+    if kind == "application/json" or kind.endswith("+json"):
+        reading = _json_body(request, spool_dir)
+    elif kind.startswith(AUDIO_TYPES):
+        reading = _bare_audio(request, spool_dir)
+    else:
+        reading = _form(request, spool_dir)
+    async with reading as received:
+        yield Received({**options, **without_blanks(received.fields)}, received.upload)
+
+
+@asynccontextmanager
+async def _form(request: Request, spool_dir: Path | None) -> AsyncIterator[Received]:
+    refuse_query(request)
+    async with received_form(request, spool_dir) as form:
+        yield Received(form.fields, form.single_upload().path)
+
+
+@asynccontextmanager
+async def _json_body(request: Request, spool_dir: Path | None) -> AsyncIterator[Received]:
+    refuse_query(request)
+    _refuse_encoding(request)
+    body = JsonBody()
+    with _Spool(spool_dir) as spool:
+        async with aclosing(request.stream()) as stream:
+            async for piece in stream:
+                await spool.write(body.feed(piece))
+        fields, audio = body.end()
+        await spool.write(audio)
+        yield Received(fields, spool.path)
+
+
+@asynccontextmanager
+async def _bare_audio(request: Request, spool_dir: Path | None) -> AsyncIterator[Received]:
+    _refuse_encoding(request)
+    fields = {name: request.query_params.getlist(name) for name in request.query_params}
+    with _Spool(spool_dir) as spool:
+        async with aclosing(request.stream()) as stream:
+            async for piece in stream:
+                await spool.write(piece)
+        yield Received(fields, spool.path)
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _refuse_encoding(request: Request) -> None:
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMedia(
+            f"Content-Encoding is {encoding[:80]!r}, must be left out: send the body as it is"
+        )
+
+
+@contextmanager
+def disk_room() -> Iterator[None]:
+    """The block; raises Overloaded where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        raise Overloaded("the server has no room for this upload; try again later") from error
+
+
+class _Spool:
+    """An upload's file, written as it comes: the first bytes at once, as they go to the system's cache, later
+    ones beside the event loop. Raises Overloaded."""
+
+    def __init__(self, spool_dir: Path | None) -> None:
+        with disk_room():
+            self._file: IO[bytes] = tempfile.NamedTemporaryFile(prefix="upload-", dir=spool_dir)  # noqa: SIM115
+        self._size = 0
+
+    @property
+    def path(self) -> Path:
+        """The file, whole up to here."""
+        with disk_room():
+            self._file.flush()
+        return Path(self._file.name)
+
+    async def write(self, piece: bytes) -> None:
+        self._size += len(piece)
+        with disk_room():
+            if self._size <= SMALL_BYTES:
+                self._file.write(piece)
+            else:
+                await asyncio.to_thread(self._file.write, piece)
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with suppress(OSError):  # what is still to be written has no room, and nobody wants it
+            self._file.close()

@@ -40,7 +40,7 @@ from whisper_client.errors import BadArgument, ClientError, NoServer
 from whisper_client.references import read_references, read_table
 from whisper_client.scoring import Score, Scored, clusters, normalised, normaliser_for, raw, score, scored
 
-__all__ = ["clusters", "normalised", "raw", "score", "scored"]
+__all__ = ["clusters", "normalised", "normaliser_for", "raw", "score", "scored"]
 
 EXAMPLES = """\
   python clients/score.py data/test

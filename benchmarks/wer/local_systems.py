@@ -102,6 +102,7 @@ class WhisperCpp:
         import _pywhispercpp as binding
         import whisper
         from pywhispercpp.model import Model
+        from pywhispercpp.utils import redirect_stderr
 
         from benchmarks.peers.ggml import write_ggml
 
@@ -119,7 +120,8 @@ class WhisperCpp:
 
         def transcribe(reference: Reference) -> tuple[str, str]:
             told = reference.language if self.setup.is_told else ""
-            segments = model.transcribe(whisper.load_audio(str(reference.audio)), language=told or "auto")
+            with redirect_stderr(None):  # its remarks would tear the progress bar
+                segments = model.transcribe(whisper.load_audio(str(reference.audio)), language=told or "auto")
             language = binding.whisper_lang_str(binding.whisper_full_lang_id(model._ctx))
             return " ".join(segment.text for segment in segments), language
 

@@ -118,10 +118,13 @@ class WhisperCpp:
             redirect_whispercpp_logs_to=None,
         )
 
+        # asked to detect the language, an English-only model names any
+        detected = "auto" if binding.whisper_is_multilingual(model._ctx) else "en"
+
         def transcribe(reference: Reference) -> tuple[str, str]:
-            told = reference.language if self.setup.is_told else ""
+            told = (reference.language if self.setup.is_told else "") or detected
             with redirect_stderr(None):  # its remarks would tear the progress bar
-                segments = model.transcribe(whisper.load_audio(str(reference.audio)), language=told or "auto")
+                segments = model.transcribe(whisper.load_audio(str(reference.audio)), language=told)
             language = binding.whisper_lang_str(binding.whisper_full_lang_id(model._ctx))
             return " ".join(segment.text for segment in segments), language
 

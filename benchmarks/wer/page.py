@@ -109,9 +109,11 @@ def _rate(rates: Rates) -> str:
 
 
 def _difference(rates: Rates) -> str:
-    if rates.difference is None:
+    if rates.points is None:
         return NONE
-    text = _signed(rates.difference.value) + _span(rates.difference, " to ", _signed)
+    if rates.difference is None:
+        return _signed(rates.points)
+    text = _signed(rates.points) + _span(rates.difference, " to ", _signed)
     return f"**{text}**" if rates.difference.is_above_zero else text
 
 

@@ -31,7 +31,7 @@ WIDEST = 12.0  # points; what lies beyond is drawn at the edge, its number is in
 
 def draw(summary: Summary, systems: Sequence[str], path: Path) -> None:
     """Writes a PNG: a band a set of MIN_WORDS words or more, in it a mark with its interval a system."""
-    sets = [one for one in summary.sets if one.words >= MIN_WORDS and one.kind != "all"]
+    sets = [one for one in summary.sets if one.systems and one.words >= MIN_WORDS and one.kind != "all"]
     compared = [name for name in systems if name != BASELINE]
     figure, (rates, differences) = pyplot.subplots(
         1, 2, sharey=True, figsize=(12, 1.6 + len(sets) * (0.25 + 0.13 * len(systems)))
@@ -46,9 +46,9 @@ def draw(summary: Summary, systems: Sequence[str], path: Path) -> None:
                 _mark(rates, name, place, found.wer, found.interval, (LOWEST, HIGHEST))
         for place, name in _places(row, compared):
             found = one.systems.get(name)
-            if found and found.difference:
-                by = found.difference
-                _mark(differences, name, place, by.value, by, (-WIDEST, WIDEST))
+            if found and found.points is not None:
+                _mark(differences, name, place, found.points, found.difference, (-WIDEST, WIDEST))
+    rates.set_ylim(max(len(sets), 1) - 0.5, -0.5)
     rates.set_yticks(range(len(sets)), [_label(one) for one in sets])
     _finish(figure, rates, differences, systems)
     path.parent.mkdir(exist_ok=True)
@@ -75,7 +75,7 @@ def _mark(
 
 def _label(one: Set) -> str:
     made = ", made" if one.group == DERIVED else ""
-    return f"{title(one)}{made}\n{one.clips} clips, {one.words} words"
+    return f"{title(one)}{made}\n{one.clips} clip{'s' * (one.clips > 1)}, {one.words} words"
 
 
 def _finish(figure: Any, rates: Any, differences: Any, systems: Sequence[str]) -> None:
@@ -85,7 +85,6 @@ def _finish(figure: Any, rates: Any, differences: Any, systems: Sequence[str]) -
     rates.set_xticks(ticks, [f"{tick} %" for tick in ticks])
     rates.minorticks_off()
     rates.set_title("word error rate, 95 % interval", fontsize=10)
-    rates.invert_yaxis()
     differences.set_xlim(-1.05 * WIDEST, 1.05 * WIDEST)
     differences.axvline(0, color="#222222", lw=1)
     differences.set_title(f"points against {BASELINE}: left is better, right is worse", fontsize=10)

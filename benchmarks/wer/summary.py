@@ -19,11 +19,12 @@ Answers = Mapping[str, Mapping[str, Answer]]  # by system, then by recording
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """One system on one set: rates in per cent, the difference in points; None for one recording alone."""
+    """One system on one set: rates in per cent; no interval where there is one recording."""
 
     wer: float
     interval: Interval | None
-    difference: Interval | None  # against BASELINE; None also for itself, and where it did not hear the set
+    points: float | None  # of `wer` above BASELINE's; None for itself, and where it did not hear the set
+    difference: Interval | None  # the interval of `points`
     substitutions: int
     deletions: int
     insertions: int
@@ -133,10 +134,12 @@ def _rates(rows: Sequence[Score], baseline: Sequence[Score] | None, failures: in
     total = sum(rows, Score())
     words = [row.words.reference for row in rows]
     wrong = [row.words.wrong for row in rows]
+    other = sum(baseline, Score()).words.rate if baseline else None
     several = len(rows) > 1 and sum(words) > 0
     return Rates(
         wer=100 * total.words.rate,
         interval=error_rate(wrong, words) if several else None,
+        points=None if other is None else 100 * (total.words.rate - other),
         difference=rate_difference(wrong, [row.words.wrong for row in baseline], words)
         if baseline and several
         else None,

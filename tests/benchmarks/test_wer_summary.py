@@ -65,11 +65,13 @@ def test_errors_are_told_apart(summary: Summary) -> None:
     assert (ours.substitutions, ours.deletions, ours.insertions, ours.wer) == (1, 0, 1, 40.0)
     assert (upstream.substitutions, upstream.deletions, upstream.insertions, upstream.wer) == (0, 1, 0, 20.0)
     assert ours.difference and ours.difference.value == pytest.approx(20.0)
+    assert ours.points == pytest.approx(20.0) and upstream.points is None
     assert upstream.difference is None and upstream.interval is not None
 
 
 def test_a_recording_alone_is_no_sample(summary: Summary) -> None:
-    assert summary.sets[1].systems["openai-whisper"].interval is None
+    ours, upstream = (summary.sets[1].systems[name] for name in ("ours-parallel", "openai-whisper"))
+    assert (upstream.interval, ours.difference, ours.points) == (None, None, 100.0)
 
 
 def test_a_failure_is_an_empty_text_and_is_counted(summary: Summary) -> None:
@@ -120,7 +122,7 @@ def test_the_page_answers_the_question(summary: Summary) -> None:
     text = page(summary)
     assert "| German, read | 2 | 5 | 40.0 (0.0–100.0) | 20.0 (0.0–50.0) |" in text
     assert "| German, read | 2 | +20.0 (0.0 to +50.0) |" in text
-    assert "| German, noisy | 1 | 2 | 2 |" not in text
+    assert "| German, noisy | 1 | +100.0, 1 failed |" in text
     assert "100.0, 1 failed" in text
     assert "| German, read | 2 | 5 | 1 / 0 / 1 | 0 / 1 / 0 |" in text
     assert "| ours-parallel | 2 | 1 of 1 |" in text

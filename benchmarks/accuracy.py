@@ -96,7 +96,7 @@ def ask(name: str, system: System, kept: AnswerFile, references: Sequence[Refere
     wanted = [one for one in references if one.name in missing]
     if not wanted:
         return
-    total = round(sum(one.seconds or UNKNOWN_S for one in wanted))
+    total = sum(round(one.seconds or UNKNOWN_S) for one in wanted)
     with tqdm(total=total, desc=name, unit="s") as bar, closing(system.answers(wanted)) as answers:
         for reference, answer in answers:
             kept.add(reference.name, answer)

@@ -147,7 +147,7 @@ def publish(given: argparse.Namespace, references: Sequence[Reference], left_out
         "model": given.model.stem,
         "language": given.language,
         "systems": {name: about_system(found[name][0] or {}, answers[name]) for name in systems},
-        "left_out": {name: reason for name, reason in left_out.items() if name not in systems},
+        "left_out": {n: left_out.get(n, "it was not asked") for n in given.systems if n not in systems},
     }
     section_name = "accuracy" if given.language == "detected" else "accuracy-told"
     text = section(summary, about, f"{section_name}.png")

@@ -137,13 +137,16 @@ def test_answers_from_elsewhere_are_taken(given, tmp_path, monkeypatch) -> None:
     assert parrot.asked == ["b.wav", "c.wav"]
 
 
-def test_the_page_alone_asks_nobody(given, monkeypatch) -> None:
+def test_the_page_alone_asks_nobody(given, tmp_path, monkeypatch) -> None:
     parrot = Parrot()
     use(monkeypatch, openai_whisper=parrot)
     assert run(accuracy.main, [*given, "--write-only"]) == 2  # nothing is kept
     run(accuracy.main, given)
     parrot.asked.clear()
-    assert run(accuracy.main, [*given, "--write-only"]) == 0 and parrot.asked == []
+    use(monkeypatch, openai_whisper=parrot, ours_parallel=Parrot())
+    assert run(accuracy.main, [*given, "--write-only"]) == 1  # ours have no answer
+    assert parrot.asked == []
+    assert "ours-parallel is left out: it was not asked." in (tmp_path / "accuracy.md").read_text()
 
 
 def test_a_language_that_is_told_makes_answers_of_its_own(given, tmp_path, monkeypatch) -> None:

@@ -12,7 +12,15 @@ from typing import Any
 
 DATE_FORMAT = "%Y-%m-%d %H:%M UTC"
 TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
-PACKAGES = ("torch", "openai-whisper", "ctranslate2", "pywhispercpp", "torchserve", "numpy")
+PACKAGES = (
+    "torch",
+    "openai-whisper",
+    "ctranslate2",
+    "faster-whisper",
+    "pywhispercpp",
+    "torchserve",
+    "numpy",
+)
 
 
 def conditions() -> dict[str, Any]:

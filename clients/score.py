@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Scores transcripts against references: word and character error rates, raw and normalised side by side.
 
-The references are a Kaldi data directory: `wav.scp` (utterance id, audio path) and `text` (utterance id,
-words). The audio goes to the server, or `--hypotheses` names a file like `text` with finished transcripts.
+The references are a Kaldi data directory, `wav.scp` (utterance id, audio path) and `text` (utterance id,
+words), or a manifest, one JSON object a line with `path`, `text` and, if you like, `language`. The audio
+goes to the server, or `--hypotheses` names a file like `text` with finished transcripts. Chinese, Japanese
+and others written without blanks are scored by characters. benchmarks/accuracy.py compares systems.
 
 Exit code: 0 when every utterance was scored, 1 when the server failed for some, 2 when a file is wrong,
 130 after Ctrl-C, which scores what is there.
@@ -35,45 +37,17 @@ from whisper_client.command_line import (
     run,
 )
 from whisper_client.errors import BadArgument, ClientError, NoServer
-from whisper_client.scoring import Score, Scored, clusters, normalised, raw, score, scored
+from whisper_client.references import read_references, read_table
+from whisper_client.scoring import Score, Scored, clusters, normalised, normaliser_for, raw, score, scored
 
-__all__ = ["clusters", "normalised", "raw", "score", "scored"]
+__all__ = ["clusters", "normalised", "normaliser_for", "raw", "score", "scored"]
 
 EXAMPLES = """\
   python clients/score.py data/test
   python clients/score.py data/hindi --language hi --json scores.json
+  python clients/score.py clips/manifest.jsonl --openai http://127.0.0.1:8000/v1
   python clients/score.py data/test --hypotheses decoded.txt --utterances"""
 SHOWN_SUBSTITUTIONS = 20
-
-
-def read_table(path: Path) -> dict[str, str]:
-    """Utterance id → the rest of its line; raises BadArgument."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadArgument(f"cannot read {path}: {error}") from error
-    table: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        name, *rest = line.split(maxsplit=1)[:2] or [""]  # blanks or a tab, as Kaldi reads it
-        if name in table:
-            raise BadArgument(f"{path}:{number}: {name} is there twice")
-        if name:
-            table[name] = rest[0].strip() if rest else ""
-    return table
-
-
-def audio_paths(table: Path, names: Sequence[str]) -> dict[str, Path]:
-    """Where the audio of each utterance is, relative to the working directory or to `wav.scp`."""
-    entries = read_table(table)
-    paths = {}
-    for name in names:
-        entry = entries.get(name, "")
-        if not entry or entry.endswith("|"):
-            what = "pipes are not run: write the file first" if entry else "no such utterance"
-            raise BadArgument(f"{table}: {name}: {what}")
-        beside = table.parent / entry
-        paths[name] = beside if beside.exists() else Path(entry)
-    return paths
 
 
 def transcribe_all(
@@ -169,22 +143,24 @@ def document(rows: Sequence[Scored]) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     check_writable(arguments.json)
-    if not (arguments.data / "text").is_file():
-        raise BadArgument(f"{arguments.data} holds no file `text`: give a folder with wav.scp and text")
-    references = read_table(arguments.data / "text")
-    if not references:
-        raise BadArgument(f"{arguments.data / 'text'} holds no utterance")
+    references = read_references(
+        arguments.data, arguments.language or "", needs_audio=not arguments.hypotheses
+    )
     code = 0
     if arguments.hypotheses:
         texts = read_table(arguments.hypotheses)
-        if missing := [name for name in references if name not in texts]:
+        if missing := [one.name for one in references if one.name not in texts]:
             raise BadArgument(f"{arguments.hypotheses} lacks {len(missing)} utterances, e.g. {missing[0]}")
     else:
-        paths = audio_paths(arguments.data / "wav.scp", list(references))
+        paths = {one.name: one.audio for one in references}
         with make_client(arguments) as client:
             options = {"language": arguments.language}
             texts, code = transcribe_all(client, paths, arguments.concurrency, options)
-    rows = [scored(name, wanted, texts[name]) for name, wanted in references.items() if name in texts]
+    rows = [
+        scored(one.name, one.text, texts[one.name], normaliser_for(one.language))
+        for one in references
+        if one.name in texts
+    ]
     if not rows:
         print("error: no utterance was scored", file=sys.stderr)
         return max(code, 1)
@@ -195,8 +171,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser("Word and character error rates over a Kaldi data directory.", EXAMPLES)
-    parser.add_argument("data", type=Path, metavar="DIR", help="directory with wav.scp and text")
+    parser = make_parser("Word and character error rates over recordings with reference texts.", EXAMPLES)
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help="directory with wav.scp and text, or a manifest of JSON lines"
+    )
     parser.add_argument(
         "--hypotheses", type=Path, metavar="FILE", help="score these transcripts, lines as in text"
     )

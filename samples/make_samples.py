@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Makes every clip of this folder with its reference text; needs espeak-ng and flite.
+"""Makes the synthesised clips of this folder with their reference texts; needs espeak-ng and flite.
 
-`--check` only compares what is there with the transcripts of a checkpoint, through upstream code.
+`--check` only compares them with the transcripts of a checkpoint, through upstream code.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 from collections.abc import Iterable
@@ -64,7 +63,6 @@ class Sample:
     channels: int = 1
     bit_rate: int | None = None
     pauses_s: tuple[float, ...] = (0.6,)  # in turn, between the lines
-    has_word_times: bool = False
 
     @property
     def stem(self) -> str:
@@ -77,38 +75,31 @@ def fixed(rows: Iterable[int]) -> tuple[str, ...]:
 
 
 SAMPLES = (
-    Sample("harvard.wav", fixed(HARVARD), "en", ENGLISH, "pcm_s16le", 44_100, 2, has_word_times=True),
+    Sample("harvard.wav", fixed(HARVARD), "en", ENGLISH, "pcm_s16le", 44_100, 2),
     Sample("emma.mp3", fixed(EMMA), "en", BRITISH, "libmp3lame", 24_000, 1, 48_000),
     Sample("digits.flac", NUMBERS, "en", BRITISH, "flac", 8_000),
-    Sample("hindi.opus", HINDI_LINES, "hi", HINDI, "libopus", 48_000, 1, 32_000, has_word_times=True),
+    Sample("hindi.opus", HINDI_LINES, "hi", HINDI, "libopus", 48_000, 1, 32_000),
     Sample("garden.m4a", GARDEN, "en", SLT, "aac", 22_050, 2, 64_000),
     Sample(
         "long.mp3", fixed(LONG[:57]), "en", ENGLISH, "libmp3lame", 16_000, 1, 32_000,
         (2.0, 3.5, 2.5, 6.0, 3.0, 1.5),
     ),
 )  # fmt: skip
+WORDLESS = ("silence.wav", "noise.flac")
 
 
-def spoken(sample: Sample) -> tuple[np.ndarray, list[dict]]:
-    """float32 [n] at 16 kHz and each word's {word, start, end} in seconds, rounded to 10 ms."""
-    pieces, words, length = [], [], 0
+def spoken(sample: Sample) -> np.ndarray:
+    """float32 [n] at 16 kHz."""
 
-    def pause(seconds: float) -> int:
-        pieces.append(np.zeros(round(seconds * SAMPLE_RATE), np.float32))
-        return len(pieces[-1])
+    def pause(seconds: float) -> np.ndarray:
+        return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
 
-    length += pause(0.4)
+    pieces = [pause(0.4)]
     for row, line in enumerate(sample.lines):
         speech = sample.voice.speak(line.split())
-        shown = written(line.split(), sample.language)
-        start = length / SAMPLE_RATE
-        words += [
-            {"word": text, "start": round(start + begin, 2), "end": round(start + end, 2)}
-            for text, (_, begin, end) in zip(shown, speech.words, strict=True)
-        ]
         pieces.append(speech.samples * (0.5 / np.abs(speech.samples).max()))
-        length += len(speech.samples) + pause(sample.pauses_s[row % len(sample.pauses_s)])
-    return np.concatenate(pieces), words
+        pieces.append(pause(sample.pauses_s[row % len(sample.pauses_s)]))
+    return np.concatenate(pieces)
 
 
 def write_audio(
@@ -130,14 +121,12 @@ def write_audio(
 
 
 def make(sample: Sample) -> None:
-    """The clip, its reference, and its word times when it has them."""
-    samples, words = spoken(sample)
-    write_audio(FOLDER / sample.name, samples, sample.codec, sample.rate, sample.channels, sample.bit_rate)
+    """The clip and its reference."""
+    write_audio(
+        FOLDER / sample.name, spoken(sample), sample.codec, sample.rate, sample.channels, sample.bit_rate
+    )
     lines = [" ".join(written(line.split(), sample.language)) for line in sample.lines]
     (FOLDER / f"{sample.stem}.txt").write_text("\n".join(lines) + "\n", "utf-8")
-    if sample.has_word_times:
-        text = json.dumps(words, ensure_ascii=False, indent=1)
-        (FOLDER / f"{sample.stem}.words.json").write_text(text + "\n", "utf-8")
 
 
 def make_wordless() -> None:
@@ -145,8 +134,8 @@ def make_wordless() -> None:
     noise = 0.05 * coloured_noise(1, 10 * SAMPLE_RATE, "pink")
     write_audio(FOLDER / "silence.wav", np.zeros(10 * SAMPLE_RATE), "pcm_s16le", 8_000, 1, None)
     write_audio(FOLDER / "noise.flac", noise, "flac", 16_000, 1, None)
-    for stem in ("silence", "noise"):
-        (FOLDER / f"{stem}.txt").write_text("")
+    for name in WORDLESS:
+        (FOLDER / name).with_suffix(".txt").write_text("")
 
 
 def heard(model: Any, clip: Path) -> str:
@@ -164,12 +153,10 @@ def check(model_path: Path) -> int:
     from training.evaluate import normalised
 
     model, wrong = whisper.load_model(str(model_path), "cpu"), 0
-    for reference in sorted(FOLDER.glob("*.txt")):
-        clip = next(
-            path for path in FOLDER.glob(f"{reference.stem}.*") if path.suffix not in (".txt", ".json")
-        )
+    for name in (*(sample.name for sample in SAMPLES), *WORDLESS):
+        clip = FOLDER / name
         text = heard(model, clip)
-        if normalised(text) != normalised(reference.read_text("utf-8")):
+        if normalised(text) != normalised(clip.with_suffix(".txt").read_text("utf-8")):
             wrong += 1
             print(f"{clip.name}: wrong\n  {normalised(text)}")
         else:

@@ -13,6 +13,9 @@ from torch import Tensor
 
 MAGIC = 0x67676D6C
 HALF, SINGLE = 1, 0
+MULTILINGUAL = (
+    51_865  # tokens from which on whisper.cpp takes a model for multilingual, as openai-whisper does
+)
 DIMS = (
     *("n_vocab", "n_audio_ctx", "n_audio_state", "n_audio_head", "n_audio_layer"),
     *("n_text_ctx", "n_text_state", "n_text_head", "n_text_layer", "n_mels"),
@@ -32,7 +35,8 @@ def write_ggml(checkpoint: Path, path: Path) -> None:
         with np.load(assets / "mel_filters.npz") as filters:
             mel = filters[f"mel_{dims['n_mels']}"].astype(np.float32)
         file.write(struct.pack("2i", *mel.shape) + mel.tobytes())
-        lines = (assets / "multilingual.tiktoken").read_bytes().splitlines()
+        table = "multilingual" if dims["n_vocab"] >= MULTILINGUAL else "gpt2"
+        lines = (assets / f"{table}.tiktoken").read_bytes().splitlines()
         tokens = [base64.b64decode(line.split()[0]) for line in lines if line]
         file.write(struct.pack("i", len(tokens)))
         for token in tokens:

@@ -11,6 +11,7 @@ from whisper_client.errors import BadArgument
 
 APOSTROPHES = dict.fromkeys(map(ord, "'’ʼ"))
 JOINERS = dict.fromkeys((0x200C, 0x200D))  # zero-width: they change the look of a conjunct, not the word
+UNSPACED = frozenset(("zh", "yue", "ja", "th", "lo", "my"))  # languages whose words no blank parts
 Normaliser = Callable[[str], str]
 
 
@@ -27,9 +28,13 @@ class Errors:
         return Errors(*(a + b for a, b in zip(_counts(self), _counts(other), strict=True)))
 
     @property
+    def wrong(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
     def rate(self) -> float:
         """(S + D + I) / N; insertions into an empty reference count as 1 each."""
-        return (self.substitutions + self.deletions + self.insertions) / max(self.reference, 1)
+        return self.wrong / max(self.reference, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,16 @@ def normalised(text: str) -> str:
     return " ".join("".join(map(_normalised_character, folded)).split())
 
 
+def by_characters(text: str) -> str:
+    """As `normalised`, with a blank between any two characters: every character is scored as a word."""
+    return " ".join(clusters(normalised(text).replace(" ", "")))
+
+
+def normaliser_for(language: str) -> Normaliser:
+    """What texts in that language (an ISO code) are put through before they are compared."""
+    return by_characters if language in UNSPACED else normalised
+
+
 def _normalised_character(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Nd":
@@ -90,13 +105,16 @@ def clusters(text: str) -> list[str]:
 def score(reference: str, hypothesis: str, normaliser: Normaliser) -> Score:
     """Errors in words and in character clusters after `normaliser` on both sides."""
     wanted, given = normaliser(reference), normaliser(hypothesis)
-    return Score(_errors(wanted.split(), given.split()), _errors(clusters(wanted), clusters(given)))
+    words = _errors(wanted.split(), given.split())
+    if normaliser is by_characters:  # its blanks are not the writer's
+        return Score(words, words)
+    return Score(words, _errors(clusters(wanted), clusters(given)))
 
 
-def scored(name: str, reference: str, hypothesis: str) -> Scored:
-    """Both scores of one utterance."""
-    pairs = substitutions(normalised(reference).split(), normalised(hypothesis).split())
-    both = (score(reference, hypothesis, normaliser) for normaliser in (raw, normalised))
+def scored(name: str, reference: str, hypothesis: str, normaliser: Normaliser = normalised) -> Scored:
+    """Both scores of one utterance: as it is, and by `normaliser`."""
+    pairs = substitutions(normaliser(reference).split(), normaliser(hypothesis).split())
+    both = (score(reference, hypothesis, one) for one in (raw, normaliser))
     return Scored(name, reference, hypothesis, *both, pairs)
 
 

@@ -39,6 +39,19 @@ def test_blanks_and_tabs_part_the_names_from_the_rest(
     assert found["utterances"][2]["substitutions"] == [["नमस्ति", "नमस्ते"]]
 
 
+def test_a_manifest_is_scored_in_its_languages(server: FakeServer, data: Path) -> None:
+    lines = [
+        {"path": "clip.wav", "text": TEXT, "language": "hi"},
+        {"path": "clip2.wav", "text": TEXT, "language": "ja"},  # by characters
+    ]
+    write_wav(data / "clip2.wav", 1.0)
+    manifest, target = data / "manifest.jsonl", data / "scores.json"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    assert run(score.main, [str(manifest), "--url", server.url, "--json", str(target)]) == 0
+    rows = json.loads(target.read_text("utf-8"))["utterances"]
+    assert [row["normalised"]["words"]["reference"] for row in rows] == [2, 9]
+
+
 def test_a_total_says_what_it_leaves_out(
     server: FakeServer, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

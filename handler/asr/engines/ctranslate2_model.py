@@ -6,13 +6,11 @@ no transformers is needed. What is written is what its own converter writes: oth
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,9 @@ from numpy.typing import NDArray
 
 from asr.config import ConfigError
 from asr.engines.checkpoint import Checkpoint
-from asr.tokens import ASSETS, Tokenizer
+from asr.engines.ctranslate2_directory import MODEL_FILE
+from asr.engines.vocabulary import vocabulary
+from asr.tokens import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ def converted_model(checkpoint: Checkpoint, path: Path, tokenizer: Tokenizer) ->
     It lies in `.ctranslate2/` beside the checkpoint or, where that cannot be written, in the user's cache,
     under the checkpoint's SHA-256: another file of the same name is another model.
     """
-    with path.open("rb") as file:
+    with (path / MODEL_FILE if path.is_dir() else path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_CHARS]
-    name = f"{path.stem}-{digest}-{LAYOUT}"
+    name = f"{checkpoint.name}-{digest}-{LAYOUT}"
     homes = _homes(path)
     for home in homes:
         if (home / name / "model.bin").is_file():
@@ -184,24 +184,3 @@ class _Reader:
         self.norm(layer.ffn.layer_norm, f"{block}.mlp_ln")
         self.linear(layer.ffn.linear_0, f"{block}.mlp.0")
         self.linear(layer.ffn.linear_1, f"{block}.mlp.2")
-
-
-def vocabulary(tokenizer: Tokenizer, n_vocab: int) -> list[str]:
-    """One string per token id: bytes as GPT-2 writes them, special tokens by name."""
-    letters = _byte_letters()
-    file = ASSETS / ("multilingual.tiktoken" if tokenizer.multilingual else "gpt2.tiktoken")
-    lines = (line.split() for line in file.read_text().splitlines())
-    ranked = sorted((int(rank), base64.b64decode(token)) for token, rank in lines)
-    text = ["".join(letters[byte] for byte in token) for _, token in ranked]
-    return text + [tokenizer.decode_with_timestamps([token]) for token in range(len(text), n_vocab)]
-
-
-def _byte_letters() -> Sequence[str]:
-    """A printable letter for each byte (GPT-2's encoder.py, bytes_to_unicode)."""
-    printable = [
-        *range(ord("!"), ord("~") + 1),
-        *range(ord("¡"), ord("¬") + 1),
-        *range(ord("®"), ord("ÿ") + 1),
-    ]
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) if byte in printable else chr(256 + others.index(byte)) for byte in range(256)]

@@ -1,0 +1,42 @@
+"""The real weights from the index: bit for bit what unmodified openai-whisper holds after loading them."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+
+import numpy as np
+import pytest
+import torch
+from whisper import _ALIGNMENT_HEADS
+
+from asr.engines.checkpoint import load_checkpoint
+from tests.weights import real_checkpoint, upstream_model
+
+pytestmark = pytest.mark.weights
+SIZES = {"base": (512, 6, 8, 51_865), "tiny.en": (384, 4, 6, 51_864)}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_upstream_loads_the_same_numbers(name: str) -> None:
+    checkpoint = load_checkpoint(str(real_checkpoint(name)))
+    dims = checkpoint.dims
+    assert (dims.n_text_state, dims.n_text_layer, dims.n_text_head, dims.n_vocab) == SIZES[name]
+    upstream = upstream_model(name).state_dict()
+    assert upstream.keys() == checkpoint.state.keys()
+    for key, tensor in checkpoint.state.items():
+        assert tensor.dtype == torch.float16
+        assert torch.equal(upstream[key], tensor.float()), key
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_parts_that_are_known_beforehand_are_in_their_places(name: str) -> None:
+    checkpoint = load_checkpoint(str(real_checkpoint(name)))
+    dims = checkpoint.dims
+    speeds = np.exp(-np.linspace(0, np.log(10_000), dims.n_audio_state // 2))  # whisper/model.py, sinusoids
+    angles = np.arange(dims.n_audio_ctx)[:, None] * speeds
+    positions = np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+    assert torch.equal(checkpoint.state["encoder.positional_embedding"], torch.from_numpy(positions).half())
+    heads = np.frombuffer(gzip.decompress(base64.b85decode(_ALIGNMENT_HEADS[name])), dtype=bool)
+    grid = heads.reshape(dims.n_text_layer, dims.n_text_head)
+    assert checkpoint.alignment_heads == tuple((int(a), int(b)) for a, b in np.argwhere(grid))

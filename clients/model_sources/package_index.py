@@ -212,7 +212,8 @@ def _run_pip(wheel: Wheel, work: Path, arrived: Callable[[int], None]) -> str:
             while pip.poll() is None:
                 time.sleep(POLL_S)
                 most = max(most, min(_size_of(temporary), wheel.size))  # 0 again when pip moves it away
-                arrived(most)
+                if most:
+                    arrived(most)
         finally:
             pip.terminate()
     return log.read_text(encoding="utf-8", errors="replace")

@@ -39,6 +39,11 @@ def checkpoint_path(model: str, models_dir: Path, called_from: Path, source: str
     )
 
 
+def is_known(model: str) -> bool:
+    """Whether it is known what `model` hears in a sample: the demo and OpenAI's own."""
+    return model == DEMO or model in _download_module().CHECKPOINTS
+
+
 def ensure_checkpoint(
     model: str,
     checkpoint: Path,

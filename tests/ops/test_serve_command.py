@@ -30,7 +30,8 @@ def test_help_has_examples_and_every_option() -> None:
     result = serve("--help")
     assert result.returncode == 0
     for text in ("./serve.sh demo", "--port", "--workers", "--device", "--precision", "--token-auth",
-                 "--from", "WHISPER_FROM", "--model-store", "--dry-run", "--print-config", "WHISPER_PORT"):  # fmt: skip
+                 "--from", "WHISPER_FROM",
+                 "--model-store", "--dry-run", "--print-config", "WHISPER_PORT"):  # fmt: skip
         assert text in result.stdout
 
 

@@ -36,6 +36,11 @@ def is_model_directory(path: Path) -> bool:
     return (path / MODEL_FILE).is_file()
 
 
+def weights_file(path: Path) -> Path:
+    """The file that a checkpoint's weights lie in: itself, or a folder's model.bin."""
+    return path / MODEL_FILE if path.is_dir() else path
+
+
 def read_directory(path: Path) -> dict[str, Any]:
     """`dims` and `model_state_dict` as in OpenAI's files, and `alignment_heads` or None from config.json.
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from asr.config import ConfigError
 from asr.engines.checkpoint import Checkpoint
-from asr.engines.ctranslate2_directory import MODEL_FILE
+from asr.engines.ctranslate2_directory import MODEL_FILE, weights_file
 from asr.engines.vocabulary import vocabulary
 from asr.tokens import Tokenizer
 
@@ -50,14 +50,15 @@ def converted_model(checkpoint: Checkpoint, path: Path, tokenizer: Tokenizer) ->
     """Folder of the converted model, made when it is not there yet; raises ConfigError when it cannot be.
 
     It lies in `.ctranslate2/` beside the checkpoint or, where that cannot be written, in the user's cache,
-    under the checkpoint's SHA-256: another file of the same name is another model.
+    under a SHA-256 of weights and alignment heads: another file of the same name is another model.
     """
-    with (path / MODEL_FILE if path.is_dir() else path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_CHARS]
-    name = f"{checkpoint.name}-{digest}-{LAYOUT}"
+    with weights_file(path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(repr(checkpoint.alignment_heads).encode())  # a folder has them in another file
+    name = f"{checkpoint.name}-{digest.hexdigest()[:DIGEST_CHARS]}-{LAYOUT}"
     homes = _homes(path)
     for home in homes:
-        if (home / name / "model.bin").is_file():
+        if (home / name / MODEL_FILE).is_file():
             return home / name
     reasons = []
     for home in homes:
@@ -92,7 +93,7 @@ def _write(checkpoint: Checkpoint, tokenizer: Tokenizer, home: Path, name: str) 
         try:
             unfinished.rename(home / name)
         except OSError:
-            if not (home / name / "model.bin").is_file():  # else another worker was first
+            if not (home / name / MODEL_FILE).is_file():  # else another worker was first
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

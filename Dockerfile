@@ -51,7 +51,8 @@ ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # By number, so that Kubernetes can tell that it is not root.
 USER 10001:10001
-# Weights: mount read-only, -v "$PWD/whisper-models:/app/whisper-models:ro"
+# Weights: mount read-only, -v "$PWD/whisper-models:/app/whisper-models:ro", and name the model. Without them there is
+# the demo, which the image holds; `serve.sh` outside of it serves base.
 VOLUME ["/app/whisper-models"]
 EXPOSE 8000 8080
 # It asks the gateway, or without one a worker: that canary waits behind a running batch, at most

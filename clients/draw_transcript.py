@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws a recording with the transcript in its place: waveform, segments and words, as PNG or SVG.
 
-  python clients/draw_transcript.py samples/harvard.wav --out harvard.png
+  python clients/draw_transcript.py samples/jfk.flac --out jfk.png
   python clients/draw_transcript.py talk.mp3 --url http://127.0.0.1:8080/predictions/whisper --out talk.svg
 
 Needs matplotlib (pip install matplotlib==3.11.2), which the other clients do not.

@@ -24,10 +24,10 @@ from asr.errors import (
     TooLarge,
     UnsupportedMedia,
 )
+from asr.levels import FRAME_SAMPLES
 from asr.options import RequestOptions
 from asr.prepared import PreparedAudio
 from asr.schema import Audio, MediaSource
-from asr.vad import FRAME_SAMPLES
 
 MAX_MESSAGE_BYTES = 65_536
 MAX_TEXT = 4_000  # characters of an error's message

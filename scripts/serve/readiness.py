@@ -35,7 +35,7 @@ class Probe:
     url: str  # …/predictions/whisper
     management_url: str  # …/models/whisper
     sample: Path | None  # None: the canary …/1.0/healthz, for models that cannot know the sample
-    reference: str | None = None  # text that the demo model has learnt
+    reference: str | None = None  # what is said in it, where the model must hear that
     key_file: Path | None = None  # where token authorization is on
 
 
@@ -178,7 +178,7 @@ def _ask(probe: Probe, timeout_s: float) -> str:
 
 
 def _request(probe: Probe, api: str, url: str, body: bytes | None, timeout_s: float) -> str:
-    headers = {"Content-Type": "audio/wav"} if body else {}
+    headers = {"Content-Type": "application/octet-stream"} if body else {}
     try:
         if probe.key_file is not None:
             headers["Authorization"] = f"Bearer {read_key(probe.key_file, api)}"
@@ -194,7 +194,7 @@ def _request(probe: Probe, api: str, url: str, body: bytes | None, timeout_s: fl
 
 
 def _judge(body: str, probe: Probe) -> str:
-    """The text in the answer; raises ServeError if it is none, or not the demo sample's."""
+    """The text in the answer; raises ServeError if it is none, or another than the reference."""
     if probe.sample is None:
         return body
     try:

@@ -95,8 +95,8 @@ def effective_model_config(
 ) -> dict[str, Any]:
     """model-config.yaml with the checkpoint's path and the caller's workers, device and precision."""
     config = json.loads(json.dumps(base))  # a deep copy of plain data
-    engine = config.setdefault("handler", {}).setdefault("engine", {})
-    engine["model"] = str(checkpoint)
+    put_checkpoint(config, checkpoint)
+    engine = config["handler"]["engine"]
     if options.workers is not None:
         config["minWorkers"] = config["maxWorkers"] = options.workers
     engine["workers"] = config.get("minWorkers", 1)
@@ -109,6 +109,11 @@ def effective_model_config(
     if options.precision is not None:
         engine["precision"] = options.precision
     return config
+
+
+def put_checkpoint(config: dict[str, Any], checkpoint: Path) -> None:
+    """Makes `checkpoint` the model of a model-config.yaml."""
+    config.setdefault("handler", {}).setdefault("engine", {})["model"] = str(checkpoint)
 
 
 def read_model_config(file: Path) -> dict[str, Any]:

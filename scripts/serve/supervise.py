@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 
@@ -24,12 +24,14 @@ from scripts.serve.restarts import Restarts
 from scripts.serve.settings import Paths
 
 GATEWAY_READY_S = 150.0  # above the 120 s that the gateway gives a slow model for its first window
+SHOWN_CHARS = 200  # of the sample's transcript
 LOW_DISK_BYTES = 500_000_000  # for logs, the archive and its unpacked copy
 
 
 def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
     """Returns after --dry-run and --print-config; otherwise ends by ServeError or Stop."""
-    checkpoint = models.checkpoint_path(options.model, root / "whisper-models", called_from)
+    models_dir = root / "whisper-models"
+    checkpoint = models.checkpoint_path(options.model, models_dir, called_from, options.source)
     paths, properties, model_config = _configuration(options, root, checkpoint)
     if options.print_config:
         _print_config(properties, model_config)
@@ -41,8 +43,9 @@ def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
         _print_plan(options, checkpoint, java, properties, gateway)
         return
     _check_disk(paths)
+    checkpoint = models.ensure_checkpoint(options.model, checkpoint, os.environ, options.source, say)
     _announce(options.model, checkpoint)
-    models.ensure_checkpoint(options.model, checkpoint, os.environ)
+    settings.put_checkpoint(model_config, checkpoint)
     settings.prepare(paths, properties, model_config, gateway.address.url if gateway else None)
     if archive.ensure_archive(paths):
         say(f"built {paths.model_store / archive.ARCHIVE}")
@@ -115,7 +118,7 @@ def _gateway(options: ServeOptions, properties: Mapping[str, str], paths: Paths)
 
 def _configuration(
     options: ServeOptions, root: Path, checkpoint: Path
-) -> tuple[Paths, dict[str, str], dict[str, object]]:
+) -> tuple[Paths, dict[str, str], dict[str, Any]]:
     """Paths, config.properties and model-config.yaml as they will be used, checked; nothing is written."""
     config_dir = root / "config"
     base = settings.read_properties(config_dir / "config.properties")
@@ -139,13 +142,14 @@ def _configuration(
 
 
 def _probe(options: ServeOptions, paths: Paths, properties: Mapping[str, str]) -> Probe:
-    samples = paths.root / "samples"
+    name = "harvard.wav" if options.model == models.DEMO else "jfk.flac"  # synthetic for the one, human
+    sample = paths.root / "samples" / name
     return Probe(
         url=_url(properties, "inference_address") + "/predictions/whisper",
         management_url=_url(properties, "management_address") + "/models/whisper",
-        sample=samples / "harvard.wav",
-        reference=(samples / "harvard.txt").read_text(encoding="utf-8")
-        if options.model == models.DEMO
+        sample=sample,
+        reference=sample.with_suffix(".txt").read_text(encoding="utf-8")
+        if models.is_known(options.model)
         else None,
         key_file=paths.key_file if has_keys(properties) else None,
     )
@@ -159,7 +163,7 @@ def has_keys(properties: Mapping[str, str]) -> bool:
 def _announce(model: str, checkpoint: Path) -> None:
     if model == models.DEMO:
         say("MODEL demo: a bundled demo with a small vocabulary, to see everything work. For real speech:")
-        say("  ./serve.sh base.en        (English, 145 MB)   or   ./serve.sh large-v3-turbo   (1.6 GB)")
+        say("  ./serve.sh base           (99 languages, 145 MB)   or   ./serve.sh large-v3-turbo   (1.6 GB)")
     else:
         say(f"MODEL {model}: {checkpoint}")
 
@@ -167,7 +171,7 @@ def _announce(model: str, checkpoint: Path) -> None:
 def _print_ready(
     options: ServeOptions, paths: Paths, probe: Probe, text: str, gateway: GatewayProcess | None
 ) -> None:
-    lines = [f"READY: {options.model} transcribed {probe.sample}: {text[:100]!r}",
+    lines = [f"READY: {options.model} transcribed {probe.sample}: {text[:SHOWN_CHARS]!r}",
              *([f"  page            {gateway.url}/",
                 f"  OpenAI API      {gateway.url}/v1"] if gateway else []),
              f"  TorchServe      {probe.url}",
@@ -205,9 +209,8 @@ def _print_plan(
     properties: Mapping[str, str],
     gateway: GatewayLaunch | None,
 ) -> None:
-    there = (
-        "there" if checkpoint.is_file() else "to be downloaded" if options.model != models.DEMO else "missing"
-    )
+    missing = "missing" if options.model == models.DEMO else "to be downloaded"
+    there = "there" if checkpoint.exists() else missing
     print(f"model       {options.model}: {checkpoint} ({there})")
     print(f"java        {java}")
     print(f"python      {sys.executable}")

@@ -116,7 +116,7 @@ def plan_for(samples: Samples, spans: Sequence[SpeechSpan]) -> Plan:
 def with_pauses(
     expected: Sequence[tuple[int, int, str]], spans: Sequence[SpeechSpan]
 ) -> list[tuple[int, int, str]]:
-    """The words, each as long as the alignment has it: to the next word, but never out of its run of speech."""
+    """The words, as long as the alignment has them: to the next word, never out of their speech."""
     words = []
     for (start, end, text), following in itertools.zip_longest(expected, expected[1:]):
         [span] = [span for span in spans if span.start <= start < span.end]

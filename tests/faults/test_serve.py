@@ -30,7 +30,7 @@ REFERENCE = words(SAMPLE_TEXT.read_text()) if SAMPLE_TEXT.is_file() else []
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """With TorchServe's keys, which are new with every life of it."""
-    started = Running(tmp_path_factory.mktemp("serve"), "--token-auth")
+    started = Running(tmp_path_factory.mktemp("serve"), "demo", "--token-auth")
     try:
         assert started.ready.wait(280), started.said
         started.wait_for("curl ")
@@ -179,7 +179,7 @@ def test_bad_yaml(tmp_path: Path) -> None:
     settings = tmp_path / "gateway.yaml"
     settings.write_text("server: [port: 8000\n")
     started = time.monotonic()
-    done = serve("--dry-run", TMPDIR=str(tmp_path), GATEWAY_CONFIG=str(settings))
+    done = serve("demo", "--dry-run", TMPDIR=str(tmp_path), GATEWAY_CONFIG=str(settings))
     refused(done, "bad YAML", "gateway.yaml", started, tmp_path)
 
 
@@ -187,5 +187,5 @@ def test_a_taken_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         started = time.monotonic()
-        done = serve("--port", str(port), TMPDIR=str(tmp_path))
+        done = serve("demo", "--port", str(port), TMPDIR=str(tmp_path))
         refused(done, "port taken", "is in use", started, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_help_has_examples_and_every_option() -> None:
     result = serve("--help")
     assert result.returncode == 0
-    for text in ("./serve.sh base.en", "--port", "--workers", "--device", "--precision", "--token-auth",
+    for text in ("./serve.sh demo", "--port", "--workers", "--device", "--precision", "--token-auth",
+                 "--from", "WHISPER_FROM",
                  "--model-store", "--dry-run", "--print-config", "WHISPER_PORT"):  # fmt: skip
         assert text in result.stdout
 
@@ -71,6 +73,20 @@ def test_a_variable_stands_for_an_option_and_the_command_line_wins(checkpoint: P
     assert "management_address=http://127.0.0.1:9555" in result.stdout
     assert "disable_token_authorization=false" in result.stdout
     assert str(checkpoint) in result.stdout
+
+
+def test_without_a_name_it_is_base() -> None:
+    result = serve("--dry-run", *ports())
+    assert result.returncode == 0, result.stderr
+    assert re.match(rf"model       base: {ROOT}/whisper-models/base(\.pt)? ", result.stdout)
+
+
+def test_a_folder_in_ctranslate2s_format_is_a_model_and_another_is_not(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    assert "is a folder without model.bin" in refused(str(tmp_path / "mine"))
+    (tmp_path / "mine" / "model.bin").write_bytes(b"weights")
+    result = serve("mine", "--print-config", cwd=tmp_path)
+    assert f"model: {tmp_path}/mine\n" in result.stdout
 
 
 def test_a_relative_path_is_the_callers(checkpoint: Path) -> None:

@@ -20,11 +20,13 @@ import requests
 from scripts.serve.process import group_members
 from tests.ops.commands import ROOT, caller_environment
 from tests.servers import free_ports
+from tests.weights import real_checkpoint
 
 DEMO = ROOT / "whisper-models" / "demo.pt"
 PORT_OPTIONS = ("--port", "--management-port", "--metrics-port", "--gateway-port")
 SAMPLE = ROOT / "samples" / "harvard.wav"
 SAMPLE_TEXT = ROOT / "samples" / "harvard.txt"
+HUMAN_TEXT = ROOT / "samples" / "jfk.txt"
 
 pytestmark = [
     pytest.mark.server,
@@ -115,7 +117,7 @@ class Running:
 
 @pytest.fixture()
 def running(tmp_path: Path) -> Iterator[Running]:
-    started = Running(tmp_path)
+    started = Running(tmp_path, "demo")
     try:
         assert started.ready.wait(280), started.said
         assert started.process.poll() is None, started.said
@@ -132,7 +134,7 @@ def curl_line(said: list[str]) -> str:
 
 def test_demo_from_ready_to_stopped(running: Running) -> None:
     assert any("MODEL demo" in line and "small vocabulary" in line for line in running.said)
-    assert any("./serve.sh base.en" in line for line in running.said)
+    assert any("./serve.sh base " in line for line in running.said)
 
     while not any("curl " in line for line in running.said):
         running.ready.wait(0.1)
@@ -143,7 +145,7 @@ def test_demo_from_ready_to_stopped(running: Running) -> None:
     assert words(answer.stdout) == words(SAMPLE_TEXT.read_text()), answer.stdout
 
     second = subprocess.run(
-        [str(ROOT / "serve.sh"), "--port", str(running.ports[0])],
+        [str(ROOT / "serve.sh"), "demo", "--port", str(running.ports[0])],
         env=caller_environment(), capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert second.returncode == 1
@@ -174,7 +176,7 @@ def test_a_checkpoint_that_is_none_ends_in_one_line_and_status_1(tmp_path: Path)
 
 
 def test_with_keys_the_pasted_line_carries_one(tmp_path: Path) -> None:
-    started = Running(tmp_path, "--token-auth", "--no-gateway")
+    started = Running(tmp_path, "demo", "--token-auth", "--no-gateway")
     try:
         assert started.ready.wait(280), started.said
         while not any("curl " in line for line in started.said):
@@ -190,7 +192,7 @@ def test_with_keys_the_pasted_line_carries_one(tmp_path: Path) -> None:
 
 
 def test_java_and_the_gateway_are_started_again(tmp_path: Path) -> None:
-    started = Running(tmp_path, "--token-auth")  # new keys with every life of TorchServe
+    started = Running(tmp_path, "demo", "--token-auth")  # new keys with every life of TorchServe
     try:
         assert started.ready.wait(280), started.said
         started.wait_for("curl ")
@@ -215,17 +217,36 @@ README_BLOCKS = re.findall(
 )
 
 
-def test_the_readmes_requests_work_as_pasted(running: Running) -> None:
+@pytest.mark.weights
+@pytest.mark.slow
+def test_base_is_ready_with_a_human_sentence_and_the_readmes_requests_work_as_pasted(tmp_path: Path) -> None:
     """With curl and with OpenAI's own client; everything runs on one server."""
-    running.wait_for("curl ")
-    assert {language for language, _ in README_BLOCKS} == {"sh", "python"}
-    for language, block in README_BLOCKS:
-        assert "http://127.0.0.1:8000" in block
-        code = block.replace("127.0.0.1:8000", f"127.0.0.1:{running.ports[3]}")
-        command = [sys.executable, "-c", code] if language == "python" else ["bash", "-ec", code]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        assert "किताब" in done.stdout or "Emma" in done.stdout or "smell of old beer" in done.stdout, block
+    started = Running(tmp_path, str(real_checkpoint("base")))
+    try:
+        assert started.ready.wait(280), started.said
+        started.wait_for("curl ")
+        (ready,) = [line for line in started.said if "READY" in line]
+        assert "samples/jfk.flac" in ready and words(HUMAN_TEXT.read_text()) == words(
+            ready.partition(": '")[2]
+        )
+        assert {language for language, _ in README_BLOCKS} == {"sh", "python"}
+        for language, block in README_BLOCKS:
+            assert "http://127.0.0.1:8000" in block
+            code = block.replace("127.0.0.1:8000", f"127.0.0.1:{started.ports[3]}")
+            command = [sys.executable, "-c", code] if language == "python" else ["bash", "-ec", code]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+            assert done.returncode == 0, done.stderr
+            assert "ask what you can do for your country" in done.stdout, block
+        first = json.loads(ask(README_BLOCKS[0][1], started.ports[3]))
+        assert words(first["text"]) == words(HUMAN_TEXT.read_text())
+    finally:
+        assert started.end(signal.SIGTERM) == 0
+
+
+def ask(block: str, port: int) -> str:
+    """What a block of the README prints, asked of the server at `port`."""
+    code = block.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+    return subprocess.run(["bash", "-ec", code], cwd=ROOT, capture_output=True, text=True, timeout=120).stdout
 
 
 def test_sigterm_under_load_loses_nothing(running: Running) -> None:
@@ -258,7 +279,7 @@ def wait_until_answered(url: str, timeout_s: float = 60) -> None:
 
 
 def test_sigterm_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
-    started = Running(tmp_path)
+    started = Running(tmp_path, "demo")
     while not any("starting TorchServe" in line for line in started.said):
         assert started.process.poll() is None, started.said
         started.ready.wait(0.05)

@@ -1,4 +1,4 @@
-"""A checkpoint in OpenAI's file format (`dims` and `model_state_dict`), validated before use."""
+"""A checkpoint in OpenAI's file format (`dims`, `model_state_dict`) or CTranslate2's, checked before use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ import torch
 from torch import Tensor
 
 from asr.config import ConfigError
+from asr.engines.ctranslate2_directory import (
+    MODEL_FILE,
+    check_vocabulary,
+    is_model_directory,
+    read_directory,
+)
 
+VOCABULARIES = (51_864, 51_865, 51_866)  # English-only, multilingual, multilingual since large-v3
 MULTILINGUAL_VOCAB = 51_865  # upstream: is_multilingual = n_vocab >= 51865
 
 
@@ -55,10 +62,29 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str) -> Checkpoint:
-    """The checkpoint at `path`, weights on the CPU; raises ConfigError when it is missing or not usable."""
+    """The checkpoint at `path`, weights on the CPU; raises ConfigError when it is missing or not usable.
+
+    path: a file in OpenAI's format, or a folder of CTranslate2's.
+    """
     file = Path(path)
+    is_directory = is_model_directory(file)
+    content = read_directory(file) if is_directory else _file_content(file, path)
+    dims = _dims(content["dims"], path)
+    state = content["model_state_dict"]
+    _check_shapes(state, dims, path)
+    if is_directory:
+        check_vocabulary(file, dims.multilingual, dims.num_languages, dims.n_vocab)
+    name = file.absolute().name if is_directory else file.stem
+    heads = _alignment_heads(content.get("alignment_heads"), name.removeprefix("faster-whisper-"), dims, path)
+    return Checkpoint(name, dims, state, heads)
+
+
+def _file_content(file: Path, path: str) -> dict[str, Any]:
+    """What OpenAI's format holds: a mapping with `dims` and `model_state_dict`, nothing in it checked yet."""
     if not file.is_file():
-        raise ConfigError(f"engine.model is {path!r}: there is no such file")
+        raise ConfigError(
+            f"engine.model is {path!r}: there is no such file, nor a folder with {MODEL_FILE} in it"
+        )
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=_can_be_mapped(file))
     except (
@@ -75,11 +101,7 @@ def load_checkpoint(path: str) -> Checkpoint:
         raise ConfigError(
             f"engine.model {path!r} is not in OpenAI's format: it must hold 'dims' and 'model_state_dict'"
         )
-    dims = _dims(content["dims"], path)
-    state = content["model_state_dict"]
-    _check_shapes(state, dims, path)
-    heads = _alignment_heads(content.get("alignment_heads"), file.stem, dims, path)
-    return Checkpoint(file.stem, dims, state, heads)
+    return content
 
 
 def _reason(error: Exception) -> str:
@@ -115,6 +137,8 @@ def _dims(raw: Any, path: str) -> ModelDims:
             raise ConfigError(f"engine.model {path!r}: n_{kind}_state {state} is not a multiple of {heads}")
     if dims.n_mels not in (80, 128):
         raise ConfigError(f"engine.model {path!r}: n_mels is {dims.n_mels}, must be 80 or 128")
+    if dims.n_vocab not in VOCABULARIES:
+        raise ConfigError(f"engine.model {path!r}: n_vocab is {dims.n_vocab}, must be one of {VOCABULARIES}")
     return dims
 
 
@@ -177,7 +201,7 @@ def _alignment_heads(raw: Any, name: str, dims: ModelDims, path: str) -> tuple[t
     if raw is not None:
         try:
             heads = tuple((int(layer), int(head)) for layer, head in raw)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ConfigError(
                 f"{path!r}: alignment_heads must be (layer, head) pairs, got {raw!r}"
             ) from error

@@ -6,13 +6,11 @@ no transformers is needed. What is written is what its own converter writes: oth
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,9 @@ from numpy.typing import NDArray
 
 from asr.config import ConfigError
 from asr.engines.checkpoint import Checkpoint
-from asr.tokens import ASSETS, Tokenizer
+from asr.engines.ctranslate2_directory import MODEL_FILE, weights_file
+from asr.engines.vocabulary import vocabulary
+from asr.tokens import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +50,15 @@ def converted_model(checkpoint: Checkpoint, path: Path, tokenizer: Tokenizer) ->
     """Folder of the converted model, made when it is not there yet; raises ConfigError when it cannot be.
 
     It lies in `.ctranslate2/` beside the checkpoint or, where that cannot be written, in the user's cache,
-    under the checkpoint's SHA-256: another file of the same name is another model.
+    under a SHA-256 of weights and alignment heads: another file of the same name is another model.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_CHARS]
-    name = f"{path.stem}-{digest}-{LAYOUT}"
+    with weights_file(path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(repr(checkpoint.alignment_heads).encode())  # a folder has them in another file
+    name = f"{checkpoint.name}-{digest.hexdigest()[:DIGEST_CHARS]}-{LAYOUT}"
     homes = _homes(path)
     for home in homes:
-        if (home / name / "model.bin").is_file():
+        if (home / name / MODEL_FILE).is_file():
             return home / name
     reasons = []
     for home in homes:
@@ -92,7 +93,7 @@ def _write(checkpoint: Checkpoint, tokenizer: Tokenizer, home: Path, name: str) 
         try:
             unfinished.rename(home / name)
         except OSError:
-            if not (home / name / "model.bin").is_file():  # else another worker was first
+            if not (home / name / MODEL_FILE).is_file():  # else another worker was first
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -184,24 +185,3 @@ class _Reader:
         self.norm(layer.ffn.layer_norm, f"{block}.mlp_ln")
         self.linear(layer.ffn.linear_0, f"{block}.mlp.0")
         self.linear(layer.ffn.linear_1, f"{block}.mlp.2")
-
-
-def vocabulary(tokenizer: Tokenizer, n_vocab: int) -> list[str]:
-    """One string per token id: bytes as GPT-2 writes them, special tokens by name."""
-    letters = _byte_letters()
-    file = ASSETS / ("multilingual.tiktoken" if tokenizer.multilingual else "gpt2.tiktoken")
-    lines = (line.split() for line in file.read_text().splitlines())
-    ranked = sorted((int(rank), base64.b64decode(token)) for token, rank in lines)
-    text = ["".join(letters[byte] for byte in token) for _, token in ranked]
-    return text + [tokenizer.decode_with_timestamps([token]) for token in range(len(text), n_vocab)]
-
-
-def _byte_letters() -> Sequence[str]:
-    """A printable letter for each byte (GPT-2's encoder.py, bytes_to_unicode)."""
-    printable = [
-        *range(ord("!"), ord("~") + 1),
-        *range(ord("¡"), ord("¬") + 1),
-        *range(ord("®"), ord("ÿ") + 1),
-    ]
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) if byte in printable else chr(256 + others.index(byte)) for byte in range(256)]

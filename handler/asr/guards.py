@@ -16,6 +16,10 @@ from asr.schema import Hypothesis
 COMPRESSION = "compression_ratio"
 LOGPROB = "logprob"
 
+# of a text that was rejected at every temperature: no speech either, below what poor speech reaches
+HOPELESS_NO_SPEECH = 0.4
+HOPELESS_LOGPROB = -1.2
+
 # what a text must reach where no speech was detected
 CONVINCING_NO_SPEECH = 0.5
 CONVINCING_LOGPROB = -0.8
@@ -80,6 +84,11 @@ def is_high(value: float, threshold: float | None) -> bool:
 def is_low(value: float, threshold: float | None) -> bool:
     """value < threshold; False when the rule is off."""
     return threshold is not None and value < threshold
+
+
+def is_hopeless(hypothesis: Hypothesis) -> bool:
+    """Whether the best that any temperature gave is no text at all, as of laughter and noise."""
+    return hypothesis.no_speech_prob > HOPELESS_NO_SPEECH and hypothesis.avg_logprob < HOPELESS_LOGPROB
 
 
 def is_convincing(hypothesis: Hypothesis, ratio: float) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from asr.guards import compression_ratio, is_high, is_silence, rejection
+from asr.guards import compression_ratio, is_high, is_hopeless, is_silence, rejection
 from asr.options import RequestOptions
 from asr.schema import DecodingOptions, Hypothesis, Window
 from asr.sessions.base import Tally
@@ -99,8 +99,10 @@ def _likeliest(failed: tuple[Judged, ...], options: RequestOptions) -> Judged:
     limit = options.guards.compression_ratio_threshold
     fluent = [each for each in failed if not is_high(each.ratio, limit)]
     if fluent:
-        return max(fluent, key=lambda each: each.hypothesis.avg_logprob)
-    return min(failed, key=lambda each: each.ratio)
+        best = max(fluent, key=lambda each: each.hypothesis.avg_logprob)
+    else:
+        best = min(failed, key=lambda each: each.ratio)
+    return replace(best, silent=best.silent or is_hopeless(best.hypothesis))
 
 
 def _loop_limit(options: RequestOptions, rung: int) -> float | None:

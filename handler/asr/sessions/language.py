@@ -78,7 +78,7 @@ class LanguageHearing:
 
     def hear(self, work: Work, hypothesis: Hypothesis, options: RequestOptions, tokenizer: Tokenizer) -> None:
         """Takes what the window of one of `works` says."""
-        work.first, work.is_done = hypothesis, True
+        work.first = hypothesis
         judged = judgement(hypothesis, options, tokenizer)
         is_alone = work in self._alone
         self._votes.append(

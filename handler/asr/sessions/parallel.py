@@ -72,12 +72,13 @@ class ParallelSession:
 
     @property
     def done(self) -> bool:
-        return self.error is not None or all(work.is_done for work in self._works)
+        is_decided = self._hearing is None
+        return self.error is not None or (is_decided and all(work.is_done for work in self._works))
 
     def offers(self) -> list[Offer]:
         offers = []
         for work in self._works if self._hearing is None else self._hearing.works:
-            if not work.is_out and not work.is_done:
+            if not work.is_out and not work.is_done and work.first is None:
                 work.is_out = True
                 self._keys[self._next_key] = work
                 offers.append(Offer(self._next_key, work.climb.window))
@@ -185,7 +186,8 @@ class ParallelSession:
             start = min(max([start, *ends]), heard.end)
         rest = SpeechSpan(start, heard.end)
         least = MIN_FOLLOWING_SAMPLES if slicing.complete else MIN_REST_SAMPLES
-        left = rest.end - rest.start if work.stretch.is_doubtful else self._speech_in(rest)
+        is_unknown = work.stretch.is_doubtful and not slicing.complete
+        left = rest.end - rest.start if is_unknown else self._speech_in(rest)
         return rest if left >= least else None
 
     def _speech_in(self, span: SpeechSpan) -> int:

@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from asr.errors import AsrError, TooLarge
 from gateway.errors import RateLimited, UploadTimeout
 from gateway.http.failures import error_response
+from gateway.http.forms import FORM_ROOM
 from gateway.observe.record import current_record
 from gateway.settings import MediaSettings
 
-FORM_ROOM = 1_000_000  # bytes of a request beside its files
 BUSY_RETRY_S = 5.0
 LINGER_S = 2.0  # for a client to read a refusal while it still sends
 

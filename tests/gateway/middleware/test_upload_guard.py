@@ -11,7 +11,7 @@ import pytest
 
 from asr.errors import TooLarge
 from gateway.errors import UploadTimeout
-from gateway.middleware.upload_guard import FORM_ROOM
+from gateway.http.forms import FORM_ROOM
 from tests.gateway.middleware.tiny import Served, exchange, read_all, settings, tiny_app
 
 CAP = 100_000

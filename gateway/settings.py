@@ -120,8 +120,10 @@ class MediaSettings(Section):
     max_upload_bytes: Count = 150_000_000
     max_audio_s: Positive = 4 * 3600.0
     max_uploads: Count = 64  # at once; more are refused with 429
+    max_uploads_per_key: Count = 32  # of those, where there are keys
     upload_idle_s: Positive = 15.0  # without a byte of the body
     min_upload_bytes_per_s: Positive = 1_000.0  # on average, after the first `upload_idle_s`
+    max_upload_s: Positive = 1_800.0  # of waiting for one body's bytes, all together
     spool_dir: Path | None = None  # None: the system's temporary directory
 
 
@@ -134,6 +136,7 @@ class AccessSettings(Section):
     audio_seconds_per_minute: Positive | None = None
     requests_per_minute_per_address: Count | None = None  # whatever the key
     audio_seconds_per_minute_per_address: Positive | None = None
+    wrong_keys_per_minute_per_address: Count | None = 60  # refusals; beyond them with 429 for 401
     storage_url: str = "memory://"  # or redis://host:port/0, shared by several gateways
     trusted_proxies: Names = ()  # addresses or networks whose X-Forwarded-For is believed
 

@@ -50,10 +50,17 @@ def _listed(value: Any) -> Any:
     return [entry.strip() for entry in value.split(",") if entry.strip()]
 
 
+def _flag(value: Any) -> Any:
+    """An environment variable's true or false, which a Literal does not read itself."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Urls = Annotated[tuple[AnyHttpUrl, ...], NoDecode, BeforeValidator(_listed)]
+# "loopback": to this machine; true: to everybody; false: to nobody
+MetricsOpen = Annotated[Literal["loopback", True, False], BeforeValidator(_flag)]
 MIN_KEY_CHARS, MAX_KEY_CHARS = 16, 512
 ApiKey = Annotated[SecretStr, Field(min_length=MIN_KEY_CHARS, max_length=MAX_KEY_CHARS)]
 ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_listed)]
@@ -162,7 +169,7 @@ class ObserveSettings(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_text: bool = False  # transcripts are private
     otlp_endpoint: AnyHttpUrl | None = None  # traces go to its /v1/traces; None: no traces
-    metrics_open: bool = True  # false: /metrics needs a key too, for callers' names are in it
+    metrics_open: MetricsOpen = "loopback"  # to whom /metrics is open without a key; callers' names are in it
 
 
 class Settings(BaseSettings):

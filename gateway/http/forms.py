@@ -141,7 +141,8 @@ class _Parts:
         self._unwritten: list[tuple[IO[bytes], bytes]] = []
         self._is_complete = False
         # of the part that is being read
-        self._header_name = self._header_value = self._disposition = b""
+        self._header_name = self._header_value = b""
+        self._headers: dict[bytes, bytes] = {}
         self._name = ""
         self._text = bytearray()
         self._file: IO[bytes] | None = None
@@ -199,13 +200,13 @@ class _Parts:
         self._header_value += data[start:end]
 
     def _on_header_end(self) -> None:
-        if self._header_name.lower() == b"content-disposition":
-            self._disposition = self._header_value
+        self._headers[self._header_name.lower()] = self._header_value
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(_plainly_named(self._disposition))
-        self._disposition, self._text, self._file = b"", bytearray(), None
+        disposition = _plainly_named(self._headers.get(b"content-disposition", b""))
+        _, options = parse_options_header(disposition)
+        self._headers, self._text, self._file = {}, bytearray(), None
         if b"name" not in options:
             raise BadForm('a part of the form has no name: its Content-Disposition must have name="…"')
         self._name = self._decoded(options[b"name"])

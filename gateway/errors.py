@@ -81,6 +81,12 @@ class QueueFull(RateLimited):
     code = "queue_full"
 
 
+class TooManyWrongKeys(RateLimited):
+    """An address sends one request after another without a key that is known here."""
+
+    code = "too_many_wrong_keys"
+
+
 class ClientGone(GatewayError):
     """The caller left before its answer; the status is for the log only."""
 

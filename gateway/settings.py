@@ -50,10 +50,17 @@ def _listed(value: Any) -> Any:
     return [entry.strip() for entry in value.split(",") if entry.strip()]
 
 
+def _flag(value: Any) -> Any:
+    """An environment variable's true or false, which a Literal does not read itself."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Urls = Annotated[tuple[AnyHttpUrl, ...], NoDecode, BeforeValidator(_listed)]
+# "loopback": to this machine; true: to everybody; false: to nobody
+MetricsOpen = Annotated[Literal["loopback", True, False], BeforeValidator(_flag)]
 MIN_KEY_CHARS, MAX_KEY_CHARS = 16, 512
 ApiKey = Annotated[SecretStr, Field(min_length=MIN_KEY_CHARS, max_length=MAX_KEY_CHARS)]
 ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_listed)]
@@ -120,8 +127,10 @@ class MediaSettings(Section):
     max_upload_bytes: Count = 150_000_000
     max_audio_s: Positive = 4 * 3600.0
     max_uploads: Count = 64  # at once; more are refused with 429
+    max_uploads_per_key: Count = 32  # of those, where there are keys
     upload_idle_s: Positive = 15.0  # without a byte of the body
     min_upload_bytes_per_s: Positive = 1_000.0  # on average, after the first `upload_idle_s`
+    max_upload_s: Positive = 1_800.0  # of waiting for one body's bytes, all together
     spool_dir: Path | None = None  # None: the system's temporary directory
 
 
@@ -134,6 +143,7 @@ class AccessSettings(Section):
     audio_seconds_per_minute: Positive | None = None
     requests_per_minute_per_address: Count | None = None  # whatever the key
     audio_seconds_per_minute_per_address: Positive | None = None
+    wrong_keys_per_minute_per_address: Count | None = 60  # refusals; beyond them with 429 for 401
     storage_url: str = "memory://"  # or redis://host:port/0, shared by several gateways
     trusted_proxies: Names = ()  # addresses or networks whose X-Forwarded-For is believed
 
@@ -159,7 +169,7 @@ class ObserveSettings(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_text: bool = False  # transcripts are private
     otlp_endpoint: AnyHttpUrl | None = None  # traces go to its /v1/traces; None: no traces
-    metrics_open: bool = True  # false: /metrics needs a key too, for callers' names are in it
+    metrics_open: MetricsOpen = "loopback"  # to whom /metrics is open without a key; callers' names are in it
 
 
 class Settings(BaseSettings):

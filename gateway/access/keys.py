@@ -25,6 +25,7 @@ from pathlib import Path
 
 from gateway.access.key_entry import KeyEntry, key_digest
 from gateway.access.key_file import read_key_file
+from gateway.access.wrong_keys import WrongKeys
 from gateway.caller import Caller
 from gateway.errors import Unauthorized
 from gateway.settings import MAX_KEY_CHARS, AccessSettings, SettingsError
@@ -50,6 +51,7 @@ class KeyStore:
         self._stamp = _stamp(settings.keys_file)
         entries = read_key_file(settings.keys_file).keys if settings.keys_file else ()
         self._callers = self._known(entries)
+        self._wrong_keys = WrongKeys(settings.wrong_keys_per_minute_per_address, clock)
 
     @property
     def configured(self) -> bool:
@@ -57,7 +59,8 @@ class KeyStore:
         return self._settings.keys_file is not None or bool(self._settings.keys)
 
     def authenticate(self, authorization: str | None, address: str) -> Caller:
-        """The caller with this Authorization header; raises Unauthorized. No keys: LOCAL."""
+        """The caller with this Authorization header; raises Unauthorized, or TooManyWrongKeys where the
+        address has been told so too often. No keys: LOCAL."""
         if not self.configured:
             return Caller(
                 address=address,
@@ -65,6 +68,13 @@ class KeyStore:
                 audio_seconds_per_minute=self._settings.audio_seconds_per_minute,
             )
         self._reload()
+        try:
+            return replace(self._caller_with(authorization), address=address)
+        except Unauthorized:
+            self._wrong_keys.count(address)
+            raise
+
+    def _caller_with(self, authorization: str | None) -> Caller:
         scheme, _, key = (authorization or "").strip().partition(" ")
         key = key.strip()
         if scheme.lower() != "bearer" or not key:
@@ -72,7 +82,7 @@ class KeyStore:
         caller = self._caller_of(key) if len(key) <= MAX_KEY_CHARS else None
         if caller is None:
             raise Unauthorized("the API key is not known here")
-        return replace(caller, address=address)
+        return caller
 
     def _caller_of(self, key: str) -> Caller | None:
         """Compares with every digest, so that the time says nothing about which one is near."""

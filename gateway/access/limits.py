@@ -46,9 +46,20 @@ class Limiter:
 
     async def check_request(self, caller: Caller) -> None:
         """Counts one request; raises RateLimited."""
-        await self._check(REQUESTS, caller.requests_per_minute, 1, *_identity(caller))
-        per_address = self._settings.requests_per_minute_per_address
-        await self._check(REQUESTS, per_address, 1, "address", caller.address)
+        await self._count_requests(caller, 1)
+
+    async def check_batch(self, caller: Caller, num_files: int) -> None:
+        """Counts the files of a request that has been counted once: each costs what a request does. Raises
+        RateLimited, or TooLarge where no wait would help."""
+        for limit in (caller.requests_per_minute, self._settings.requests_per_minute_per_address):
+            if limit is not None and num_files > limit:
+                raise TooLarge(
+                    f"the form has {num_files} files, each of which is a request; you may send {limit} "
+                    "requests per minute",
+                    param="files",
+                )
+        if num_files > 1:
+            await self._count_requests(caller, num_files - 1)
 
     async def check_audio(self, caller: Caller, seconds: float) -> None:
         """Counts seconds of audio; raises RateLimited, or TooLarge where no wait would help."""
@@ -62,6 +73,11 @@ class Limiter:
                 )
         await self._check(AUDIO, caller.audio_seconds_per_minute, cost, *_identity(caller))
         await self._check(AUDIO, per_address, cost, "address", caller.address)
+
+    async def _count_requests(self, caller: Caller, count: int) -> None:
+        await self._check(REQUESTS, caller.requests_per_minute, count, *_identity(caller))
+        per_address = self._settings.requests_per_minute_per_address
+        await self._check(REQUESTS, per_address, count, "address", caller.address)
 
     async def _check(self, what: str, limit: float | None, cost: int, scope: str, identity: str) -> None:
         if limit is None or self._clock() < self._paused_until:

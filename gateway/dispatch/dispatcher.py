@@ -21,7 +21,7 @@ from gateway.dispatch.lane import Lane
 from gateway.dispatch.memory import Resting
 from gateway.dispatch.replies import Busy, Cut, NoMemory, NotDecoded, WorkerDied
 from gateway.dispatch.ticket import Attempt, Errand, Outcome, Ticket
-from gateway.dispatch.upstream import CONNECT_TIMEOUT_S, Description, TorchServeUpstream
+from gateway.dispatch.upstream import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, Description, TorchServeUpstream
 from gateway.dispatch.watch import Watch
 from gateway.errors import NotReady
 from gateway.settings import UpstreamSettings
@@ -36,7 +36,7 @@ class Dispatcher:
 
     def __init__(self, settings: UpstreamSettings) -> None:
         self._settings = settings
-        self._client = HttpClient(CONNECT_TIMEOUT_S)
+        self._client = HttpClient(CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES)
         managements = itertools.chain(map(str, settings.management_urls), itertools.repeat(None))
         self._lanes = [
             Lane(

@@ -27,6 +27,10 @@ class Broken(Exception):
     """The connection ended, or the time, before the answer was whole."""
 
 
+class TooLong(Exception):
+    """The answer is larger than any that an upstream gives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
@@ -45,14 +49,16 @@ class Origin:
 class HttpClient:
     """Connections to any number of servers, as many as there are requests at work."""
 
-    def __init__(self, connect_timeout_s: float) -> None:
+    def __init__(self, connect_timeout_s: float, max_answer_bytes: int) -> None:
+        """max_answer_bytes: of an answer with its head; a larger one is cut off as it comes."""
         self._connect_timeout_s = connect_timeout_s
+        self._max_answer_bytes = max_answer_bytes
         self._idle: dict[Origin, list[_Connection]] = {}
 
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float
     ) -> Answer:
-        """The whole answer; raises NoConnection, or Broken. Cancelled, it closes its connection."""
+        """The whole answer; raises NoConnection, Broken or TooLong. Cancelled, it closes its connection."""
         origin, netloc, path = _split(url)
         connection = self._kept(origin) or await self._connected(origin)
         fields = {"Host": netloc, **headers, "Content-Length": str(len(body))}
@@ -96,7 +102,7 @@ class HttpClient:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 _, connection = await loop.create_connection(
-                    _Connection, origin.host, origin.port, ssl=context
+                    lambda: _Connection(self._max_answer_bytes), origin.host, origin.port, ssl=context
                 )
         except OSError as error:  # TimeoutError is one
             raise NoConnection(repr(error)) from error
@@ -106,7 +112,9 @@ class HttpClient:
 class _Connection(asyncio.Protocol):
     """One connection: one request at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_answer_bytes: int) -> None:
+        self._max_answer_bytes = max_answer_bytes
+        self._room = 0  # bytes that may still come
         self.idle_since = 0.0
         self.is_usable = True  # for another request
         self._transport: asyncio.Transport | None = None
@@ -117,6 +125,7 @@ class _Connection(asyncio.Protocol):
     async def ask(self, head: bytes, body: bytes) -> Answer:
         assert self._transport is not None
         self.is_usable = False  # until the answer is whole
+        self._room = self._max_answer_bytes
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.writelines((head, body))
         return await self._answer
@@ -136,18 +145,22 @@ class _Connection(asyncio.Protocol):
         if self._answer is None or self._answer.done():  # nobody asked
             self.close()
             return
+        self._room -= len(data)
+        if self._room < 0:
+            self._fail(TooLong(f"the answer has more than {self._max_answer_bytes} bytes"))
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._fail(f"this is no HTTP: {error}")
+            self._fail(Broken(f"this is no HTTP: {error}"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._fail(f"the connection ended: {error!r}" if error else "the connection ended")
+        self._fail(Broken(f"the connection ended: {error!r}" if error else "the connection ended"))
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, error: Broken | TooLong) -> None:
         self.close()
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(Broken(why))
+            self._answer.set_exception(error)
 
     # ---- the parser's calls
 

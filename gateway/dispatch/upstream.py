@@ -13,12 +13,13 @@ from asr import wire
 from asr.engine import ModelSpec
 from asr.errors import AsrError, EngineFailure
 from asr.schema import Hypothesis, Window
-from gateway.dispatch.http_client import Broken, HttpClient, NoConnection
+from gateway.dispatch.http_client import Broken, HttpClient, NoConnection, TooLong
 from gateway.dispatch.replies import Cut, KeyRefused, NotDecoded, Unreachable, WorkerDied, failure
 from gateway.settings import UpstreamSettings
 
 VERSION = "1.0"  # of the model, in TorchServe's paths; the archive's
 CONNECT_TIMEOUT_S = 5.0
+MAX_ANSWER_BYTES = wire.MAX_HYPOTHESIS_BYTES + 65_536  # and its head; TorchServe's own answers are shorter
 ASK_TIMEOUT_S = 30.0  # for anything but windows; the answer waits behind the windows at work
 BINARY = {"Content-Type": "application/octet-stream"}
 START_HEADER = "X-Request-Start"  # from it a worker knows how long a window waited for it
@@ -103,6 +104,8 @@ class TorchServeUpstream:
                 raise Unreachable(f"{url}: {error}") from error
             except Broken as error:
                 raise Cut(f"{url}: {error}") from error
+            except TooLong as error:  # as an answer that is no hypothesis: it may do better
+                raise WorkerDied(f"{url}: {error}") from error
             if answer.status == 200:
                 return answer.body
             problem = failure(answer.status, answer.body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address, ip_address
 from typing import Annotated
 
 from fastapi import Depends
@@ -32,6 +33,27 @@ async def admitted_caller(request: Request) -> Caller:
     await service.limiter.check_request(caller)
     _ = service.dispatcher.spec  # NotReady is said before the upload, not after it
     return caller
+
+
+def check_metrics_reader(request: Request) -> None:
+    """Raises Unauthorized where `observe.metrics_open` wants a key of this client, and it has none."""
+    is_open = service_of(request).settings.observe.metrics_open
+    if is_open is True or (is_open == "loopback" and _is_on_this_machine(request)):
+        return
+    authenticated(request)
+
+
+def _is_on_this_machine(request: Request) -> bool:
+    """Whether the client is here itself, and no proxy that is here for others."""
+    if request.client is None or "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
+        return False
+    try:
+        address = ip_address(request.client.host)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped  # where one socket listens for both
+    return address.is_loopback
 
 
 # as a route's parameter: refused before its other parameters are looked at

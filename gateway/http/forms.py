@@ -8,24 +8,26 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from urllib.parse import unquote_to_bytes
 
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from asr.errors import InvalidOption, Overloaded, UnsupportedMedia
 from gateway.errors import BadForm
 
 MAX_FIELDS = 2_000  # suppress_tokens alone may be a thousand
-MAX_FIELD_BYTES = 1_000_000
+FORM_ROOM = 1_000_000  # bytes of a form beside its files: names, headers and texts of all parts together
 SMALL_BYTES = 1_000_000  # of an upload: half a minute of 16 kHz WAV, dealt with on the event loop
 PLAIN_NAME = re.compile(rb";\s*filename\s*=", re.IGNORECASE)
 EXTENDED_NAME = re.compile(
     rb""";\s*filename\*\s*=\s*"?(?P<charset>utf-8|iso-8859-1)'[^']*'(?P<name>[^;"\s]*)"?""", re.IGNORECASE
 )
+CHARSETS = ("utf-8", "utf8", "us-ascii", "iso-8859-1")  # others decode slowly: punycode in quadratic time
 FILE_NAMES = ("file", "files", "files[]")
 UPLOAD_NAMES = (*FILE_NAMES, "audio_file")
 HOW_TO_SEND = "send the audio as a form: curl -F file=@speech.wav"
@@ -89,21 +91,16 @@ class Form:
 async def received_form(request: Request, spool_dir: Path | None, max_files: int = 1) -> AsyncIterator[Form]:
     """The request's form, its uploads on disk until the block ends.
 
-    Raises UnsupportedMedia for another content type, BadForm for a body that is not what its headers say,
-    and whatever reading the body raises.
+    Raises UnsupportedMedia for another content type, BadForm for a body that is not what its headers say or
+    has more than it may, Overloaded where the disk is full, and whatever reading the body raises.
     """
-    _check_content_type(request)
-    parser = await _parsed(request, spool_dir, max_files)
+    boundary, charset = _boundary_and_charset(request)
+    parts = _Parts(charset, spool_dir, max_files)
     try:
-        form = Form()
-        for name, value in parser.items:
-            if isinstance(value, UploadFile):
-                form.uploads.append(Upload(name, value.filename or "", Path(value.file.name)))
-            else:
-                form.fields.setdefault(name, []).append(value)
-        yield form
+        await parts.read(request, boundary)
+        yield parts.form
     finally:
-        parser.close()
+        parts.close()
 
 
 def announced_bytes(request: Request) -> int | None:
@@ -112,24 +109,9 @@ def announced_bytes(request: Request) -> int | None:
     return None if length is None else int(length)
 
 
-async def _parsed(request: Request, spool_dir: Path | None, max_files: int) -> _DiskParser:
-    async with aclosing(request.stream()) as stream:
-        parser = _DiskParser(
-            request.headers, stream, max_files=max_files, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
-        )
-        parser.spool_dir = spool_dir
-        try:
-            await parser.parse()
-            if not parser.ended:
-                raise BadForm("the form ends before its closing boundary")
-        except BaseException as error:
-            parser.close()
-            raise _as_refusal(error, parser) from error
-    return parser
-
-
-def _check_content_type(request: Request) -> None:
-    content_type, _ = parse_options_header(request.headers.get("Content-Type"))
+def _boundary_and_charset(request: Request) -> tuple[bytes, str]:
+    """What the Content-Type says of the body; raises UnsupportedMedia or BadForm."""
+    content_type, parameters = parse_options_header(request.headers.get("Content-Type"))
     if content_type != b"multipart/form-data":
         shown = content_type.decode("latin-1")[:80]
         raise UnsupportedMedia(f"Content-Type is {shown!r}, must be multipart/form-data; {HOW_TO_SEND}")
@@ -138,88 +120,157 @@ def _check_content_type(request: Request) -> None:
         raise UnsupportedMedia(
             f"Content-Encoding is {encoding[:80]!r}, must be left out: send the form as it is"
         )
+    if not parameters.get(b"boundary"):
+        raise BadForm(f"Content-Type has no boundary; {HOW_TO_SEND}")
+    charset = parameters.get(b"charset", b"utf-8").decode("latin-1").lower()
+    if charset not in CHARSETS:
+        raise BadForm(f"the form's charset is {charset[:80]!r}, must be one of {', '.join(CHARSETS)}")
+    return parameters[b"boundary"], charset
 
 
-def _as_refusal(error: BaseException, parser: _DiskParser) -> BaseException:
-    if isinstance(error, MultiPartException):
-        if "files" not in error.message:
-            return BadForm(error.message)
-        name = parser.part_name[:80]
-        return BadForm(f"{name} is one file too many, the form may have {parser.max_files:g}", param=name)
-    if isinstance(error, ValueError | LookupError):  # a charset or boundary that Python cannot work with
-        return BadForm("the form cannot be read; its boundary or charset is unusable")
-    if isinstance(error, OSError):
-        return Overloaded("the server has no room for this upload; try again later")
-    return error
+class _Parts:
+    """The form as its parser finds it, part by part; the methods `_on_…` are the parser's callbacks.
 
+    A file's first bytes are written at once: they go to the system's cache, which is quicker than a thread.
+    What comes after `SMALL_BYTES` is written beside the event loop.
+    """
 
-class _DiskUpload(UploadFile):
-    """A file part whose first bytes are written at once: they go to the system's cache, and a thread for them
-    takes longer than they do. What comes after `SMALL_BYTES` is written beside the event loop."""
+    def __init__(self, charset: str, spool_dir: Path | None, max_files: int) -> None:
+        self.form = Form()
+        self._charset = charset
+        self._spool_dir = spool_dir
+        self._max_files = max_files
+        self._room = FORM_ROOM
+        self._num_fields = 0
+        self._files: list[IO[bytes]] = []
+        self._unwritten: list[tuple[IO[bytes], bytes]] = []
+        self._is_complete = False
+        # of the part that is being read
+        self._header_name = self._header_value = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._name = ""
+        self._text = bytearray()
+        self._file: IO[bytes] | None = None
 
-    async def write(self, data: bytes) -> None:
-        assert self.size is not None
-        if self.size + len(data) > SMALL_BYTES:
-            await super().write(data)
-            return
-        self.size += len(data)
-        self.file.write(data)
-
-    async def seek(self, offset: int) -> None:
-        self.file.seek(offset)  # writes what is left in Python's buffer, a few kilobytes
-
-
-class _DiskParser(MultiPartParser):
-    """Starlette's parser with named files for the uploads, which another process can open."""
-
-    spool_dir: Path | None = None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.ended = False
-        self._opened: list[IO[bytes]] = []
-
-    def on_headers_finished(self) -> None:
-        part = self._current_part
-        part.content_disposition = _as_file(_plainly_named(part.content_disposition), part.item_headers)
-        super().on_headers_finished()
-        upload = self._current_part.file
-        if upload is not None:
-            upload.file.close()
-            file = tempfile.NamedTemporaryFile(prefix="upload-", dir=self.spool_dir)  # noqa: SIM115
-            self._current_part.file = _DiskUpload(file, size=0, filename=upload.filename)  # type: ignore[arg-type]
-            self._opened.append(file)
-
-    def on_end(self) -> None:
-        self.ended = True
-
-    @property
-    def part_name(self) -> str:
-        """Of the part that is being read."""
-        return self._current_part.field_name
+    async def read(self, request: Request, boundary: bytes) -> None:
+        """Reads the whole body; raises BadForm, Overloaded and what reading raises."""
+        try:
+            parser = self._parser(boundary)
+            async with aclosing(request.stream()) as stream:
+                async for chunk in stream:
+                    parser.write(chunk)
+                    await self._write_files()
+            for file in self._files:
+                file.flush()
+        except FormParserError as error:
+            raise BadForm("the form cannot be read: a boundary or a part's headers are malformed") from error
+        except OSError as error:
+            raise Overloaded("the server has no room for this upload; try again later") from error
+        if not self._is_complete:
+            raise BadForm("the form ends before its closing boundary")
 
     def close(self) -> None:
         """Removes the files."""
-        for file in self._opened:
+        for file in self._files:
             file.close()
 
+    async def _write_files(self) -> None:
+        for file, data in self._unwritten:
+            if file.tell() + len(data) > SMALL_BYTES:
+                await run_in_threadpool(file.write, data)
+            else:
+                file.write(data)
+        self._unwritten.clear()
 
-def _as_file(disposition: bytes | None, headers: list[tuple[bytes, bytes]]) -> bytes | None:
+    def _parser(self, boundary: bytes) -> MultipartParser:
+        return MultipartParser(
+            boundary,
+            {
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
+            },
+        )
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._take_room(end - start)
+        self._header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._take_room(end - start)
+        self._header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _on_headers_finished(self) -> None:
+        disposition = _plainly_named(self._headers.get(b"content-disposition", b""))
+        disposition = _as_file(disposition, self._headers.get(b"content-type", b"text/plain"))
+        _, options = parse_options_header(disposition)
+        self._headers, self._text, self._file = {}, bytearray(), None
+        if b"name" not in options:
+            raise BadForm('a part of the form has no name: its Content-Disposition must have name="…"')
+        self._name = self._decoded(options[b"name"])
+        if b"filename" in options:
+            self._begin_file(self._decoded(options[b"filename"]))
+            return
+        self._num_fields += 1
+        if self._num_fields > MAX_FIELDS:
+            raise BadForm(f"the form has more than {MAX_FIELDS} fields")
+
+    def _begin_file(self, filename: str) -> None:
+        name = self._name[:80]
+        if len(self.form.uploads) == self._max_files:
+            raise BadForm(f"{name} is one file too many, the form may have {self._max_files}", param=name)
+        self._file = tempfile.NamedTemporaryFile(prefix="upload-", dir=self._spool_dir)  # noqa: SIM115
+        self._files.append(self._file)
+        self.form.uploads.append(Upload(self._name, filename, Path(self._file.name)))
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._file is not None:
+            self._unwritten.append((self._file, data[start:end]))
+            return
+        self._take_room(end - start)
+        self._text += data[start:end]
+
+    def _on_part_end(self) -> None:
+        if self._file is None:
+            self.form.fields.setdefault(self._name, []).append(self._decoded(self._text))
+
+    def _on_end(self) -> None:
+        self._is_complete = True
+
+    def _take_room(self, num_bytes: int) -> None:
+        self._room -= num_bytes
+        if self._room < 0:
+            raise BadForm(f"the form has more than {FORM_ROOM} bytes beside its files")
+
+    def _decoded(self, raw: bytes | bytearray) -> str:
+        try:
+            return raw.decode(self._charset)
+        except UnicodeDecodeError:
+            return raw.decode("latin-1")
+
+
+def _as_file(disposition: bytes, content_type: bytes) -> bytes:
     """The header with an empty filename where it has none but the name and Content-Type of an upload: forms
     made by hand often lack it."""
-    kind = dict(headers).get(b"content-type", b"text/plain").strip().lower()
     _, options = parse_options_header(disposition)
-    is_upload = options.get(b"name", b"").decode("latin-1") in UPLOAD_NAMES and not kind.startswith(b"text/")
-    if disposition is None or not is_upload or b"filename" in options:
-        return disposition
-    return disposition + b'; filename=""'
+    is_text = content_type.strip().lower().startswith(b"text/")
+    is_upload = options.get(b"name", b"").decode("latin-1") in UPLOAD_NAMES and not is_text
+    return disposition + b'; filename=""' if is_upload and b"filename" not in options else disposition
 
 
-def _plainly_named(disposition: bytes | None) -> bytes | None:
+def _plainly_named(disposition: bytes) -> bytes:
     """The header with `filename="…"` for `filename*=UTF-8''…`. Forms must not have the latter (RFC 7578), but
     urllib3 before version 2 sends nothing else for a name beyond ASCII, and the file would pass for text."""
-    found = EXTENDED_NAME.search(disposition or b"")
-    if disposition is None or found is None or PLAIN_NAME.search(disposition):
+    found = EXTENDED_NAME.search(disposition)
+    if found is None or PLAIN_NAME.search(disposition):
         return disposition
     name = unquote_to_bytes(found["name"]).decode(found["charset"].decode(), "replace").encode()
     quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')

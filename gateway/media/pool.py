@@ -50,7 +50,7 @@ class MediaPool:
     async def prepare(
         self, upload: Path, options: RequestOptions, n_mels: int = DEFAULT_N_MELS
     ) -> PreparedAudio:
-        """The upload prepared; its samples lie in a file without a name. Raises AsrError.
+        """The upload prepared; its samples lie in sealed memory without a name. Raises AsrError.
 
         A caller that is cancelled takes the process down with it: there is no other way to stop a decoder.
         """

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +20,7 @@ from asr.config import Limits
 from asr.errors import AsrError, Overloaded, TooLarge, UnsupportedMedia
 from asr.options import RequestOptions
 from asr.prepared import PreparedAudio
+from gateway.media.output import StillWritten, new_output, seal
 from gateway.media.protocol import MAX_MESSAGE_BYTES, READY, TAKEN, Garbled, Orders, Task, read_answer
 from gateway.settings import MediaSettings
 
@@ -86,14 +86,15 @@ class MediaProcess:
 
         Not usable from the moment it begins until it ends well: who is cancelled in between, kills.
         """
-        with open(upload, "rb") as source, tempfile.TemporaryFile(dir=self._settings.spool_dir) as output:
+        with open(upload, "rb") as source, new_output(self._settings.spool_dir) as output:
             self.is_usable = False
             message = await self._ask(Task(options.long_form, options.vad_filter, n_mels), source, output)
             if not message:
                 raise await self._cause_of_death()
             try:
+                seal(output)
                 outcome, self.is_usable = read_answer(message, output)
-            except Garbled as error:
+            except (Garbled, StillWritten) as error:
                 raise crashed() from error
         if isinstance(outcome, AsrError):
             raise outcome

@@ -28,6 +28,7 @@ from asr.levels import FRAME_SAMPLES
 from asr.options import RequestOptions
 from asr.prepared import PreparedAudio
 from asr.schema import Audio, MediaSource
+from gateway.media.output import mapped_samples
 
 MAX_MESSAGE_BYTES = 65_536
 MAX_TEXT = 4_000  # characters of an error's message
@@ -104,7 +105,7 @@ def write_output(prepared: PreparedAudio, output: IO[bytes]) -> None:
 
 
 def read_answer(message: bytes, output: IO[bytes]) -> tuple[PreparedAudio | AsrError, bool]:
-    """The outcome in an answer and whether the process stays; raises Garbled."""
+    """The outcome in an answer to a sealed output, and whether the process stays; raises Garbled."""
     try:
         answer = json.loads(message)
         stays = _typed(answer["stays"], bool)
@@ -127,7 +128,7 @@ def _read_prepared(answer: Any, output: IO[bytes]) -> PreparedAudio:
     size = num_samples * SAMPLE_BYTES + num_probs * PROB_BYTES
     if num_samples < 1 or os.fstat(output.fileno()).st_size != size:
         raise Garbled(f"{num_samples} samples and {num_probs} probabilities are not what the file holds")
-    samples = np.memmap(output, np.int16, "r", shape=(num_samples,))
+    samples = mapped_samples(output, num_samples)
     probs = None
     if num_probs:
         stored = os.pread(output.fileno(), num_probs * PROB_BYTES, num_samples * SAMPLE_BYTES)

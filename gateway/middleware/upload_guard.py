@@ -1,4 +1,4 @@
-"""What receiving a body may cost: how many at once, how big, how slow."""
+"""What receiving a body may cost: how many at once and of one key, how big, how slow."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr.errors import AsrError, TooLarge
-from gateway.errors import RateLimited, UploadTimeout
+from gateway.caller import LOCAL
+from gateway.errors import RateLimited, TooManyWrongKeys, UploadTimeout
 from gateway.http.failures import error_response
+from gateway.http.forms import FORM_ROOM
 from gateway.observe.record import current_record
 from gateway.settings import MediaSettings
 
-FORM_ROOM = 1_000_000  # bytes of a request beside its files
 BUSY_RETRY_S = 5.0
 LINGER_S = 2.0  # for a client to read a refusal while it still sends
 
@@ -27,17 +28,20 @@ class TooManyUploads(RateLimited):
 class UploadGuard:
     """Watches bodies as the application reads them, and keeps none of their bytes.
 
-    More than `max_uploads` at once: 429. A Content-Length over the cap: 413 before a byte is read; a chunked
-    body over it: 413 in the middle. No byte for `upload_idle_s`, or slower than `min_upload_bytes_per_s` on
-    average: 408. What happens in the middle is raised from `receive`, so that the application cleans up. Only
-    the time that the application waits for bytes counts against the client.
+    A body takes a place when the application begins to read it, which is after it knows the caller, and gives
+    it back with its last byte or with the answer's first: who has no key never holds one. More than
+    `max_uploads` at once, or `max_uploads_per_key` of one key: 429. A Content-Length over the cap: 413 before
+    a byte is read; a chunked body over it: 413 in the middle. No byte for `upload_idle_s`, slower than
+    `min_upload_bytes_per_s` on average, or longer than `max_upload_s`: 408. All but the announced length is
+    raised from `receive`, so that the application cleans up. Only the time that the application waits for
+    bytes counts against the client.
     """
 
     def __init__(self, app: ASGIApp, *, settings: MediaSettings, uploads: Gauge) -> None:
         self._app = app
         self._settings = settings
         self._uploads = uploads
-        self._receiving = 0
+        self._places: dict[_Body, str] = {}  # whose each is
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _has_body(headers := Headers(scope=scope)):
@@ -45,7 +49,7 @@ class UploadGuard:
             return
         body = _Body(self, self._settings, receive, send, headers)
         try:
-            self._take_place(body, headers)
+            body.check_size(int(headers.get("Content-Length", "0")))
             await self._app(scope, body.receive, body.send)
         except AsrError as error:
             if body.answered:
@@ -55,23 +59,23 @@ class UploadGuard:
         finally:
             self.release(body)
 
+    def take_place(self, body: _Body) -> None:
+        """Gives the body a place if it has none; raises TooManyUploads."""
+        if body in self._places:
+            return
+        caller = current_record().caller
+        if len(self._places) >= self._settings.max_uploads:
+            raise _busy(f"{len(self._places)} uploads are being received already")
+        its_own = sum(name == caller for name in self._places.values())
+        if caller not in ("", LOCAL.name) and its_own >= self._settings.max_uploads_per_key:
+            raise _busy(f"{its_own} uploads of this key are being received already")
+        self._places[body] = caller
+        self._uploads.set(len(self._places))
+
     def release(self, body: _Body) -> None:
         """Gives the body's place to the next one; a second time it does nothing."""
-        if body.has_place:
-            body.has_place = False
-            self._receiving -= 1
-            self._uploads.dec()
-
-    def _take_place(self, body: _Body, headers: Headers) -> None:
-        body.check_size(int(headers.get("Content-Length", "0")))
-        if self._receiving >= self._settings.max_uploads:
-            raise TooManyUploads(
-                f"{self._receiving} uploads are being received already; try again in {BUSY_RETRY_S:g} s",
-                retry_after_s=BUSY_RETRY_S,
-            )
-        body.has_place = True
-        self._receiving += 1
-        self._uploads.inc()
+        self._places.pop(body, None)
+        self._uploads.set(len(self._places))
 
 
 class _Body:
@@ -90,7 +94,6 @@ class _Body:
         self._complete = False
         self._closing = False
         self.answered = False
-        self.has_place = False
 
     def check_size(self, size: int) -> None:
         most = self._settings.max_upload_bytes
@@ -100,6 +103,8 @@ class _Body:
     async def receive(self) -> Message:
         if self._complete:  # only the client's leaving is still to come
             return await self._receive()
+        if not self.answered:
+            self._guard.take_place(self)
         self._awaits_consent = False  # the server gives it with this call
         message = await self._within_patience()
         if message["type"] == "http.request":
@@ -116,6 +121,7 @@ class _Body:
         read it: closed with unread bytes, TCP would throw the answer away with them."""
         if message["type"] == "http.response.start":
             self.answered = True
+            self._guard.release(self)
             if not self._complete:
                 self._closing = True
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
@@ -126,12 +132,14 @@ class _Body:
         await self._send(message)
 
     async def _within_patience(self) -> Message:
-        idle_s = self._settings.upload_idle_s
+        idle_s, max_s = self._settings.upload_idle_s, self._settings.max_upload_s
         waits_since = time.monotonic()
         try:
-            async with asyncio.timeout(idle_s):
+            async with asyncio.timeout(min(idle_s, max_s - self._waited_s)):
                 return await self._receive()
         except TimeoutError:
+            if idle_s > max_s - self._waited_s:
+                raise UploadTimeout(f"the request's body took longer than {max_s:g} s") from None
             raise UploadTimeout(f"no byte of the request's body came for {idle_s:g} s") from None
         finally:
             self._waited_s += time.monotonic() - waits_since
@@ -144,12 +152,18 @@ class _Body:
     async def _linger(self) -> None:
         if self._awaits_consent:
             return  # it got the answer instead, and sends nothing
+        if current_record().error_code == TooManyWrongKeys.code:
+            return  # it has been told often enough
         try:
             async with asyncio.timeout(min(LINGER_S, self._settings.upload_idle_s)):
                 while (await self._receive()).get("more_body", False):
                     pass
         except TimeoutError:
             pass
+
+
+def _busy(why: str) -> TooManyUploads:
+    return TooManyUploads(f"{why}; try again in {BUSY_RETRY_S:g} s", retry_after_s=BUSY_RETRY_S)
 
 
 def _has_body(headers: Headers) -> bool:

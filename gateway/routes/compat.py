@@ -76,6 +76,7 @@ async def transcribe_batch(request: Request, caller: AdmittedCaller, query: Plai
     received = _received(request, caller, query.language, MAX_BATCH_FILES)
     async with received as call, while_connected(request.receive):
         uploads = call.form.uploads_named(*FILE_NAMES)
+        await call.service.limiter.check_batch(caller, len(uploads))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_result(call, upload)) for upload in uploads]
         return BatchResults(results=[task.result() for task in tasks])

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.http.caller import authenticated, service_of
+from gateway.http.caller import check_metrics_reader, service_of
 
 router = APIRouter(tags=["health"])
 
@@ -35,8 +35,6 @@ async def ready(request: Request) -> JSONResponse:
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     """Prometheus metrics of this process."""
-    service = service_of(request)
-    if not service.settings.observe.metrics_open:
-        authenticated(request)
+    check_metrics_reader(request)
     text = request.app.state.metrics.exposition()
     return Response(text, headers=NEVER_STORED | {"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,4 +1,4 @@
-"""Whisper's fixed sizes, each derived from the one before it (whisper/audio.py)."""
+"""Whisper's fixed sizes, each derived from the one before it (whisper/audio.py), and one of this project."""
 
 SAMPLE_RATE = 16_000  # Hz
 N_FFT = 400  # samples in one STFT frame, 25 ms
@@ -14,3 +14,5 @@ FRAMES_PER_POSITION = 2  # mel frames per audio-feature position, also per times
 SAMPLES_PER_POSITION = HOP_LENGTH * FRAMES_PER_POSITION  # 320 samples, 20 ms
 POSITIONS_PER_SECOND = SAMPLE_RATE // SAMPLES_PER_POSITION  # 50
 SECONDS_PER_POSITION = SAMPLES_PER_POSITION / SAMPLE_RATE  # 0.02
+
+MAX_GROUP = 10  # beams, or samples, of one window

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.constants import STFT_CONTEXT, WINDOW_FRAMES, WINDOW_SAMPLES
+from asr.constants import MAX_GROUP, STFT_CONTEXT, WINDOW_FRAMES, WINDOW_SAMPLES
 from asr.errors import EngineFailure, InvalidOption
 from asr.schema import DecodingOptions, EngineSeconds, Hypothesis, TokenAlignment, Window
 from asr.wire_checks import Check, Malformed, choice, flag, many, maybe, number, read, text, whole
@@ -42,8 +42,8 @@ OPTION_KEYS: Mapping[str, Check] = {
     "prompt": many(whole(0, MAX_TOKEN), MAX_TOKENS),
     "temperature": number(0, 10),
     "max_tokens": maybe(whole(1, 448)),
-    "beam_size": maybe(whole(1, 64)),
-    "best_of": maybe(whole(1, 64)),
+    "beam_size": maybe(whole(1, MAX_GROUP)),
+    "best_of": maybe(whole(1, MAX_GROUP)),
     "patience": maybe(number(0, 100)),
     "length_penalty": maybe(number(0, 1)),
     "suppress_tokens": many(whole(-2, MAX_TOKEN), MAX_TOKENS),

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,9 @@ STOP_SECONDS = 20.0  # TorchServe ends its workers in about three
 SOCKET_PATH_BYTES = 107  # longest path of a Unix socket; workers listen at TEMP/.ts.sock.9000
 PR_SET_PDEATHSIG = 1
 SPIN_COUNT = "3000"  # some tens of microseconds
+NOT_FOR_WORKERS = ("TS_", "GATEWAY_", "WHISPER_TOKEN")  # TorchServe's own configuration; the gateway's keys
+SECRET_NAME = re.compile(r"(KEY|SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?(_|$)", re.IGNORECASE)
+SECRET_IN_URL = re.compile(r"://[^/\s@]*:[^/\s@]+@")  # a proxy's or a database's password
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +154,9 @@ def group_members(group: int) -> list[int]:
 
 
 def _environment(temp_dir: Path, log_dir: Path) -> dict[str, str]:
-    """Ours, without what would change TorchServe behind the configuration's back."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("TS_")}
+    """Ours, without what would change TorchServe behind the configuration's back, and without secrets:
+    workers decode what strangers send, and need none. TorchServe's own keys are in its key file."""
+    kept = {name: value for name, value in os.environ.items() if not _is_withheld(name, value)}
     kept.pop("PYTHONPATH", None)
     temp = str(temp_dir)
     kept.update(TEMP=temp, TMP=temp, TMPDIR=temp, LOG_LOCATION=str(log_dir), METRICS_LOCATION=str(log_dir))
@@ -162,6 +167,11 @@ def _environment(temp_dir: Path, log_dir: Path) -> dict[str, str]:
         kept.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     kept["PYTHONUNBUFFERED"] = "1"  # log lines of a worker appear when they are written
     return kept
+
+
+def _is_withheld(name: str, value: str) -> bool:
+    is_secret = SECRET_NAME.search(name) or SECRET_IN_URL.search(value)
+    return name.startswith(NOT_FOR_WORKERS) or bool(is_secret)
 
 
 def _private_temp_dir() -> Path:

@@ -43,7 +43,8 @@ BATCH_FAILURES = {  # a whole batch meets it
     "exhausted": (507, "InternalServerException", "Out of resources"),  # it raised MemoryError
 }
 NO_MEMORY = "not enough memory to decode this window now; try again later"
-WINDOW_FAILURES = ("busy", "hang", "garbage", "reset", "refused", "overloaded")  # met as a window arrives
+# met as a window arrives
+WINDOW_FAILURES = ("busy", "hang", "garbage", "endless", "reset", "refused", "overloaded")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -253,6 +254,7 @@ class FakeTorchServe:
             return torchserve_error(503, "ServiceUnavailableException", NO_WORKER)
         good = {
             "garbage": Answer(200, b'{"tokens": "no hypothesis"}'),
+            "endless": Answer(200, b"[" * (20 * wire.MAX_HYPOTHESIS_BYTES)),
             "refused": _refusal(EngineFailure("the engine broke on this window")),
             "overloaded": _refusal(Overloaded(NO_MEMORY)),
         }.get(kind or "", Answer(200, wire.encode_hypothesis(fake_hypothesis(window))))

@@ -28,6 +28,7 @@ from tests.servers import Server, start_server
 
 pytestmark = pytest.mark.server
 STANDIN = ROOT / "tests" / "ops" / "standin"
+SECRET = "wsk-a-key-of-the-gateway"
 
 
 def model(folder: Path, text: str) -> Path:
@@ -45,7 +46,9 @@ def ask(url: str, headers: dict[str, str] | None = None, body: bytes | None = b"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    running = start_server(model(folder, "hello"), folder, handler_dir=STANDIN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATEWAY_ACCESS__KEYS", SECRET)
+        running = start_server(model(folder, "hello"), folder, handler_dir=STANDIN)
     yield running
     running.stop()
 
@@ -55,6 +58,13 @@ def test_it_answers_through_the_repositorys_configuration(server: Server) -> Non
     assert server.describe()["batchSize"] == 16
     assert server.describe()["responseTimeout"] == 900
     assert len(server.worker_pids()) == 1
+
+
+def test_no_process_of_the_server_holds_a_secret(server: Server) -> None:
+    for pid in group_members(server.pid):
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"LOG_LOCATION=" in environment
+        assert SECRET.encode() not in environment
 
 
 def test_the_log_has_the_workers_lines_as_they_are(server: Server) -> None:

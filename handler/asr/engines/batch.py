@@ -17,6 +17,7 @@ from asr.engines.features import LogMel
 from asr.engines.greedy import GreedySearch
 from asr.engines.kv_cache import CrossCache
 from asr.engines.language import Detection, detect_languages
+from asr.engines.memory import least_rows
 from asr.engines.plan import Plan, plan_all, search_key
 from asr.engines.search import Found, SearchSettings
 from asr.engines.stage_clock import StageClock
@@ -121,8 +122,8 @@ class Model:
             if window.options.task != "detect_language":
                 groups.setdefault(search_key(window.options), []).append(slot)
         found: list[Found | None] = [None] * len(windows)
-        for (is_beam, _), slots in groups.items():
-            settings = self._search_settings(is_beam)
+        for (is_beam, group), slots in groups.items():
+            settings = self._search_settings(is_beam, group)
             room = settings.fixed_windows or len(slots)
             part = self._decoder.cross_to_search(cross, slots, room, is_kept=is_kept)
             kind = BeamSearch if is_beam else GreedySearch
@@ -131,13 +132,14 @@ class Model:
                 found[slot] = result
         return found
 
-    def _search_settings(self, is_beam: bool) -> SearchSettings:
+    def _search_settings(self, is_beam: bool, group: int) -> SearchSettings:
         fixed = self._settings.deterministic
+        size = self._settings.max_batch_size
         return SearchSettings(
             check_every=CUDA_CHECK_EVERY if self._placement.is_cuda and not is_beam else 1,
             loop_guard=self._settings.loop_guard,
             compaction=self._settings.compaction,
-            fixed_windows=self._settings.max_batch_size if fixed else None,
+            fixed_windows=min(size, max(1, least_rows(size) // group)) if fixed else None,
             fixed_columns=self.dims.n_text_ctx if fixed else None,
         )
 

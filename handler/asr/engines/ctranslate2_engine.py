@@ -16,7 +16,7 @@ from asr.engines.checkpoint import load_checkpoint
 from asr.engines.ctranslate2_batch import Model, RunSettings
 from asr.engines.ctranslate2_model import converted_model, ctranslate2
 from asr.engines.device import Placement, cpu_threads, placement
-from asr.engines.memory import available_bytes, check_fits, memory_plan
+from asr.engines.memory import available_bytes, check_fits, least_rows, memory_plan, most_rows
 from asr.engines.outcomes import BatchRunner
 from asr.engines.plan import check_options
 from asr.errors import AsrError, InvalidOption
@@ -40,6 +40,7 @@ class CTranslate2Engine:
         self._spec: ModelSpec | None = None
         self._runner = BatchRunner(
             config.max_batch_size,
+            least_rows(config.max_batch_size),
             check=self._check,
             decode_batch=lambda windows: self._loaded().decode(windows),
             is_out_of_memory=is_out_of_memory,
@@ -51,8 +52,10 @@ class CTranslate2Engine:
         checkpoint = load_checkpoint(config.model)
         dims = checkpoint.dims
         # float32 at most, whatever the compute type: activations and caches are
-        needed = memory_plan(dims, Placement(self._device, torch.float32), config.max_batch_size)
-        check_fits(needed, available_bytes(self._device))
+        place, available = Placement(self._device, torch.float32), available_bytes(self._device)
+        needed = memory_plan(dims, place, config.max_batch_size)
+        check_fits(needed, available)
+        self._runner.max_rows = most_rows(needed, available, place, deterministic=config.deterministic)
         tokenizer = tokenizer_for(dims.multilingual, dims.num_languages)
         folder = converted_model(checkpoint, Path(config.model), tokenizer)
         threads = cpu_threads(config)

@@ -105,7 +105,9 @@ class _Sampling:
         for window, plan in enumerate(plans):
             if plan.temperature > 0:
                 generator = torch.Generator().manual_seed(plan.seed)
-                draws[window * group : (window + 1) * group] = torch.rand(group, cap, generator=generator)
+                # as many as the window has tokens: `cap` is its neighbours' too, and would shift the numbers
+                own = torch.rand(group, plan.max_tokens, generator=generator)
+                draws[window * group : (window + 1) * group, : plan.max_tokens] = own
         self._draws = draws.to(device) if any(self._is_sampled) else draws[:, :0]
         self._index_rows(device)
 

@@ -8,7 +8,7 @@ from math import prod
 import torch
 
 from asr.config import ConfigError
-from asr.constants import WINDOW_FRAMES
+from asr.constants import MAX_GROUP, WINDOW_FRAMES
 from asr.engines.checkpoint import ModelDims, expected_shapes
 from asr.engines.device import Placement
 
@@ -21,9 +21,10 @@ STEP_GRAPH_BYTES = 16 * MIB
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes by purpose for one batch of `batch_size` windows, one row each."""
+    """Bytes by purpose for one batch of `batch_size` windows and `rows` rows."""
 
     batch_size: int
+    rows: int  # what a batch holds at most, with beams and samples: see `least_rows`
     weights: int
     features: int  # spectrum and log-Mel
     encoder: int  # activations of one layer, the largest ones alive together
@@ -37,9 +38,9 @@ class MemoryPlan:
         return self.with_windows(self.batch_size)
 
     def with_windows(self, windows: int) -> int:
-        """Bytes beside the weights for a batch of `windows`, at most `batch_size`."""
-        caches = self.cross_cache, self.self_cache, self.logits
-        cross, own, logits = (size * windows // self.batch_size for size in caches)
+        """Bytes beside the weights where the largest batch has `windows`, at most `batch_size`."""
+        cross = self.cross_cache * windows // self.batch_size
+        own, logits = (size * least_rows(windows) // self.rows for size in (self.self_cache, self.logits))
         if self.step_graphs:
             return cross + own + self.step_graphs + max(self.features, self.encoder, logits)
         # features and encoder activations are gone before decoding begins
@@ -53,6 +54,25 @@ class MemoryPlan:
         parts = ("weights", "features", "encoder", "cross_cache", "self_cache", "logits", "step_graphs")
         listed = ", ".join(f"{part} {getattr(self, part) / MIB:.0f}" for part in parts if getattr(self, part))
         return f"{self.total / MIB:.0f} MiB for batches of {self.batch_size} ({listed} MiB)"
+
+
+def least_rows(max_batch_size: int) -> int:
+    """Rows that a batch may have wherever the model runs: one for each window, or one window of any group."""
+    return max(max_batch_size, MAX_GROUP)
+
+
+def most_rows(plan: MemoryPlan, available: int, placement: Placement, *, deterministic: bool) -> int:
+    """Rows that a batch may have where `available` bytes are free, the plan's at least.
+
+    More of them cost a GPU hardly a longer step, and where its memory runs out after all, that is an error
+    which halves the batch. A CPU gains little, and the kernel would end the process. In deterministic mode
+    shapes must not depend on what is free.
+    """
+    if deterministic or not placement.is_cuda:
+        return plan.rows
+    per_row = (plan.self_cache + plan.logits) // plan.rows
+    spare = max(0, available - plan.total)
+    return min(plan.batch_size * MAX_GROUP, plan.rows + spare // per_row)
 
 
 def memory_plan(
@@ -78,15 +98,17 @@ def memory_plan(
     encoder = positions * (2 * residual + 8 * itemsize)
     convolved = 2 * together * WINDOW_FRAMES * dims.n_audio_state * itemsize
     spectrum = together * WINDOW_FRAMES * 201 * (8 + 2 * FLOAT32_BYTES)
-    cache = 2 * dims.n_text_layer * batch_size * dims.n_text_state * itemsize
+    rows = least_rows(batch_size)
+    per_position = 2 * dims.n_text_layer * dims.n_text_state * itemsize
     return MemoryPlan(
         batch_size=batch_size,
+        rows=rows,
         weights=parameters * itemsize + embedding * copies,
         features=spectrum + 2 * together * WINDOW_FRAMES * dims.n_mels * FLOAT32_BYTES,
         encoder=max(encoder, convolved),
-        cross_cache=cache * dims.n_audio_ctx,
-        self_cache=cache * dims.n_text_ctx * 3 // 2,  # one half is there twice while it grows
-        logits=2 * batch_size * dims.n_vocab * 2 * FLOAT32_BYTES,
+        cross_cache=batch_size * per_position * dims.n_audio_ctx,
+        self_cache=rows * per_position * dims.n_text_ctx * 3 // 2,  # one half is there twice while it grows
+        logits=2 * rows * dims.n_vocab * 2 * FLOAT32_BYTES,
         step_graphs=step_graphs * STEP_GRAPH_BYTES,
     )
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from asr.engines.plan import search_key
 from asr.errors import AsrError, EngineFailure, Overloaded
 from asr.schema import Hypothesis, Window
 
@@ -14,9 +15,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class BatchRunner:
-    """An engine's batches: `check` refuses a window with an AsrError, `decode_batch` may raise anything."""
+    """An engine's batches: `check` refuses a window with an AsrError, `decode_batch` may raise anything.
 
-    max_batch_size: int
+    A window has a row for each of its beams or samples, and a batch no more than `max_rows`, unless it is
+    one window alone.
+    """
+
+    max_batch_size: int  # windows
+    max_rows: int
     check: Callable[[Window], None]
     decode_batch: Callable[[Sequence[Window]], Sequence[Hypothesis]]
     is_out_of_memory: Callable[[Exception], bool]
@@ -33,11 +39,26 @@ class BatchRunner:
                 good.append(index)
             except AsrError as error:
                 outcomes[index] = error
-        for first in range(0, len(good), self.max_batch_size):
-            batch = good[first : first + self.max_batch_size]
+        for batch in self._batches(windows, good):
             for index, outcome in zip(batch, self._attempt([windows[i] for i in batch]), strict=True):
                 outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def _batches(self, windows: Sequence[Window], good: Sequence[int]) -> list[list[int]]:
+        """The indexes of the good windows, each in the first batch that has room for it."""
+        batches: list[list[int]] = []
+        rooms: list[int] = []  # rows
+        for index in good:
+            _, rows = search_key(windows[index].options)
+            for place, batch in enumerate(batches):
+                if len(batch) < self.max_batch_size and rows <= rooms[place]:
+                    batch.append(index)
+                    rooms[place] -= rows
+                    break
+            else:
+                batches.append([index])
+                rooms.append(self.max_rows - rows)
+        return batches
 
     def _attempt(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
         """The batch's outcomes; in halves after running out of memory, one by one after another error."""

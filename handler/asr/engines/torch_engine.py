@@ -14,7 +14,15 @@ from asr.engine import ModelSpec
 from asr.engines.batch import BatchSettings, Model
 from asr.engines.checkpoint import ModelDims, load_checkpoint
 from asr.engines.device import cpu_threads, encoder_batch, placement
-from asr.engines.memory import MIB, MemoryPlan, available_bytes, check_fits, memory_plan
+from asr.engines.memory import (
+    MIB,
+    MemoryPlan,
+    available_bytes,
+    check_fits,
+    least_rows,
+    memory_plan,
+    most_rows,
+)
 from asr.engines.outcomes import BatchRunner
 from asr.engines.plan import check_options
 from asr.engines.step_graphs import Recorder, buckets, step_recorder
@@ -42,6 +50,7 @@ class TorchEngine:
         self._spec: ModelSpec | None = None
         self._runner = BatchRunner(
             config.max_batch_size,
+            least_rows(config.max_batch_size),
             check=lambda window: check_options(window.options, self._loaded().tokenizer),
             decode_batch=lambda windows: self._loaded().decode(windows),
             is_out_of_memory=is_out_of_memory,
@@ -58,6 +67,12 @@ class TorchEngine:
         checkpoint = load_checkpoint(config.model)
         dims = checkpoint.dims
         needed, record = self._what_fits(dims, together)
+        self._runner.max_rows = most_rows(
+            needed,
+            available_bytes(self._placement.device),
+            self._placement,
+            deterministic=config.deterministic,
+        )
         settings = BatchSettings(
             config.max_batch_size, together, config.deterministic, config.loop_guard, record=record
         )

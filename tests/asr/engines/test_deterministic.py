@@ -51,6 +51,16 @@ def test_results_are_those_of_the_free_engine(multilingual, options):
         assert ours.avg_logprob == pytest.approx(free.avg_logprob, abs=1e-4)
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_samples_do_not_depend_on_how_long_a_neighbour_may_be(multilingual, deterministic):
+    engine = multilingual.engine_with(deterministic=deterministic)
+    options = {"language": "en", "temperature": 0.6, "best_of": 2}
+    piece = window(random_audio(3, 5), max_tokens=12, **options)
+    longer = window(random_audio(3, 6), max_tokens=40, **options)
+    [alone] = engine.decode([piece])
+    assert engine.decode([piece, longer])[0].tokens == alone.tokens
+
+
 @pytest.mark.parametrize("settings", [{"deterministic": True, "max_batch_size": 2}, {}])
 def test_a_row_that_waits_at_the_last_position_stays_there(make_pair, monkeypatch, settings):
     """A long prompt reaches the last position before its neighbour reaches its cap, and is fed on."""

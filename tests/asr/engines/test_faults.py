@@ -52,6 +52,60 @@ def test_out_of_memory_halves_the_batch(multilingual, monkeypatch, error):
     assert [ours.tokens for ours in outcomes] == [ours.tokens for ours in expected]
 
 
+def beams(count, size, **options):
+    return [
+        window(random_audio(2, seed), **({"language": "en", "max_tokens": 5, "beam_size": size} | options))
+        for seed in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("windows", "sizes"),
+    [
+        (beams(12, 5), [3, 3, 3, 3]),  # 15 of 16 rows
+        (beams(3, 10), [1, 1, 1]),
+        (beams(8, 2), [8]),
+        (beams(16, 1), [16]),
+        (beams(5, 5, beam_size=None, best_of=5, temperature=0.6), [3, 2]),  # samples are rows too
+        (beams(5, 5, temperature=0.6), [5]),  # beams are searched at temperature 0 alone
+        ([*beams(2, 10), *beams(7, 1)], [7, 2]),  # who has room goes first
+    ],
+    ids=["5 beams", "10 beams", "2 beams", "no beams", "samples", "no beams when sampled", "mixed"],
+)
+def test_beams_and_samples_count_as_rows(multilingual, monkeypatch, windows, sizes):
+    engine = multilingual.engine_with(max_batch_size=16)
+    seen = fail_when(engine, monkeypatch, lambda batch: False, None)
+    outcomes = engine.decode(windows)
+    assert seen == sizes
+    assert all(isinstance(outcome, Hypothesis) for outcome in outcomes)
+    alone = [engine.decode([one])[0] for one in windows]
+    assert [one.tokens for one in outcomes] == [one.tokens for one in alone]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_one_window_of_ten_beams_runs_however_small_the_batches(multilingual, deterministic):
+    engine = multilingual.engine_with(max_batch_size=1, deterministic=deterministic)
+    [ours] = engine.decode(beams(1, 10))
+    [free] = multilingual.engine.decode(beams(1, 10))
+    assert isinstance(ours, Hypothesis) and ours.tokens == free.tokens
+
+
+@pytest.mark.parametrize(("options", "rows"), [({"beam_size": 5}, 15), ({"beam_size": 10}, 10), ({}, 16)])
+def test_rows_of_no_window_are_bounded_too(multilingual, monkeypatch, options, rows):
+    """In deterministic mode a search has the same shapes whoever is there."""
+    engine = multilingual.engine_with(max_batch_size=16, deterministic=True)
+    decoder, seen = engine._loaded()._decoder, []
+    empty = decoder.self_cache
+
+    def self_cache(windows, group, columns):
+        seen.append(windows * group)
+        return empty(windows, group, columns)
+
+    monkeypatch.setattr(decoder, "self_cache", self_cache)
+    engine.decode([window(random_audio(2, 1), language="en", max_tokens=5, **options)])
+    assert seen == [rows]
+
+
 def test_a_window_too_big_alone_is_overloaded(multilingual, monkeypatch):
     engine = multilingual.engine_with()
     windows = pieces(4)

@@ -12,10 +12,10 @@ import torch
 
 from asr.config import ConfigError, EngineConfig
 from asr.engines import device, memory
-from asr.engines.checkpoint import load_checkpoint
+from asr.engines.checkpoint import ModelDims, load_checkpoint
 from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
 from asr.engines.loading import load_engine
-from asr.engines.memory import check_fits, memory_plan
+from asr.engines.memory import check_fits, memory_plan, most_rows
 from asr.schema import Hypothesis
 from tests.asr import checkpoints
 from tests.asr.checkpoints import random_audio
@@ -100,12 +100,34 @@ def test_memory_of_the_weights(multilingual):
     checkpoint = load_checkpoint(str(multilingual.path))
     floats = sum(tensor.numel() for tensor in checkpoint.state.values())
     cpu = torch.device("cpu")
-    plan = memory_plan(checkpoint.dims, Placement(cpu, torch.float32), 4)
+    plan = memory_plan(checkpoint.dims, Placement(cpu, torch.float32), 16)
     assert plan.weights == 4 * (floats + 51_865 * 64)  # the embedding twice
-    assert plan.cross_cache == 2 * 2 * 4 * 1500 * 64 * 4  # keys, values; layers; windows
-    double = memory_plan(checkpoint.dims, Placement(cpu, torch.float32), 8)
+    assert plan.cross_cache == 2 * 2 * 16 * 1500 * 64 * 4  # keys, values; layers; windows
+    double = memory_plan(checkpoint.dims, Placement(cpu, torch.float32), 32)
     assert double.per_batch == 2 * plan.per_batch
-    assert re.fullmatch(r"\d+ MiB for batches of 4 \(weights \d+, .*logits \d+ MiB\)", str(plan))
+    assert re.fullmatch(r"\d+ MiB for batches of 16 \(weights \d+, .*logits \d+ MiB\)", str(plan))
+
+
+def test_memory_of_the_largest_group(multilingual):
+    """However small the batches, a window of ten beams has ten rows of text cache."""
+    dims, place = load_checkpoint(str(multilingual.path)).dims, Placement(torch.device("cpu"), torch.float32)
+    one, sixteen = (memory_plan(dims, place, size, encoder_batch=1) for size in (1, 16))
+    assert (one.rows, sixteen.rows) == (10, 16)
+    assert one.self_cache == 10 * (2 * 2 * 448 * 64 * 4) * 3 // 2  # keys, values; layers; positions; state
+    assert sixteen.self_cache * 10 == one.self_cache * 16
+    assert sixteen.with_windows(1) == one.self_cache + one.logits + sixteen.cross_cache // 16
+
+
+def test_a_gpu_with_room_has_more_rows():
+    dims = ModelDims(80, 1500, 64, 2, 2, 51_865, 448, 64, 2, 2)
+    gpu = Placement(torch.device("cuda", 0), torch.float16)
+    plan = memory_plan(dims, gpu, 16)
+    per_row = (plan.self_cache + plan.logits) // 16
+    rows = [most_rows(plan, plan.total + spare, gpu, deterministic=False) for spare in (-1, 0, 5 * per_row)]
+    assert rows == [16, 16, 21]
+    assert most_rows(plan, 1 << 40, gpu, deterministic=False) == 160  # ten beams of each window
+    assert most_rows(plan, 1 << 40, gpu, deterministic=True) == 16
+    assert most_rows(plan, 1 << 40, Placement(torch.device("cpu"), torch.float32), deterministic=False) == 16
 
 
 def test_a_batch_that_cannot_fit_is_refused(multilingual, monkeypatch):

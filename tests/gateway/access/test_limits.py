@@ -57,6 +57,27 @@ async def test_callers_without_a_key_are_told_apart_by_address() -> None:
         await limiter.check_request(ALICE)
 
 
+async def test_every_file_of_a_batch_costs_a_request() -> None:
+    limiter = Limiter(AccessSettings(requests_per_minute_per_address=5))
+    await limiter.check_request(ALICE)
+    await limiter.check_batch(ALICE, 3)
+    assert await passed(limiter, ALICE, 1) == 0  # three of three
+    assert await passed(limiter, BOB, 5) == 2  # of the address's five
+
+
+async def test_a_batch_that_does_not_fit_now_is_told_when_and_one_that_never_fits_so() -> None:
+    limiter = Limiter(AccessSettings(requests_per_minute_per_address=5))
+    await limiter.check_request(ALICE)
+    await limiter.check_request(ALICE)
+    with pytest.raises(RateLimited) as refusal:
+        await limiter.check_batch(ALICE, 3)
+    assert 1 <= refusal.value.retry_after_s <= 120
+    with pytest.raises(TooLarge, match=r"the form has 4 files, .* you may send 3 requests per minute"):
+        await limiter.check_batch(ALICE, 4)
+    with pytest.raises(TooLarge, match="you may send 5 requests"):
+        await limiter.check_batch(BOB, 6)
+
+
 async def test_audio_is_paid_by_the_second() -> None:
     limiter = Limiter(AccessSettings())
     await limiter.check_audio(ALICE, 50.2)

@@ -216,7 +216,9 @@ def bodies() -> Iterator[Case]:
     yield Case("an unclosed quote", GOOD, (200, 400), f'{kind}"{BOUNDARY.decode()}')
     yield Case("two boundaries", GOOD, (200, 400), f"{kind}other; boundary={BOUNDARY.decode()}")
     for charset in ("utf-16", "zip", "idna", "nonsense", "rot13", "utf-7", "punycode", "unicode_escape"):
-        yield Case(f"charset {charset}", GOOD, (200, 400), f"{kind}{BOUNDARY.decode()}; charset={charset}")
+        yield Case(f"charset {charset}", GOOD, (400,), f"{kind}{BOUNDARY.decode()}; charset={charset}")
+    for charset in ("utf-8", "UTF8", '"utf-8"', "iso-8859-1"):
+        yield Case(f"charset {charset}", GOOD, (200,), f"{kind}{BOUNDARY.decode()}; charset={charset}")
     yield Case("an empty body", b"", (400,))
     yield Case("cut in a header", GOOD[:20], (400,))
     yield Case("cut in the audio", GOOD[: len(GOOD) // 2], (400,))

@@ -56,6 +56,17 @@ def test_a_batch_answers_every_file_for_itself(http: httpx2.Client, speech: Path
     assert results[3]["error"]["code"] == "invalid_audio"
 
 
+def test_a_batch_costs_a_request_per_file(start_gateway: StartGateway, tone_wav: bytes) -> None:
+    gateway = start_gateway(access={"requests_per_minute": 3})
+    url = f"{gateway.url}/transcribe_batch/?language=en"
+    answer = httpx2.post(url, files=[("files", tone_wav)] * 4, timeout=60)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (413, "files")
+    answer = httpx2.post(url, files=[("files", tone_wav)] * 2, timeout=60)
+    assert answer.status_code == 200 and len(answer.json()["results"]) == 2
+    answer = httpx2.post(url, files=[("files", tone_wav)], timeout=60)  # the first cost one too
+    assert answer.status_code == 429 and int(answer.headers["retry-after"]) >= 1
+
+
 @pytest.mark.parametrize(
     ("parameters", "name"),
     [

@@ -11,7 +11,7 @@ from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.expected import Expected
 from gateway.dispatch.http_client import HttpClient
 from gateway.dispatch.lane import MAX_HOLD_S, Lane
-from gateway.dispatch.upstream import Description, TorchServeUpstream
+from gateway.dispatch.upstream import MAX_ANSWER_BYTES, Description, TorchServeUpstream
 from gateway.settings import UpstreamSettings
 from tests.gateway.dispatch.conftest import Running
 from tests.gateway.dispatch.sessions import Plain, run_all
@@ -23,7 +23,7 @@ BATCH = 16
 
 
 def lane(batch_s: float | None = 2.0, workers: int = 1) -> Lane:
-    upstream = TorchServeUpstream("http://127.0.0.1:1", UpstreamSettings(), HttpClient(1.0))
+    upstream = TorchServeUpstream("http://127.0.0.1:1", UpstreamSettings(), HttpClient(1.0, MAX_ANSWER_BYTES))
     made = Lane(upstream, workers, max_batches=3.0, description=Description(SPEC, BATCH, {}))
     made.alive = True
     made.batch_s = batch_s

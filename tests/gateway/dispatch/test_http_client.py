@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.dispatch import http_client
-from gateway.dispatch.http_client import Answer, Broken, HttpClient, NoConnection
+from gateway.dispatch.http_client import Answer, Broken, HttpClient, NoConnection, TooLong
 
+MAX_BYTES = 100_000
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
 
@@ -65,7 +66,7 @@ async def upstream(reply: Callable[[int], bytes | None]) -> AsyncIterator[Upstre
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    opened = HttpClient(1.0)
+    opened = HttpClient(1.0, MAX_BYTES)
     yield opened
     opened.close()
 
@@ -112,6 +113,34 @@ async def test_an_answer_that_is_none_breaks_and_the_next_request_begins_anew(
         server.reply = lambda number: OK
         assert await ask(client, server.url) == Answer(200, b"hello")
         assert server.connections == 2
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+ENDLESS = {
+    "a body": HEAD + b"Content-Length: 1000000000\r\n\r\n" + b"x" * 5_000_000,
+    "chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + (b"400\r\n" + b"x" * 1024 + b"\r\n") * 5_000,
+    "a body to the end": HEAD + b"\r\n" + b"x" * 5_000_000,
+    "a head": HEAD + b"X-Header: " + b"x" * 5_000_000,
+    "interim answers": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 200_000,
+}
+
+
+@pytest.mark.parametrize("answer", ENDLESS.values(), ids=ENDLESS)
+async def test_an_answer_is_cut_off_as_it_grows_too_long(client: HttpClient, answer: bytes) -> None:
+    async with upstream(lambda number: answer) as server:
+        with pytest.raises(TooLong, match="more than 100000 bytes"):
+            await ask(client, server.url)
+        server.reply = lambda number: OK
+        assert await ask(client, server.url) == Answer(200, b"hello")
+        assert server.connections == 2
+
+
+async def test_every_answer_on_a_connection_has_the_whole_room(client: HttpClient) -> None:
+    large = HEAD + b"Content-Length: 90000\r\n\r\n" + b"x" * 90_000
+    async with upstream(lambda number: large) as server:
+        for _ in range(3):
+            assert len((await ask(client, server.url)).body) == 90_000
+        assert server.connections == 1
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ import pytest
 
 from gateway.dispatch.http_client import HttpClient
 from gateway.dispatch.lane import BUSY_PAUSE_S, FIRST_REST_S, LONGEST_REST_S, MAX_CUTS, Lane, rest_s
-from gateway.dispatch.upstream import Description, TorchServeUpstream
+from gateway.dispatch.upstream import MAX_ANSWER_BYTES, Description, TorchServeUpstream
 from gateway.settings import UpstreamSettings
 from tests.gateway.fake_hypotheses import SPEC
 
 
 def lane(batch_size: int = 16, workers: int = 1) -> Lane:
-    upstream = TorchServeUpstream("http://127.0.0.1:1", UpstreamSettings(), HttpClient(1.0))
+    upstream = TorchServeUpstream("http://127.0.0.1:1", UpstreamSettings(), HttpClient(1.0, MAX_ANSWER_BYTES))
     made = Lane(upstream, workers, max_batches=3.0, description=Description(SPEC, batch_size, {}))
     made.alive = True
     return made

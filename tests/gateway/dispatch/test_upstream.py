@@ -20,7 +20,7 @@ from gateway.dispatch.replies import (
     WorkerDied,
     failure,
 )
-from gateway.dispatch.upstream import TorchServeUpstream
+from gateway.dispatch.upstream import MAX_ANSWER_BYTES, TorchServeUpstream
 from gateway.settings import UpstreamSettings
 from tests.gateway.dispatch.conftest import Running
 from tests.gateway.dispatch.sessions import Plain, make_window, run_all, text_of
@@ -69,7 +69,7 @@ def test_the_handlers_error_keeps_its_words() -> None:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    opened = HttpClient(1.0)
+    opened = HttpClient(1.0, MAX_ANSWER_BYTES)
     yield opened
     opened.close()
 
@@ -94,7 +94,8 @@ async def test_an_upstream_that_is_not_there(fake: FakeTorchServe, client: HttpC
 
 
 @pytest.mark.parametrize(
-    ("kind", "meaning"), [("die", WorkerDied), ("busy", Busy), ("garbage", WorkerDied), ("reset", Cut)]
+    ("kind", "meaning"),
+    [("die", WorkerDied), ("busy", Busy), ("garbage", WorkerDied), ("endless", WorkerDied), ("reset", Cut)],
 )
 async def test_failures_of_one_window(
     fake: FakeTorchServe, client: HttpClient, kind: str, meaning: type[NotDecoded]

@@ -131,14 +131,13 @@ async def test_no_file_is_left_nor_seen(tmp_path: Path) -> None:
     assert seen == set(os.listdir(spool)) == set()
 
 
-async def test_a_long_upload_costs_this_process_no_memory(tmp_path: Path) -> None:
+async def test_a_long_upload_is_not_copied_into_this_process(tmp_path: Path) -> None:
     async with running(tmp_path) as pool:
         upload = pools.long_upload(tmp_path, 60)
         await pool.prepare(pools.short_upload(tmp_path), UNFILTERED)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         prepared = await pool.prepare(upload, UNFILTERED)
         grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    assert isinstance(prepared.audio.samples, np.memmap)
     assert prepared.audio.samples.nbytes > 100_000_000
     assert grown_mb < 20
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import mmap
+import os
+import sys
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +20,7 @@ from asr.config import Limits
 from asr.errors import InvalidOption
 from asr.options import RequestOptions
 from asr.prepared import PreparedAudio, prepare
+from gateway.media.output import StillWritten, new_output, seal
 from gateway.media.protocol import Garbled, answer_of, read_answer, write_output
 from tests.asr.containers import tone, wav
 
@@ -101,6 +105,28 @@ def test_probabilities_are_probabilities(prob: float) -> None:
 
     with pytest.raises(Garbled):
         read(HONEST, spoil)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seals are Linux's")
+def test_what_was_sealed_can_be_neither_cut_nor_changed() -> None:
+    """A process that was taken over cuts the output off after its answer: mapped, that would be SIGBUS."""
+    with new_output(None) as output, open(os.dup(output.fileno()), "r+b", buffering=0) as childs:
+        write_output(PREPARED, childs)
+        seal(output)
+        found, _ = read_answer(json.dumps(HONEST).encode(), output)
+        for spoil in (lambda: childs.truncate(0), lambda: os.pwrite(childs.fileno(), b"x", 0)):
+            with pytest.raises(PermissionError):
+                spoil()
+    assert isinstance(found, PreparedAudio)
+    np.testing.assert_array_equal(found.audio.samples, PREPARED.audio.samples)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seals are Linux's")
+def test_what_somebody_keeps_mapped_for_writing_is_not_sealed() -> None:
+    with new_output(None) as output:
+        write_output(PREPARED, output)
+        with mmap.mmap(output.fileno(), 0), pytest.raises(StillWritten, match="busy"):
+            seal(output)
 
 
 def test_a_file_that_is_cut_is_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from asr.errors import TooLarge
 from gateway.errors import UploadTimeout
-from gateway.middleware.upload_guard import FORM_ROOM
+from gateway.http.forms import FORM_ROOM
 from tests.gateway.middleware.tiny import Served, exchange, read_all, settings, tiny_app
 
 CAP = 100_000
@@ -90,6 +90,46 @@ def test_dribbling_is_408(served: Served) -> None:
         connection.settimeout(20)
         answer += read_all(connection)
     assert answer.startswith(b"HTTP/1.1 408 ") and b"1000 bytes per second" in answer
+
+
+def test_a_body_has_its_time_in_all_however_steadily_it_comes() -> None:
+    limits = {"max_upload_s": 0.5, "upload_idle_s": 0.3, "min_upload_bytes_per_s": 1}
+    with Served(tiny_app(settings(media=limits))) as served, served.connect() as connection:
+        connection.sendall(head("/read/a", "Content-Length: 1000"))
+        connection.settimeout(0.02)
+        answer, began = b"", time.monotonic()
+        while not answer:
+            try:
+                answer = connection.recv(1)
+            except TimeoutError:
+                connection.sendall(b"xx")
+        seconds = time.monotonic() - began
+        connection.settimeout(20)
+        answer += read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 408 ") and b"took longer than 0.5 s" in answer
+    assert 0.5 <= seconds < 5
+
+
+def test_an_answer_gives_the_place_back_while_the_rest_of_the_body_is_waited_for() -> None:
+    limits = {"max_upload_bytes": CAP, "max_uploads": 1}
+    with Served(tiny_app(settings(media=limits))) as served, served.connect() as connection:
+        too_much = b"%x\r\n" % TOO_BIG + b"x" * TOO_BIG + b"\r\n"  # and no end
+        connection.sendall(head("/read/a", "Transfer-Encoding: chunked") + too_much)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
+        assert httpx2.post(f"{served.url}/read/a", content=b"x", timeout=20).status_code == 200
+
+
+def test_who_is_answered_before_the_body_is_read_holds_no_place(served: Served) -> None:
+    held = [served.connect() for _ in range(8)]
+    try:
+        for connection in held:
+            connection.sendall(head("/ignore", "Content-Length: 1000"))
+        for connection in held:
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        assert httpx2.post(f"{served.url}/read/a", content=b"x", timeout=20).status_code == 200
+    finally:
+        for connection in held:
+            connection.close()
 
 
 def test_no_more_than_so_many_at_once(served: Served) -> None:

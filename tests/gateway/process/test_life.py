@@ -133,6 +133,14 @@ def test_keys_tls_and_metrics_behind_a_key(fake: FakeTorchServe, tmp_path: Path)
         assert gateway.wait() == 0
 
 
+def test_metrics_are_open_to_this_machine(fake: FakeTorchServe) -> None:
+    with GatewayProcess(fake.url, access__keys="0123456789abcdef") as gateway:
+        assert httpx2.get(f"{gateway.url}/metrics", timeout=20).status_code == 200
+        for header in ("X-Forwarded-For", "Forwarded"):  # a proxy on this machine asks for somebody else
+            proxied = httpx2.get(f"{gateway.url}/metrics", headers={header: "203.0.113.9"}, timeout=20)
+            assert proxied.status_code == 401
+
+
 def test_several_gateways_share_an_upstream(fake: FakeTorchServe) -> None:
     with GatewayProcess(fake.url) as first, GatewayProcess(fake.url) as second:
         assert first.port != second.port

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr.languages import LANGUAGES
+from asr.sessions import DetectionSession, open_detection
 from gateway.caller import Caller
 from gateway.http import documents, examples
 from gateway.http.caller import AdmittedCaller, service_of
@@ -23,7 +24,6 @@ from gateway.http.options import language_options, webservice_options
 from gateway.http.raw_pcm import as_wav
 from gateway.http.schemas import DetectedLanguage, DetectionQuery, WebserviceQuery
 from gateway.http.webservice_answers import rendered
-from gateway.language_session import LanguageSession, open_language_session
 from gateway.service import Service, off_loop
 
 FILE = "audio_file"
@@ -72,7 +72,7 @@ async def asr(
 async def detect_language(
     request: Request, caller: AdmittedCaller, query: Annotated[DetectionQuery, Query()]
 ) -> DetectedLanguage:
-    """The language of one file, by the 30 s from its first speech on."""
+    """The language of one file, by up to 30 s of its speech."""
     async with _received(request, encode=query.encode) as call, while_connected(request.receive):
         code, confidence = await detected_language(call.service, call.upload, caller, call.deadline)
     return DetectedLanguage(detected_language=LANGUAGES[code], language_code=code, confidence=confidence)
@@ -83,9 +83,9 @@ async def detected_language(
 ) -> tuple[str, float]:
     """Whisper's code of the upload's language and its probability, 0..1."""
     options = language_options(None, service, caller)
-    async with service.run(upload, options, caller, deadline, open_language_session) as run:
+    async with service.run(upload, options, caller, deadline, open_detection) as run:
         await run.finish()
-        assert isinstance(run.session, LanguageSession)
+        assert isinstance(run.session, DetectionSession)
         return run.session.language, run.session.confidence
 
 

@@ -12,14 +12,24 @@ from asr.options import RequestOptions, VadOptions
 from asr.prepared import PreparedAudio
 from asr.schema import Samples, SpeechSpan
 from asr.sessions.base import FileSession, Offer, Session
+from asr.sessions.detection import DetectionSession
 from asr.sessions.parallel import ParallelSession, Plan
 from asr.sessions.sequential import SequentialSession
 from asr.sessions.window import WindowSession
 from asr.stretches import Stretch, clip_spans, plan_stretches, unheard
+from asr.tokens import tokenizer_for
 from asr.vad import Probs, spans_from_probs
 from asr.windows import quiet_pieces
 
-__all__ = ["FileSession", "Offer", "Session", "WindowSession", "open_session"]
+__all__ = [
+    "DetectionSession",
+    "FileSession",
+    "Offer",
+    "Session",
+    "WindowSession",
+    "open_detection",
+    "open_session",
+]
 
 
 def open_session(prepared: PreparedAudio, options: RequestOptions, spec: ModelSpec) -> FileSession:
@@ -30,15 +40,27 @@ def open_session(prepared: PreparedAudio, options: RequestOptions, spec: ModelSp
     if options.long_form == "sequential":
         assert prepared.log_mel_max is not None
         return SequentialSession(samples, prepared.log_mel_max, options, spec)
-    clips = _clips(options.clip_timestamps, len(samples))
-    if options.vad_filter:
-        assert prepared.speech_probs is not None
-        spans = spans_from_probs(prepared.speech_probs, len(samples), options.vad)
-        spans = tuple(span for clip in clips for span in clip_spans(spans, clip.start, clip.end))
-        plan = _detected(samples, spans, prepared.speech_probs, clips, options.vad)
-    else:
-        spans, plan = clips, _undetected(samples, clips)
+    spans, plan = _planned(prepared, options)
     return ParallelSession(samples, spans, plan, options, spec)
+
+
+def open_detection(prepared: PreparedAudio, options: RequestOptions, spec: ModelSpec) -> DetectionSession:
+    """The session that tells the language of audio prepared for the same options, and no text."""
+    spans, plan = _planned(prepared, options)
+    tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
+    return DetectionSession(prepared.audio.samples, spans, plan(WINDOW_SAMPLES), options, tokenizer)
+
+
+def _planned(prepared: PreparedAudio, options: RequestOptions) -> tuple[tuple[SpeechSpan, ...], Plan]:
+    """The speech, and how to pack it into windows."""
+    samples = prepared.audio.samples
+    clips = _clips(options.clip_timestamps, len(samples))
+    if not options.vad_filter:
+        return clips, _undetected(samples, clips)
+    assert prepared.speech_probs is not None
+    spans = spans_from_probs(prepared.speech_probs, len(samples), options.vad)
+    spans = tuple(span for clip in clips for span in clip_spans(spans, clip.start, clip.end))
+    return spans, _detected(samples, spans, prepared.speech_probs, clips, options.vad)
 
 
 def _detected(

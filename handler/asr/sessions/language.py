@@ -89,8 +89,8 @@ class LanguageHearing:
             )
         )
 
-    def decided(self, window_of_run: Callable[[SpeechSpan], Window]) -> str | None:
-        """The language; None while windows are out, or while runs of speech are to be heard by themselves."""
+    def decided(self, window_of_run: Callable[[SpeechSpan], Window]) -> tuple[str, float] | None:
+        """The language and its probability; None while windows are out or runs are to be heard alone."""
         if any(work.first is None for work in self.works):
             return None
         language, probability = decided(self._votes)
@@ -100,10 +100,12 @@ class LanguageHearing:
             for run in runs_alone(self._spans, WINDOW_SAMPLES):
                 self._alone.append(Work(Stretch(run, run), Climb(window_of_run(run))))
             self.works += self._alone
-            return None if self._alone else language
-        return language
+            if self._alone:
+                return None
+        return language, probability
 
-    def detection(self, options: RequestOptions) -> DecodingOptions:
+    @staticmethod
+    def detection(options: RequestOptions) -> DecodingOptions:
         """How a run of speech is heard that is not to be written down."""
         return DecodingOptions(task="detect_language", languages=options.languages)
 

@@ -125,11 +125,10 @@ class ParallelSession:
     def _hear(self, hearing: LanguageHearing, work: Work, hypothesis: Hypothesis) -> None:
         """Takes what a window says of the language; once all have spoken, goes on in the language decided."""
         hearing.hear(work, hypothesis, self._options, self._tokenizer)
-        language = hearing.decided(
-            lambda run: window_of(self._samples, run, hearing.detection(self._options))
-        )
-        if language is None:
+        found = hearing.decided(lambda run: window_of(self._samples, run, hearing.detection(self._options)))
+        if found is None:
             return
+        language, _ = found
         heard = {each.stretch.heard: each for each in hearing.works}
         self._hearing, self._language = None, language
         works = [(self._work(stretch), heard.get(stretch.heard)) for stretch in self._planned()]

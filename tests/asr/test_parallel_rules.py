@@ -125,7 +125,7 @@ def test_speech_behind_the_last_timestamp_is_decoded() -> None:
 
 def test_a_little_speech_behind_the_last_timestamp_is_its_own() -> None:
     engine = Scribe([written(0.0, " It's no", 10.06)])
-    transcribed(engine, spans((0.1, 10.9)), 16.7)
+    transcribed(engine, spans((0.1, 11.9)), 16.7)
     assert len(engine.windows) == 1
 
 

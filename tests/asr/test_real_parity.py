@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import whisper
 
 from asr.options import RequestOptions
 from asr.schema import Samples
@@ -21,6 +23,13 @@ from tests.weights import upstream_model
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow, pytest.mark.timeout(900)]
 
+README = Path(__file__).resolve().parents[2] / "README.md"
+PROMISE = (
+    "with `long_form=sequential`, `engine.precision: float32` and 16 kHz mono input, the tokens, segments and times of "
+    "text in Latin script are those of openai-whisper 20250625 with its defaults, alone and in any batch. Three things "
+    "differ: a window sampled above temperature 0 draws other random numbers, times behind the end of the audio are at "
+    "its end, and other scripts need `compression_unit=bytes`"
+)
 ENGLISH = ("jfk.flac", "librispeech.flac", "noisy.flac", "telephone.opus")
 
 
@@ -40,7 +49,9 @@ Case = tuple[Callable[[], Samples], dict[str, Any]]
 WORDS = {"granularities": ("segment", "word")}
 
 TINY_CASES: dict[str, Case] = {
-    **{f"telephone {s} s": (cut("telephone.opus", 7.3 * k, s), {}) for k, s in enumerate((0.5, 1, 2, 3.7, 8))},
+    **{
+        f"telephone {s} s": (cut("telephone.opus", 7.3 * k, s), {}) for k, s in enumerate((0.5, 1, 2, 3.7, 8))
+    },
     **{f"jfk {s} s": (cut("jfk.flac", 0, s), {}) for s in (0.7, 2.4, 5, 11)},
     "librispeech": (cut("librispeech.flac", 0, 30), {}),
     "noisy": (cut("noisy.flac", 0, 30), {}),
@@ -111,6 +122,11 @@ def assert_equal(session: SequentialSession, want: dict[str, Any], num_samples: 
     assert len(found.segments) == len(segments)
 
 
+def test_the_readme_promises_what_is_tested_here() -> None:
+    assert PROMISE in " ".join(README.read_text("utf-8").split())
+    assert whisper.__version__ == "20250625"
+
+
 @pytest.mark.parametrize("key", CASES, ids=" ".join)
 def test_alone(key: tuple[str, str]) -> None:
     request = request_of(key)
@@ -131,12 +147,14 @@ def test_in_mixed_batches(name: str) -> None:
             raise AssertionError(f"{key}: {error}") from error
 
 
-@pytest.mark.parametrize("key", [key for key in CASES if len(request_of(key)[0]) <= 30 * SECOND], ids=" ".join)
+@pytest.mark.parametrize(
+    "key", [key for key in CASES if len(request_of(key)[0]) <= 30 * SECOND], ids=" ".join
+)
 def test_parallel_decodes_what_fits_one_window_as_openai_whisper_does(key: tuple[str, str]) -> None:
     samples, options = CASES[key]
     if {"condition_on_previous_text", "prompt"} & set(options):
         pytest.skip("what the text before does is sequential's")
     found, want = real.transcript(key[0], samples(), **options), expected(key)
-    if any(segment["temperature"] > 0 for segment in want["segments"]):
-        pytest.skip("openai-whisper samples here")
+    if any(segment["temperature"] > 0 or segment["seek"] for segment in want["segments"]):
+        pytest.skip("openai-whisper samples here, or needs a second window")
     assert (found.text.strip(), found.language) == (want["text"].strip(), want["language"])

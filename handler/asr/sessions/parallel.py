@@ -35,6 +35,8 @@ Plan = Callable[[int], tuple[Stretch, ...]]
 # speech behind an unfinished sentence, or behind a finished one, that is worth another window
 MIN_REST_SAMPLES = SAMPLE_RATE // 10
 MIN_FOLLOWING_SAMPLES = SAMPLE_RATE
+# Whisper often ends a sentence before its last sound: this much of the run of speech it lies in is its own
+OWN_TAIL_SAMPLES = 2 * SAMPLE_RATE
 # a window whose text has no usable timestamp at its token cap is halved, down to this length
 MIN_HALF_SAMPLES = 2 * SAMPLE_RATE
 # after this many re-seeks inside one stretch its rest is decoded without timestamps, which always ends
@@ -180,8 +182,8 @@ class ParallelSession:
         heard = work.stretch.heard
         told = slicing.pieces[-1].end if slicing.complete else slicing.frames
         start = min(heard.start + told * HOP_LENGTH, heard.end)
-        if slicing.complete:  # Whisper often ends a sentence a little before its last sound
-            ends = [s.end for s in self._spans if s.start < start <= s.end < start + MIN_FOLLOWING_SAMPLES]
+        if slicing.complete:
+            ends = [s.end for s in self._spans if s.start < start <= s.end < start + OWN_TAIL_SAMPLES]
             start = min(max([start, *ends]), heard.end)
         rest = SpeechSpan(start, heard.end)
         least = MIN_FOLLOWING_SAMPLES if slicing.complete else MIN_REST_SAMPLES

@@ -1,7 +1,37 @@
-"""For all tests: the environment that serve.sh gives its workers, before torch reads it."""
+"""For all tests: the workers' environment before torch reads it, no chance, and no process left behind."""
 
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+from tests.processes import ended_leftovers, mark_session
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see scripts/serve/process.py
+
+# The same examples in every run: what passed passes again. HYPOTHESIS_PROFILE=random looks for new ones.
+settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_configure() -> None:
+    mark_session()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures end what they started, as at Ctrl-C
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # after the last fixture's end, before the summary
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    yield
+    left = ended_leftovers()
+    if left:
+        said = "\n".join(["Processes were left, and are killed now:", *map(str, left)])
+        report = pytest.TestReport(
+            "processes", ("tests/conftest.py", None, "processes"), {}, "failed", said, "teardown"
+        )
+        session.config.hook.pytest_runtest_logreport(report=report)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -16,6 +16,7 @@ import yaml
 
 from deploy.grafana.queries import Prometheus
 from scripts.serve.addresses import free_ports
+from tests.processes import started
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "deploy" / "prometheus"
 SCRAPE_EVERY = "1s"
@@ -46,23 +47,16 @@ def running(
     config["global"] = {"scrape_interval": SCRAPE_EVERY, "evaluation_interval": SCRAPE_EVERY}
     config_file.write_text(yaml.safe_dump(config))
     (port,) = free_ports(1)
-    with (tmp_path / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={config_file}",
-                f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        _wait(f"http://127.0.0.1:{port}/-/ready", process, tmp_path / "prometheus.log")
+    command = [
+        "prometheus",
+        f"--config.file={config_file}",
+        f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    log_file = tmp_path / "prometheus.log"
+    with log_file.open("wb") as log, started(command, stdout=log, stderr=log) as process:
+        _wait(f"http://127.0.0.1:{port}/-/ready", process, log_file)
         yield Prometheus(f"http://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

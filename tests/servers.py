@@ -78,6 +78,12 @@ class Server:
         """The key of "inference" or "management", where the server asks for one."""
         return {"Authorization": f"Bearer {read_key(self.key_file, api)}"} if self.key_file else {}
 
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def stop(self) -> None:
         """Ends Java and its workers; raises AssertionError if one of them is still there."""
         temp_dir = self.process.temp_dir

@@ -16,6 +16,7 @@ from av.error import FFmpegError
 from asr.config import Limits
 from asr.constants import SAMPLE_RATE
 from asr.errors import InvalidAudio, InvalidOption, TooLarge, UnsupportedMedia
+from asr.media_clock import Clock, with_next
 from asr.media_reader import Body, Packets, open_upload, unsupported
 from asr.media_scan import StoredLength, stored_length, too_long
 from asr.schema import Audio, MediaSource, Samples
@@ -39,13 +40,8 @@ def decode(body: Body, limits: Limits) -> Audio:
             upload = opened.enter_context(open_upload(body))
         track = _Track(length, limits.max_audio_seconds)
         packets = Packets(upload)
-        resampler = _Resampler()
         try:
-            for frame in packets.frames():
-                for resampled in resampler.resample(frame):
-                    track.append(resampled)
-            for resampled in resampler.flush():
-                track.append(resampled)
+            _fill(track, packets, Clock(upload))
         except (FFmpegError, ValueError) as error:
             kind = upload.source(packets.num_bad)
             found = f"{kind.codec}, {kind.sample_rate} Hz, {kind.channels} channels"
@@ -94,6 +90,18 @@ def _check_size(body: Body, limits: Limits) -> None:
         )
 
 
+def _fill(track: _Track, packets: Packets, clock: Clock) -> None:
+    """Puts every decoded frame where it belongs in the track."""
+    resampler = _Resampler()
+    for frame, following in with_next(packets.frames()):
+        place = round(clock.place(clock.time(frame), track.size, clock.time(following)))
+        if place > track.size:
+            track.extend(resampler.flush())
+            track.append_silence(place - track.size)
+        track.extend(resampler.resample(frame))
+    track.extend(resampler.flush())
+
+
 def _no_samples(source: MediaSource) -> InvalidAudio | UnsupportedMedia:
     if source.bad_packets:
         return unsupported(f"none of its {source.bad_packets} packets ({source.codec}) can be decoded")
@@ -122,7 +130,7 @@ class _Resampler:
             finished = self.flush()
             self._resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
             self._input = kind
-        frame.pts = None  # a hole or a jump in the timestamps must neither drop nor invent samples
+        frame.pts = None  # FFmpeg must neither drop nor invent samples: asr.media_clock places them
         return [*finished, *self._resampler.resample(frame)]
 
     def flush(self) -> list[av.AudioFrame]:
@@ -156,10 +164,20 @@ class _Track:
         self._max_samples = round(max_seconds * SAMPLE_RATE)
         expected = max(length.seconds * 1.01 + 1.0, FIRST_BUFFER_SECONDS)
         self._buffer = np.empty(round(min(expected, max_seconds + 1.0) * SAMPLE_RATE), np.int16)
-        self._size = 0
+        self.size = 0  # samples so far
 
-    def append(self, frame: av.AudioFrame) -> None:
-        end = self._size + frame.samples
+    def extend(self, frames: list[av.AudioFrame]) -> None:
+        for frame in frames:
+            start = self._grow(frame.samples)
+            self._buffer[start : self.size] = frame.to_ndarray()[0]
+
+    def append_silence(self, num_samples: int) -> None:
+        start = self._grow(num_samples)
+        self._buffer[start : self.size] = 0
+
+    def _grow(self, num_samples: int) -> int:
+        """Makes room for as many samples; returns where they begin."""
+        start, end = self.size, self.size + num_samples
         if end > self._max_samples:
             raise too_long(f"more than {self._max_seconds:g}", self._max_seconds)
         if end > self._length.max_plausible_seconds * SAMPLE_RATE:
@@ -170,8 +188,8 @@ class _Track:
             )
         if end > len(self._buffer):
             self._buffer.resize(max(end, len(self._buffer) * 3 // 2), refcheck=False)
-        self._buffer[self._size : end] = frame.to_ndarray()[0]
-        self._size = end
+        self.size = end
+        return start
 
     def samples(self) -> Samples:
-        return self._buffer[: self._size]
+        return self._buffer[: self.size]

@@ -25,6 +25,10 @@ FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,eac3,flac,flv,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
     "mp3,mpeg,mpegts,mxf,nistsphere,ogg,rm,sox,tta,voc,w64,wav,wv"
 )
+# How far FFmpeg looks for a track that has not begun, in microseconds and bytes. With its own 5 s and 5 MB an
+# MPEG stream whose sound starts later seems to have none.
+LATE_TRACK_OPTIONS = {"analyzeduration": "60000000", "probesize": "32000000"}
+
 MIN_SAMPLE_RATE = 4_000  # Hz; a lying header with 1 Hz would turn a second into hours
 MAX_SAMPLE_RATE = 768_000  # Hz
 MAX_CHANNELS = 32
@@ -111,6 +115,7 @@ def open_upload(body: Body) -> Iterator[Upload]:
     """The container in `body`, open, with its best audio track; raises UnsupportedMedia."""
     bound_allocations()
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "", "max_streams": str(MAX_STREAMS)}
+    options |= LATE_TRACK_OPTIONS
     if _is_pcm_wav(body):
         options |= PCM_WAV_OPTIONS
     try:

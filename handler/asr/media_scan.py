@@ -7,7 +7,8 @@ length must be known before anything is decoded. Three sources, weakest trust fi
   length down (FFmpeg guesses it from the bit rate elsewhere, ten times wrong on an mp3 that starts silent).
 - The sum of the packets' own durations, which the demuxer reads without decoding. It is exact for honest
   files, however dense: a floor on bytes per second would also refuse honest recordings that are silent for
-  ten minutes (FLAC stores those at 2 to 140 bytes per second, Opus with DTX at 280).
+  ten minutes (FLAC stores those at 2 to 140 bytes per second, Opus with DTX at 280). Holes in the timestamps
+  count (asr.media_clock): a few hundred bytes may ask for hours of silence.
 - A container that lies about its packets (an mp4 whose sample table says 1 ms for each) is found while
   decoding: `max_plausible_seconds` bounds what it may become, a multiple of what its packets announced.
 
@@ -19,7 +20,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from asr.constants import SAMPLE_RATE
 from asr.errors import TooLarge
+from asr.media_clock import Clock, with_next
 from asr.media_reader import Packets, Upload
 
 # Containers whose duration FFmpeg reads from the file instead of estimating it from the bit rate.
@@ -30,6 +33,7 @@ MAX_PACKET_SECONDS = 60.0  # a single packet that claims more (a pause in a reco
 MIN_MEAN_PACKET_SECONDS = 0.0025  # Opus' shortest; more packets than this allows only cost time
 PLAUSIBLE_RATIO = 2.0
 PLAUSIBLE_SLACK_SECONDS = 60.0
+MAX_EXPECTED_HOLE_SECONDS = 60.0
 MIN_BYTES_PER_SECOND = 600  # AMR's lowest rate; counts only where packets carry no duration
 
 
@@ -49,7 +53,7 @@ def stored_length(upload: Upload, size: int, max_seconds: float) -> StoredLength
     declared = _declared_seconds(upload)
     if declared > max_seconds + PRIMING_SECONDS:
         raise too_long(f"{declared:.0f}", max_seconds)
-    seconds, has_unsized = _packet_seconds(upload, max_seconds)
+    seconds, has_unsized = _track_seconds(upload, max_seconds)
     plausible = PLAUSIBLE_RATIO * seconds + PLAUSIBLE_SLACK_SECONDS
     if has_unsized:
         plausible = max(plausible, PLAUSIBLE_RATIO * declared, size / MIN_BYTES_PER_SECOND)
@@ -64,28 +68,38 @@ def _declared_seconds(upload: Upload) -> float:
     return max(0.0, container.duration / MICROSECONDS)
 
 
-def _packet_seconds(upload: Upload, max_seconds: float) -> tuple[float, bool]:
-    """Seconds of all packets together, and whether some carry no duration."""
+def _track_seconds(upload: Upload, max_seconds: float) -> tuple[float, bool]:
+    """Seconds of all packets and of the holes between them, and whether some carry no duration.
+
+    Without durations the timestamps alone move it on.
+    """
     time_base = upload.stream.time_base
-    tick = float(time_base) if time_base else 0.0
+    tick = float(time_base * SAMPLE_RATE) if time_base else 0.0  # in samples
     max_packets = round((max_seconds + PRIMING_SECONDS) / MIN_MEAN_PACKET_SECONDS)
-    seconds, has_unsized = 0.0, False
+    max_samples = (max_seconds + PRIMING_SECONDS) * SAMPLE_RATE
+    clock = Clock(upload)
+    end, longest_hole, has_unsized = 0.0, 0.0, False
     packets = Packets(upload)
-    for packet in packets:
-        if not packet.size:
-            continue
+    for packet, following in with_next(packet for packet in packets if packet.size):
+        place = clock.place(clock.time(packet), end, clock.time(following))
+        longest_hole = max(longest_hole, place - end)
+        end = place
         ticks = packet.duration
         if ticks and ticks > 0 and tick:
-            seconds += min(ticks * tick, MAX_PACKET_SECONDS)
+            end += min(ticks * tick, MAX_PACKET_SECONDS * SAMPLE_RATE)
         else:
             has_unsized = True
-        if seconds > max_seconds + PRIMING_SECONDS:
-            raise too_long(f"more than {max_seconds:g}", max_seconds)
+        if end > max_samples:
+            raise too_long(f"more than {max_seconds:g}", max_seconds, longest_hole / SAMPLE_RATE)
         if packets.num_read > max_packets:
             raise TooLarge(f"the upload has more than {max_packets} packets", param="file")
-    return seconds, has_unsized
+    return end / SAMPLE_RATE, has_unsized
 
 
-def too_long(found: str, limit_s: float) -> TooLarge:
-    """The refusal of audio longer than `limit_s` seconds; `found` is a number or "more than …"."""
-    return TooLarge(f"the audio lasts {found} s, this server takes at most {limit_s:g} s", param="file")
+def too_long(found: str, limit_s: float, hole_s: float = 0.0) -> TooLarge:
+    """The refusal of audio longer than `limit_s` seconds; `found` is a number or "more than …".
+
+    hole_s: the longest silence that timestamps ask for; named where nobody would expect it.
+    """
+    hole = f"; its timestamps leave a hole of {hole_s:.0f} s" if hole_s > MAX_EXPECTED_HOLE_SECONDS else ""
+    return TooLarge(f"the audio lasts {found} s, this server takes at most {limit_s:g} s{hole}", param="file")

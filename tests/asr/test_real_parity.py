@@ -25,10 +25,11 @@ pytestmark = [pytest.mark.weights, pytest.mark.slow, pytest.mark.timeout(900)]
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 PROMISE = (
-    "with `long_form=sequential`, `engine.precision: float32` and 16 kHz mono input, the tokens, segments and times of "
-    "text in Latin script are those of openai-whisper 20250625 with its defaults, alone and in any batch. Three things "
-    "differ: a window sampled above temperature 0 draws other random numbers, times behind the end of the audio are at "
-    "its end, and other scripts need `compression_unit=bytes`"
+    "with `long_form=sequential`, `engine.precision: float32` and 16 kHz mono input, the tokens, "
+    "segments and times of text in Latin script are those of openai-whisper 20250625 with its defaults, "
+    "alone and in any batch. Three things differ: a window sampled above temperature 0 draws other "
+    "random numbers, times behind the end of the audio are at its end, and other scripts need "
+    "`compression_unit=bytes`"
 )
 ENGLISH = ("jfk.flac", "librispeech.flac", "noisy.flac", "telephone.opus")
 

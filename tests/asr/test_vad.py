@@ -20,14 +20,7 @@ from scripts.vad_network import rewritten
 
 PUBLISHED = Path(__file__).parent / "data" / "silero_vad_16k_sequence.onnx"
 HANDLER = Path(vad.__file__).parents[1]
-AUDIO = Path(__file__).parents[2] / ".." / "shared" / "audio"
-
-
-def speech() -> np.ndarray:
-    clips = [AUDIO / "jfk.flac", AUDIO / "1089-134686-0000.wav"]
-    if not all(clip.exists() for clip in clips):
-        pytest.skip("needs ../shared/audio")
-    return np.concatenate([media.decode(clip.read_bytes(), Limits()).samples for clip in clips])
+JFK = Path(__file__).parents[2] / "samples" / "jfk.flac"
 
 
 def spans_of(samples: np.ndarray) -> tuple[SpeechSpan, ...]:
@@ -65,7 +58,7 @@ def test_blocks_equal_the_official_loop(num_samples: int) -> None:
 
 
 def test_real_speech_is_found_where_it_is() -> None:
-    clip = speech()
+    clip = media.decode(JFK.read_bytes(), Limits()).samples
     gap = 5 * 16_000
     samples = np.concatenate((np.zeros(gap, np.int16), clip, np.zeros(gap, np.int16)))
     spans = spans_of(samples)

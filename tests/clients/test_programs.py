@@ -30,6 +30,7 @@ from tests.clients.fake_server import (
     status,
     write_wav,
 )
+from tests.processes import started
 from whisper_client.command_line import run
 
 CLIENTS = Path(bulk_request.__file__).parent
@@ -277,18 +278,18 @@ def test_a_signal_ends_a_run_that_hangs_and_reports(
     server.play(good, good, slow, slow, slow)
     command = [sys.executable, str(CLIENTS / "bulk_request.py"), str(clip), "--url", server.url]
     command += ["--concurrency", "2", "--count", "9", "--warm-up", "0", "--mix", "1s:1"]
-    program = subprocess.Popen(
+    with started(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "TMPDIR": str(folder)},
         # a shell's background jobs ignore Ctrl-C, and so would what these tests start
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    give_up = time.monotonic() + 60
-    while len(server.received) < 4 and time.monotonic() < give_up:  # both threads hang in the slow answers
-        time.sleep(0.02)
-    assert list(folder.iterdir())
-    program.send_signal(number)
-    out, err = program.communicate(timeout=60)
+    ) as program:  # fmt: skip
+        give_up = time.monotonic() + 60
+        while len(server.received) < 4 and time.monotonic() < give_up:  # both threads hang in slow answers
+            time.sleep(0.02)
+        assert list(folder.iterdir())
+        program.send_signal(number)
+        out, err = program.communicate(timeout=60)
     assert program.returncode == 130 and "Traceback" not in err
     assert "2 succeeded" in out and "stopped         by Ctrl-C" in out
     assert not list(folder.iterdir())

@@ -13,6 +13,7 @@ import pytest
 
 import score
 from tests.clients.fake_server import TEXT, FakeServer, good, slow, status, write_wav
+from tests.processes import started
 from whisper_client.command_line import run
 
 CLIENTS = Path(score.__file__).parent
@@ -86,16 +87,16 @@ def test_ctrl_c_scores_what_is_there(server: FakeServer, data: Path) -> None:
     """And waits for none of the others, of which the server may hold some for ever."""
     server.play(good, slow, slow)
     command = [sys.executable, str(CLIENTS / "score.py"), str(data), "--url", server.url]
-    program = subprocess.Popen(
+    with started(
         [*command, "--concurrency", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # a shell's background jobs ignore Ctrl-C, and so would what these tests start
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    give_up = time.monotonic() + 60
-    while len(server.received) < 2 and time.monotonic() < give_up:
-        time.sleep(0.02)
-    program.send_signal(signal.SIGINT)
-    out, err = program.communicate(timeout=15)  # the second answer would come after 20 s
+    ) as program:  # fmt: skip
+        give_up = time.monotonic() + 60
+        while len(server.received) < 2 and time.monotonic() < give_up:
+            time.sleep(0.02)
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=15)  # the second answer would come after 20 s
     assert program.returncode == 130 and "Traceback" not in err
     assert "total (1 of 3)" in out
     assert len(server.received) == 2

@@ -34,6 +34,7 @@ from tests.clients.fake_server import (
 )
 from tests.clients.no_wait import NoWaitClient
 from tests.clients.test_programs import call
+from tests.processes import started
 from whisper_client import BadArgument
 from whisper_client.chaos import Chaos, Event, malformed_forms
 from whisper_client.load import Clip, LoadRun, Outcome
@@ -61,18 +62,13 @@ def local_server(tmp_path: Path) -> Iterator[int]:
     """The port of a parent with one worker."""
     worker = tmp_path / "model_service_worker.py"
     worker.write_text("import time; time.sleep(300)")
-    parent = subprocess.Popen(
+    with started(
         [sys.executable, "-c", PARENT],
         env=os.environ | {"WORKER": str(worker)},  # in the command line, it would make the parent a worker
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,
-    )
-    assert parent.stdout is not None
-    yield int(parent.stdout.readline())
-    os.killpg(parent.pid, signal.SIGKILL)
-    parent.wait(10)
-    parent.stdout.close()
+    ) as parent:
+        yield int(parent.stdout.readline())
 
 
 def wait_for_worker(port: int, other_than: int = 0) -> int:
@@ -99,16 +95,12 @@ def test_a_servers_processes_are_found_by_its_port(local_server: int, free_port:
 def test_a_media_process_is_told_from_the_gateway(free_port: int) -> None:
     """Below `python -m gateway`, by its command line."""
     code = f"import socket, time; s = socket.create_server(('127.0.0.1', {free_port})); time.sleep(300)"
-    child = subprocess.Popen([sys.executable, "-c", code, "gateway.media.child"])
-    try:
+    with started([sys.executable, "-c", code, "gateway.media.child"]):
         give_up = time.monotonic() + 30
         while not (found := processes([free_port])):
             assert time.monotonic() < give_up
             time.sleep(0.02)
         assert [process.role for process in found] == ["media"]
-    finally:
-        child.kill()
-        child.wait(10)
 
 
 def test_a_listener_is_not_a_caller(server: FakeServer) -> None:
@@ -365,15 +357,15 @@ def test_twenty_seconds_of_soak(
 
 def test_ctrl_c_writes_the_report_so_far(server: FakeServer, clip: Path, tmp_path: Path) -> None:
     command = [sys.executable, soak.__file__, str(clip), "--url", server.url, "--out", str(tmp_path / "out")]
-    program = subprocess.Popen(
+    with started(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    give_up = time.monotonic() + 60
-    while len(server.received) < 20 and time.monotonic() < give_up:
-        time.sleep(0.02)
-    program.send_signal(signal.SIGINT)
-    _, err = program.communicate(timeout=60)
+    ) as program:  # fmt: skip
+        give_up = time.monotonic() + 60
+        while len(server.received) < 20 and time.monotonic() < give_up:
+            time.sleep(0.02)
+        program.send_signal(signal.SIGINT)
+        _, err = program.communicate(timeout=60)
     assert program.returncode == 130 and "Traceback" not in err
     assert "stopped by Ctrl-C" in (tmp_path / "out" / "soak.md").read_text()
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.serve.addresses import free_ports
+from tests.processes import started
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "deploy" / "nginx" / "whisper.conf.template"
@@ -89,17 +90,15 @@ def running(
     command: Sequence[str], port: int, environ: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that listens on `port`, asked to end at the end."""
-    with subprocess.Popen(command, cwd=ROOT, env=dict(environ) if environ else None) as process:
+    with started(command, cwd=ROOT, env=dict(environ) if environ else None) as process:
         try:
             wait_for_port(process, port)
             yield process
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
 
 
 def wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import requests
 
 from tests.ops.commands import caller_environment
+from tests.processes import kill_group
 from tests.servers import ROOT, Server, free_ports, start_server
 
 DEMO = ROOT / "whisper-models" / "demo.pt"
@@ -59,6 +60,7 @@ class Gateway:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
 
     def is_ready(self) -> bool:
@@ -93,9 +95,13 @@ class Gateway:
             )  # fmt: skip
 
     def stop(self) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        """Its exit status; it and its media processes have ended, whatever happens."""
+        try:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+            return self.process.wait(60)
+        finally:
+            kill_group(self.process)
 
 
 @dataclass

@@ -147,8 +147,8 @@ def test_torchserves_keys_may_change_under_load(tmp_path: Path) -> None:
             readiness.back_after_s,
         )
     finally:
-        assert gateway.stop() == 0
-        server.stop()
+        with server:
+            assert gateway.stop() == 0
 
 
 def _new_inference_key(server: Server) -> None:

@@ -30,14 +30,10 @@ REFERENCE = words(SAMPLE_TEXT.read_text()) if SAMPLE_TEXT.is_file() else []
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """With TorchServe's keys, which are new with every life of it."""
-    started = Running(tmp_path_factory.mktemp("serve"), "demo", "--token-auth")
-    try:
+    with Running(tmp_path_factory.mktemp("serve"), "demo", "--token-auth") as started:
         assert started.ready.wait(280), started.said
         started.wait_for("curl ")
         yield started
-    finally:
-        if started.process.poll() is None:
-            started.end(signal.SIGTERM)
 
 
 def url(running: Running) -> str:
@@ -165,8 +161,8 @@ def test_a_checkpoint_of_another_hash(tmp_path: Path) -> None:
 def test_a_corrupt_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "broken.pt").write_bytes(DEMO.read_bytes()[:100_000])
     started = time.monotonic()
-    broken = Running(tmp_path, "broken.pt")
-    assert broken.process.wait(200) == 1
+    with Running(tmp_path, "broken.pt") as broken:
+        assert broken.wait(200) == 1
     took = time.monotonic() - started
     until(lambda: bool(broken.said) and "could not load the model" in broken.said[-1])
     assert_nothing_is_left(tmp_path)

@@ -118,8 +118,8 @@ def test_a_throttled_worker(tmp_path: Path) -> None:
         assert set(statuses) == {200}, "slow, and nothing else"
         assert server.worker_pids() == [worker]
     finally:
-        assert gateway.stop() == 0
-        server.stop()
+        with server:
+            assert gateway.stop() == 0
     record(
         f"worker stopped for {STOPPED_S} s again and again under {CLIENTS} clients",
         took,
@@ -233,8 +233,8 @@ def test_torchserve_is_gone(tmp_path: Path) -> None:
             assert value(prometheus, "sum(whisper_gateway_upstream_up)") == 0
         assert f"{server.url} does not answer" in gateway.log.read_text()
     finally:
-        assert gateway.stop() == 0
-        server.stop()
+        with server:
+            assert gateway.stop() == 0
 
 
 def test_a_broken_keys_file_and_an_empty_one(server: Server, tmp_path: Path) -> None:

@@ -7,14 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import processes
+
 ROOT = Path(__file__).resolve().parents[2]
-KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR", processes.MARK, processes.TEST)
+HELD_DOWN = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # the processor, for the whole run
 PIP = ("PIP_", "REQUESTS_", "SSL_")
 
 
 def caller_environment(**extra: str) -> dict[str, str]:
     """A caller's shell with this test's environment active and no WHISPER_ variable."""
-    kept = {key: value for key, value in os.environ.items() if key in KEPT or key.startswith(PIP)}
+    kept = {key: value for key, value in os.environ.items() if key in KEPT + HELD_DOWN or key.startswith(PIP)}
     return {**kept, "VIRTUAL_ENV": sys.prefix, **extra}
 
 

@@ -19,6 +19,7 @@ import requests
 
 from scripts.serve.process import group_members
 from tests.ops.commands import ROOT, caller_environment
+from tests.processes import kill_group
 from tests.servers import free_ports
 from tests.weights import real_checkpoint
 
@@ -63,6 +64,7 @@ class Running:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         self.said: list[str] = []
         self.ready = threading.Event()
@@ -87,9 +89,12 @@ class Running:
 
     def child(self, argument: str) -> int:
         """Process id of the child that has `argument` in its command line."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        (found,) = [int(pid) for pid in children if argument in Path(f"/proc/{pid}/cmdline").read_text()]
+        (found,) = [pid for pid in self.children() if argument in Path(f"/proc/{pid}/cmdline").read_text()]
         return found
+
+    def children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def wait_for(self, words: str, timeout_s: float = 60) -> None:
         """Returns once it has said a line with these words."""
@@ -110,21 +115,32 @@ class Running:
     def end(self, number: int) -> int:
         """The exit status after a signal."""
         self.process.send_signal(number)
-        status = self.process.wait(60)
+        return self.wait(60)
+
+    def wait(self, timeout_s: float) -> int:
+        """The exit status, once all that it said was read."""
+        status = self.process.wait(timeout_s)
         self._reader.join(10)
         return status
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends it in any case; killed, it takes Java and the gateway along."""
+        try:
+            if self.process.poll() is None:
+                self.end(signal.SIGTERM)
+        finally:
+            kill_group(self.process)
 
 
 @pytest.fixture()
 def running(tmp_path: Path) -> Iterator[Running]:
-    started = Running(tmp_path, "demo")
-    try:
+    with Running(tmp_path, "demo") as started:
         assert started.ready.wait(280), started.said
         assert started.process.poll() is None, started.said
         yield started
-    finally:
-        if started.process.poll() is None:
-            started.end(signal.SIGTERM)
 
 
 def curl_line(said: list[str]) -> str:
@@ -169,15 +185,13 @@ def test_demo_from_ready_to_stopped(running: Running) -> None:
 
 def test_a_checkpoint_that_is_none_ends_in_one_line_and_status_1(tmp_path: Path) -> None:
     (tmp_path / "broken.pt").write_bytes(b"this is not a checkpoint")
-    started = Running(tmp_path, "broken.pt")
-    assert started.process.wait(280) == 1
-    started._reader.join(10)
+    with Running(tmp_path, "broken.pt") as started:
+        assert started.wait(280) == 1
     assert started.said[-1].startswith("serve.sh: the worker could not load the model:")
 
 
 def test_with_keys_the_pasted_line_carries_one(tmp_path: Path) -> None:
-    started = Running(tmp_path, "demo", "--token-auth", "--no-gateway")
-    try:
+    with Running(tmp_path, "demo", "--token-auth", "--no-gateway") as started:
         assert started.ready.wait(280), started.said
         while not any("curl " in line for line in started.said):
             assert started.process.poll() is None, started.said
@@ -187,13 +201,11 @@ def test_with_keys_the_pasted_line_carries_one(tmp_path: Path) -> None:
         assert key not in "".join(started.said), "a key in the log is a key for everybody who reads it"
         answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=True)
         assert words(answer.stdout) == words(SAMPLE_TEXT.read_text())
-    finally:
         assert started.end(signal.SIGTERM) == 0
 
 
 def test_java_and_the_gateway_are_started_again(tmp_path: Path) -> None:
-    started = Running(tmp_path, "demo", "--token-auth")  # new keys with every life of TorchServe
-    try:
+    with Running(tmp_path, "demo", "--token-auth") as started:  # new keys with every life of TorchServe
         assert started.ready.wait(280), started.said
         started.wait_for("curl ")
         java, gateway = started.java, started.gateway
@@ -206,7 +218,7 @@ def test_java_and_the_gateway_are_started_again(tmp_path: Path) -> None:
         wait_until_answered(f"http://127.0.0.1:{started.ports[3]}/health/ready")
         assert started.gateway != gateway
         assert started.transcribe() == words(SAMPLE_TEXT.read_text())
-    finally:
+
         groups = [started.java, started.gateway]
         assert started.end(signal.SIGTERM) == 0
         assert [group_members(group) for group in groups] == [[], []]
@@ -279,12 +291,12 @@ def wait_until_answered(url: str, timeout_s: float = 60) -> None:
 
 
 def test_sigterm_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
-    started = Running(tmp_path, "demo")
-    while not any("starting TorchServe" in line for line in started.said):
-        assert started.process.poll() is None, started.said
-        started.ready.wait(0.05)
-    while not Path(f"/proc/{started.process.pid}/task/{started.process.pid}/children").read_text().split():
-        started.ready.wait(0.05)
-    group = started.java
-    assert started.end(signal.SIGTERM) == 0
+    with Running(tmp_path, "demo") as started:
+        while not any("starting TorchServe" in line for line in started.said):
+            assert started.process.poll() is None, started.said
+            started.ready.wait(0.05)
+        while not started.children():
+            started.ready.wait(0.05)
+        group = started.java
+        assert started.end(signal.SIGTERM) == 0
     assert group_members(group) == []

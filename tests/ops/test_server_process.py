@@ -24,6 +24,7 @@ from scripts.serve.errors import ServeError
 from scripts.serve.process import group_members
 from scripts.serve.readiness import Probe, watch
 from tests.ops.commands import ROOT, caller_environment
+from tests.processes import started
 from tests.servers import Server, start_server
 
 pytestmark = pytest.mark.server
@@ -117,9 +118,9 @@ def test_workers_scale_by_the_management_api(server: Server) -> None:
 
 def test_stopping_leaves_no_process_and_no_temporary_file(tmp_path: Path) -> None:
     server = start_server(model(tmp_path, "hello"), tmp_path, handler_dir=STANDIN, workers=2)
-    workers = server.worker_pids()
-    assert len(workers) == 2
-    server.stop()
+    with server:
+        workers = server.worker_pids()
+        assert len(workers) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in (*workers, server.pid))
     server.stop()  # a second time changes nothing
 
@@ -224,11 +225,10 @@ def test_a_killed_supervisor_does_not_orphan_the_server(tmp_path: Path) -> None:
     """`kill -9` of serve.sh itself: the kernel tells Java."""
     model(tmp_path, "hello")
     environ = caller_environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "handler")]))
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-c", CHILD, str(tmp_path), str(STANDIN)],
         cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True,
     ) as supervisor:  # fmt: skip
-        assert supervisor.stdout is not None
         java = int(supervisor.stdout.readline())
         assert group_members(java)
         supervisor.kill()

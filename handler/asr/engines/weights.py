@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asr.engines.checkpoint import Checkpoint
-from asr.engines.device import Placement
+from asr.engines.device import Placement, cpu_multiplies_bfloat16
 
 EOT = 50_257  # first token behind the text of a multilingual vocabulary; one less in an English-only one
 STEP_ROWS = 16  # rows of a decode step that the decoder's blocked layout is chosen for; others work too
@@ -49,7 +49,7 @@ class PackedLinear(Linear):
     def is_possible(placement: Placement) -> bool:
         if placement.is_cuda or not torch.backends.mkldnn.is_available():
             return False
-        return placement.dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return placement.dtype == torch.float32 or cpu_multiplies_bfloat16()
 
 
 class LayerNorm:

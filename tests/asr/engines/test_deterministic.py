@@ -8,6 +8,7 @@ import pytest
 
 from asr.schema import EngineSeconds
 from tests.asr.checkpoints import random_audio
+from tests.asr.engines.processor import PRECISIONS
 from tests.asr.engines.upstream import window
 
 NEIGHBOUR_OPTIONS = [
@@ -29,7 +30,7 @@ def neighbours(count):
     ]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_neighbours_change_nothing(multilingual, precision):
     engine = multilingual.engine_with(deterministic=True, max_batch_size=16, precision=precision)
     piece = window(random_audio(4.4, 2), word_timestamps=True, token_logprobs=True, max_tokens=20)

@@ -19,6 +19,7 @@ from asr.engines.memory import check_fits, memory_plan, most_rows
 from asr.schema import Hypothesis
 from tests.asr import checkpoints
 from tests.asr.checkpoints import random_audio
+from tests.asr.engines.processor import needs_bfloat16
 from tests.asr.engines.upstream import window
 
 
@@ -36,6 +37,7 @@ def config(**values):
     ],
 )
 def test_auto_precision_on_the_cpu(monkeypatch, has_amx, has_vectors, dtype):
+    monkeypatch.setattr(device, "cpu_multiplies_bfloat16", lambda: True)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_vectors)
     assert placement(config(device="cpu"), None) == Placement(torch.device("cpu"), dtype)
@@ -48,8 +50,25 @@ def test_what_multiplies_bfloat16_is_what_the_kernel_reports():
             flags = file.read()
     except OSError:
         pytest.skip("no /proc/cpuinfo")
+    if "ONEDNN_MAX_CPU_ISA" in os.environ:
+        pytest.skip("ONEDNN_MAX_CPU_ISA holds this processor down")
     assert device.cpu_has_amx() == ("amx_tile" in flags)
     assert device.cpu_has_bfloat16() == ("amx_tile" in flags or "avx512_bf16" in flags)
+
+
+def test_bfloat16_is_refused_where_it_is_ten_times_slower(monkeypatch):
+    monkeypatch.setattr(device, "cpu_multiplies_bfloat16", lambda: False)
+    with pytest.raises(ConfigError, match=r"engine.precision is 'bfloat16', .*: use float32 or auto"):
+        placement(config(device="cpu", precision="bfloat16"), None)
+    assert placement(config(device="cpu"), None).dtype == torch.float32
+    assert not (device.cpu_has_amx() or device.cpu_has_bfloat16())
+
+
+def test_a_processor_held_down_to_avx2_has_no_bfloat16():
+    program = "from asr.engines.device import cpu_has_bfloat16 as has; print(has())"
+    environ = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True)
+    assert result.stdout == "False\n", result.stderr
 
 
 def test_no_gpu_without_its_number(monkeypatch):
@@ -182,6 +201,7 @@ def test_seconds_are_shares_of_the_batch(multilingual):
     assert min(first.seconds.features, first.seconds.encode, first.seconds.decode, first.seconds.words) > 0
 
 
+@needs_bfloat16
 def test_bfloat16_follows_float32(multilingual):
     """Half the bits: not the same tokens for ever, but the same beginning and probabilities close by."""
     engine = multilingual.engine_with(precision="bfloat16")

@@ -17,6 +17,7 @@ from gateway.access.limits import Limiter, SlidingMinute
 from gateway.caller import Caller
 from gateway.errors import RateLimited
 from gateway.settings import AccessSettings, SettingsError
+from tests.processes import started
 
 ALICE = Caller(name="alice", requests_per_minute=3, audio_seconds_per_minute=60, address="10.0.0.1")
 BOB = Caller(name="bob", address="10.0.0.1")
@@ -123,12 +124,9 @@ def redis(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [program, "--port", str(port), "--save", "", "--dir", str(tmp_path), "--daemonize", "no"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            _wait_for(port)
-            yield f"redis://127.0.0.1:{port}/0", process
-        finally:
-            process.kill()
+    with started(command, stdout=subprocess.DEVNULL) as process:
+        _wait_for(port)
+        yield f"redis://127.0.0.1:{port}/0", process
 
 
 def _wait_for(port: int) -> None:

@@ -16,6 +16,7 @@ from asr.options import RequestOptions
 from gateway.media.pool import MediaPool
 from tests.gateway.media import pools
 from tests.gateway.media.pools import running
+from tests.processes import started
 
 ROOT = Path(__file__).parents[3]
 OPTIONS = RequestOptions()
@@ -168,8 +169,7 @@ asyncio.run(main())
 async def test_processes_end_with_a_gateway_that_is_killed() -> None:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'handler'}{os.pathsep}{ROOT}"}
     command = [sys.executable, "-c", ORPHANED]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as gateway:
-        assert gateway.stdout is not None
+    with started(command, env=environment, stdout=subprocess.PIPE) as gateway:
         assert gateway.stdout.readline() == b"ready\n"
         children = pools.child_pids(gateway.pid)
         assert len(children) == 2

@@ -77,6 +77,12 @@ class Watched:
         return [line for line in self.console if not any(text in line for text in expected)]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Its microphone hears samples/harvard.wav, again and again."""

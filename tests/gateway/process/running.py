@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.processes import kill_group
+
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -104,19 +106,23 @@ class GatewayProcess:
             assert self.url
             until(lambda: self.get("/health/ready")[0] == 200, "it did not become ready")
         except BaseException:
-            self._process.kill()
+            kill_group(self._process)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
-            self.signal(signal.SIGTERM)
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends it with SIGTERM and expects status 0; it and its media processes have ended in any case."""
         try:
+            if self._process.poll() is None:
+                self.signal(signal.SIGTERM)
             assert self.wait() == 0
         finally:
-            self._process.kill()
+            kill_group(self._process)
 
     def _follow(self) -> None:
         assert self._process.stdout is not None

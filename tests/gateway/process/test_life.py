@@ -89,8 +89,7 @@ def test_without_an_upstream_it_lives_and_says_why_it_is_not_ready() -> None:
         assert gateway.get("/health/live")[0] == 200
         assert gateway.get("/v1/models")[0] == 503
     finally:
-        gateway.signal(signal.SIGTERM)
-        assert gateway.wait() == 0
+        gateway.stop()
 
 
 def test_keys_tls_and_metrics_behind_a_key(fake: FakeTorchServe, tmp_path: Path) -> None:
@@ -129,8 +128,7 @@ def test_keys_tls_and_metrics_behind_a_key(fake: FakeTorchServe, tmp_path: Path)
             assert client.get("/v1/models").status_code == 401
             assert client.get("/v1/models", headers=allowed).status_code == 200
     finally:
-        gateway.signal(signal.SIGTERM)
-        assert gateway.wait() == 0
+        gateway.stop()
 
 
 def test_metrics_are_open_to_this_machine(fake: FakeTorchServe) -> None:

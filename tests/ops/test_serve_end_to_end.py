@@ -233,8 +233,7 @@ README_BLOCKS = re.findall(
 @pytest.mark.slow
 def test_base_is_ready_with_a_human_sentence_and_the_readmes_requests_work_as_pasted(tmp_path: Path) -> None:
     """With curl and with OpenAI's own client; everything runs on one server."""
-    started = Running(tmp_path, str(real_checkpoint("base")))
-    try:
+    with Running(tmp_path, str(real_checkpoint("base"))) as started:
         assert started.ready.wait(280), started.said
         started.wait_for("curl ")
         (ready,) = [line for line in started.said if "READY" in line]
@@ -251,7 +250,6 @@ def test_base_is_ready_with_a_human_sentence_and_the_readmes_requests_work_as_pa
             assert "ask what you can do for your country" in done.stdout, block
         first = json.loads(ask(README_BLOCKS[0][1], started.ports[3]))
         assert words(first["text"]) == words(HUMAN_TEXT.read_text())
-    finally:
         assert started.end(signal.SIGTERM) == 0
 
 

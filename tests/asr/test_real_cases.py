@@ -65,12 +65,10 @@ def test_quiet_speech_is_heard_whole(decibels: float) -> None:
 
 def test_of_two_speakers_the_quiet_one_is_heard_too() -> None:
     """35 dB apart and longer than a window, so that the detector decides what is heard."""
-    loud, quiet = recording("librispeech.flac"), gained(recording("jfk.flac"), -35)
-    text = words(
-        heard(np.concatenate([loud, silence(0.5), quiet, silence(0.5), loud, loud, loud]), language="en").text
-    )
-    assert {"fellow", "country"} <= set(text)
-    assert text.count("restaurant") == 4
+    quiet = gained(recording("jfk.flac"), -35)
+    parts = [recording("librispeech.flac"), silence(0.5), quiet, silence(0.5), recording("telephone.opus")]
+    text = words(heard(np.concatenate(parts), language="en").text)
+    assert {"restaurant", "fellow", "americans", "country", "retention"} <= set(text)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import pytest
 
 from tests.processes import started
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = """
 import subprocess, sys, time

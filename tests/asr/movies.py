@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.asr.containers import Signal, tone
 
-PICTURES = {"flv": "flv1", "webm": "libvpx"}
+PICTURES = {"flv": "flv1", "webm": "libvpx-vp9"}
 Piece = tuple[float, float]  # start and length of a stretch of sound, in seconds
 
 

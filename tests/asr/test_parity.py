@@ -26,6 +26,8 @@ from asr.transcriber import drive
 from tests.asr.checkpoints import random_checkpoint
 from tests.asr.opened import sequential
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 DEMO = REPOSITORY / "whisper-models" / "demo.pt"
 SECOND = 16_000

@@ -25,6 +25,8 @@ from tests.deploy.manifests import (
     variables,
 )
 
+pytestmark = pytest.mark.slow
+
 OF_OPERATORS = {"ServiceMonitor", "InferenceService"}  # no schema to hold them against
 CONFINED = {
     "allowPrivilegeEscalation": False,

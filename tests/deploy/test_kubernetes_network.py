@@ -12,6 +12,8 @@ from scripts.serve.options import parse_options
 from tests.deploy.images import ROOT
 from tests.deploy.manifests import BUILDS, FOLDER, built, of_kind, server_containers, variables
 
+pytestmark = pytest.mark.slow
+
 PROPERTIES = serve_settings.read_properties(ROOT / "config" / "config.properties")
 
 

@@ -30,9 +30,12 @@ from tests.deploy.proxy import TEMPLATE, Proxy, nginx_program, proxy, running, s
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.ops.commands import caller_environment
 
-pytestmark = pytest.mark.skipif(
-    nginx_program() is None or shutil.which("openssl") is None, reason="needs nginx and openssl"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        nginx_program() is None or shutil.which("openssl") is None, reason="needs nginx and openssl"
+    ),
+]
 TIMEOUT_S = 30
 CLIENTS = 8
 

@@ -15,6 +15,8 @@ import requests
 from deploy.grafana.queries import RATE_INTERVAL, Panel, Prometheus, read_panels
 from tests import prometheus as debian
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.gateway.served import Gateway
 

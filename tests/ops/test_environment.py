@@ -14,6 +14,8 @@ from scripts.environment import EnvironmentFailure
 from tests.ops.commands import ROOT, caller_environment
 from tests.ops.wheels import wheel
 
+pytestmark = pytest.mark.slow
+
 LOCK = f"""# made
 setuptools==2 \\
     --hash=sha256:{"a" * 64}

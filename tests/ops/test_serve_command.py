@@ -12,6 +12,8 @@ import yaml
 from tests.ops.commands import ROOT, last_line, serve
 from tests.servers import free_ports
 
+pytestmark = pytest.mark.slow
+
 
 def ports() -> list[str]:
     """Arguments that keep a run clear of whatever listens on this machine."""

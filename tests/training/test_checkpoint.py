@@ -13,6 +13,8 @@ import whisper
 from samples.make_samples import heard
 from score import normalised
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "whisper-models"
 DEMO = MODELS / "demo.pt"

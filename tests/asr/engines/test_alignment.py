@@ -14,6 +14,8 @@ from tests.asr.checkpoints import random_audio
 from tests.asr.engines import upstream
 from tests.asr.engines.upstream import window
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = [
     {"language": "en"},
     {"language": "hi", "prompt": (50, 60)},

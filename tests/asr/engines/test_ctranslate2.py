@@ -29,6 +29,8 @@ from tests.asr import checkpoints
 from tests.asr.engines import upstream
 from tests.asr.engines.conftest import Pair
 
+pytestmark = pytest.mark.slow
+
 ctranslate2 = pytest.importorskip("ctranslate2", reason="an extra: requirements-ctranslate2.txt")
 
 ROOT = Path(__file__).resolve().parents[3]

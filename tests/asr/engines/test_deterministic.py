@@ -11,6 +11,8 @@ from tests.asr.checkpoints import random_audio
 from tests.asr.engines.processor import PRECISIONS
 from tests.asr.engines.upstream import window
 
+pytestmark = pytest.mark.slow
+
 NEIGHBOUR_OPTIONS = [
     {"language": "hi", "prompt": tuple(range(300, 420))},
     {"language": "en", "without_timestamps": True},

@@ -11,6 +11,8 @@ from tests.asr.checkpoints import random_audio
 from tests.asr.engines import upstream
 from tests.asr.engines.upstream import assert_equal, window
 
+pytestmark = pytest.mark.slow
+
 LONG_PROMPT = tuple(range(1_000, 1_400))  # cut to its last 223 tokens
 CASES = {
     "greedy": {},

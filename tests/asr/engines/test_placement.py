@@ -225,6 +225,7 @@ def test_cuda_equals_the_cpu(multilingual, options):
         assert ours.avg_logprob == pytest.approx(theirs.avg_logprob, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warm_up", [True, False])
 def test_aligning_words_leaves_the_thread_count_alone(tmp_path, warm_up):
     """Numba starts a pool at the first alignment of a process, hence one of its own."""

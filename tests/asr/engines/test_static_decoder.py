@@ -21,6 +21,8 @@ from tests.asr.engines.conftest import Pair
 from tests.asr.engines.processor import PRECISIONS
 from tests.asr.engines.upstream import window
 
+pytestmark = pytest.mark.slow
+
 CPU = Placement(torch.device("cpu"), torch.float32)
 ROWS = 8
 

@@ -13,6 +13,8 @@ from tests.gateway.api.by_hand import request_by_socket, wait_until
 from tests.gateway.api.conftest import WHOLE, StartGateway
 from tests.gateway.fake_torchserve import FakeTorchServe
 
+pytestmark = pytest.mark.slow
+
 URL = "/v1/audio/transcriptions"
 
 

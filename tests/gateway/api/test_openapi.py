@@ -27,6 +27,8 @@ from gateway.http.options import NOT_FOR_TRANSLATIONS
 from gateway.settings import Settings
 from tests.gateway.served import Gateway
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 FORM = "multipart/form-data"
 CHECKS = [

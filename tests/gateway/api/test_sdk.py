@@ -35,6 +35,8 @@ from tests.asr.containers import tone, wav
 from tests.gateway.api.conftest import WHOLE
 from tests.gateway.served import Gateway
 
+pytestmark = pytest.mark.slow
+
 MODEL = "whisper-1"
 
 

@@ -14,6 +14,8 @@ from tests.gateway.api.by_hand import request_by_socket, wait_until
 from tests.gateway.api.conftest import TIMEOUT_S, WHOLE, StartGateway
 from tests.gateway.fake_torchserve import FakeTorchServe
 
+pytestmark = pytest.mark.slow
+
 URL = "/v1/audio/transcriptions"
 NUM_WINDOWS = 14  # of `long_wav`, at least
 STREAM = {**WHOLE, "stream": "true", "temperature_increment_on_fallback": "0"}

@@ -21,7 +21,10 @@ from tests.processes import started
 ROOT = Path(__file__).parents[3]
 OPTIONS = RequestOptions()
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc"),
+]
 
 
 async def assert_serves(pool: MediaPool, folder: Path) -> None:

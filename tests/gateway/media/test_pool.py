@@ -23,6 +23,8 @@ from tests.asr.containers import CONTAINERS
 from tests.gateway.media import pools
 from tests.gateway.media.pools import running
 
+pytestmark = pytest.mark.slow
+
 SPEECH = Path(__file__).parents[3] / "samples" / "harvard.wav"
 FILTERED, UNFILTERED, SEQUENTIAL = (
     RequestOptions(),

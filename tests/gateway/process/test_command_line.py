@@ -15,6 +15,8 @@ from gateway.process import command_line
 from gateway.settings import Settings, SettingsError
 from tests.gateway.process.running import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -22,6 +22,8 @@ from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.process.hostile import FORM, Case, all_cases, chunk, chunked, post, request, upload
 from tests.gateway.process.running import GatewayProcess, until
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).resolve().parents[3] / "samples" / "harvard.wav"
 CASES = all_cases()
 MAX_UPLOAD = 4_000_000

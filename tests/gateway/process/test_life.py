@@ -17,6 +17,8 @@ import pytest
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.process.running import GatewayProcess, until
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).resolve().parents[3] / "samples" / "harvard.wav"
 
 

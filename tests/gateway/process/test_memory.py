@@ -9,9 +9,13 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.process.hostile import FILE, FORM, chunk, request
 from tests.gateway.process.running import GatewayProcess
+
+pytestmark = pytest.mark.slow
 
 LONG = bool(os.environ.get("GATEWAY_TEST_LONG"))
 CLIENTS, MEGABYTES = (50, 100) if LONG else (20, 8)

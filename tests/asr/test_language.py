@@ -148,6 +148,13 @@ def test_candidates_restrict_what_is_weighed() -> None:
     assert session.transcript().language == "es"
 
 
+def test_speech_that_cannot_be_read_has_a_language_all_the_same() -> None:
+    engine = Polyglot({5: ({"hi": 0.9, "ur": 0.1}, -3.0)})
+    session = session_over(seconds((1, 4)), [5], 6, temperatures=(0.0,))
+    drive(engine, [session])
+    assert session.transcript().language == "hi"
+
+
 @pytest.mark.parametrize(("language", "reported"), [(None, None), ("hi", "hi")])
 def test_a_file_without_speech_has_no_language_of_its_own(language: str | None, reported: str | None) -> None:
     session = session_over([], [], 5, language=language)

@@ -107,7 +107,8 @@ class ParallelSession:
     def transcript(self) -> Transcript:
         segments = tuple(segment for work in self._works for segment in work.segments)
         text = "".join(segment.text for segment in segments)
-        language = self._language if segments else self._options.language
+        is_speech = bool(segments) or sum(s.end - s.start for s in self._spans) >= MIN_FOLLOWING_SAMPLES
+        language = self._language if is_speech else self._options.language
         stats = self._tally.stats()
         return Transcript(text, segments, language, self._options.task, len(self._samples), stats)
 

@@ -54,6 +54,7 @@ class Polyglot:
 
     spec = SPEC
     max_batch_size = 8
+    no_speech_prob = 0.1
 
     def __init__(self, hears: Mapping[int, tuple[Probs, float]]) -> None:
         self.hears = hears
@@ -71,7 +72,8 @@ class Polyglot:
         language = options.language or ranked[0][0]
         text = () if options.task == "detect_language" else tuple(TOKENIZER.encode(f" {language}"))
         asked = options.language is None
-        return Hypothesis(text, avg_logprob, 0.1, options.temperature, language, ranked if asked else ())
+        probs_told = ranked if asked else ()
+        return Hypothesis(text, avg_logprob, self.no_speech_prob, options.temperature, language, probs_told)
 
 
 def session_over(
@@ -150,9 +152,10 @@ def test_candidates_restrict_what_is_weighed() -> None:
 
 def test_speech_that_cannot_be_read_has_a_language_all_the_same() -> None:
     engine = Polyglot({5: ({"hi": 0.9, "ur": 0.1}, -3.0)})
+    engine.no_speech_prob = 0.9
     session = session_over(seconds((1, 4)), [5], 6, temperatures=(0.0,))
     drive(engine, [session])
-    assert session.transcript().language == "hi"
+    assert (session.transcript().text, session.transcript().language) == ("", "hi")
 
 
 @pytest.mark.parametrize(("language", "reported"), [(None, None), ("hi", "hi")])

@@ -123,6 +123,22 @@ def test_speech_behind_the_last_timestamp_is_decoded() -> None:
     assert rest.num_frames == 600  # from the end of the speech that holds the timestamp
 
 
+def test_speech_that_was_passed_over_is_looked_at_again_and_stands_in_its_place() -> None:
+    answers = [written(0.0, " one", 4.0, 12.0, " three", 15.0, 24.0, " five", 26.0)]
+    engine = Scribe([*answers, written(0.0, " two", 6.0), written(0.0, " four", 7.5)])
+    transcript = transcribed(engine, spans((0, 4), (5, 11), (12, 15), (16, 23), (24, 26)), 28)
+    assert transcript.text == " one two three four five"
+    starts = [segment.start for segment in transcript.segments]
+    assert starts == sorted(starts)
+    assert [window.num_frames for window in engine.windows] == [2_800, 800, 900]
+
+
+def test_what_was_passed_over_must_convince() -> None:
+    engine = Scribe([written(0.0, " one", 4.0, 12.0, " three", 15.0), written(0.0, " music", 6.0)], -0.9)
+    transcript = transcribed(engine, spans((0, 4), (5, 11), (12, 15)), 15)
+    assert transcript.text == " one three"
+
+
 def test_a_little_speech_behind_the_last_timestamp_is_its_own() -> None:
     engine = Scribe([written(0.0, " It's no", 10.06)])
     transcribed(engine, spans((0.1, 11.9)), 16.7)

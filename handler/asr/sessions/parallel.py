@@ -37,6 +37,8 @@ MIN_REST_SAMPLES = SAMPLE_RATE // 10
 MIN_FOLLOWING_SAMPLES = SAMPLE_RATE
 # Whisper often ends a sentence before its last sound: this much of the run of speech it lies in is its own
 OWN_TAIL_SAMPLES = 2 * SAMPLE_RATE
+# speech between two segments of a window that the model passed over, as it does with a far quieter voice
+MIN_SKIPPED_SAMPLES = 3 * SAMPLE_RATE
 # a window whose text has no usable timestamp at its token cap is halved, down to this length
 MIN_HALF_SAMPLES = 2 * SAMPLE_RATE
 # after this many re-seeks inside one stretch its rest is decoded without timestamps, which always ends
@@ -177,6 +179,8 @@ class ParallelSession:
         work.segments = placed_segments(slicing, judged, heard, self._spans, self._options, self._tokenizer)
         if rest := self._rest(work, slicing):
             self._insert_behind(work, [rest], 1)
+        if self._options.vad_filter and not work.stretch.is_doubtful:
+            self._look_again(work, heard.start)
 
     def _rest(self, work: Work, slicing: Slicing) -> SpeechSpan | None:
         """What the window heard and did not tell, if it is worth another window."""
@@ -191,6 +195,24 @@ class ParallelSession:
         is_unknown = work.stretch.is_doubtful and not slicing.complete
         left = rest.end - rest.start if is_unknown else self._speech_in(rest)
         return rest if left >= least else None
+
+    def _look_again(self, work: Work, edge: int) -> None:
+        """Offers the speech that lies between two segments of a window and is in neither, if there is much.
+
+        edge: where the text before the window's first segment ends.
+        """
+        for index, segment in enumerate(work.segments):
+            gap = SpeechSpan(edge, max(edge, segment.start))
+            edge = max(edge, segment.end)
+            if self._speech_in(gap) < MIN_SKIPPED_SAMPLES:
+                continue
+            skipped = self._work(Stretch(gap, gap, is_doubtful=True), prompted=work.prompted)
+            following = Work(work.stretch, work.climb, is_done=True, segments=work.segments[index:])
+            work.segments = work.segments[:index]
+            place = self._works.index(work) + 1
+            self._works[place:place] = [skipped, following]
+            self._look_again(following, edge)
+            return
 
     def _speech_in(self, span: SpeechSpan) -> int:
         return sum(part.end - part.start for part in clip_spans(self._spans, span.start, span.end))

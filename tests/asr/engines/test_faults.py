@@ -141,7 +141,7 @@ def test_a_poisonous_window_fails_alone(multilingual, monkeypatch):
         ({"task": "sing"}, "task"),
         ({"prompt": (60_000,)}, "prompt"),
         ({"prompt": (-1,)}, "prompt"),
-        ({"suppress_tokens": (-2,)}, "suppress_tokens"),
+        ({"suppress_tokens": (-3,)}, "suppress_tokens"),
         ({"beam_size": 0}, "beam_size"),
         ({"best_of": 0, "temperature": 1.0}, "best_of"),
         ({"max_tokens": 0}, "max_tokens"),

@@ -100,7 +100,11 @@ def test_streaming_adds_up_to_the_plain_answer(api: Api, speech: bytes) -> None:
 
 def test_stream_events_arrive_as_windows_finish(api: Api) -> None:
     """A babbling model fills every window to its cap, so 19 s become eight windows, four to a batch."""
-    data = {**PLAIN, "stream": "true", "compression_ratio_threshold": "none"}  # else its babble passes for a loop
+    data = {
+        **PLAIN,
+        "stream": "true",
+        "compression_ratio_threshold": "none",
+    }  # else its babble passes for a loop
     answer = api.send(files={"file": wav(tone(19.0))}, data=data, stream=True)
     chunks = [chunk for chunk in answer.iter_content(chunk_size=None) if chunk]
     assert len(chunks) >= 2

@@ -65,22 +65,27 @@ class LanguageHearing:
     def __init__(self, works: Sequence[Work], spans: Sequence[SpeechSpan]) -> None:
         """works: of the whole file, at least one; spans: its speech."""
         self._spans = spans
-        self._alone: list[Work] = []
         self._votes: list[Vote] = []
         self._asked_alone = False
         clear = [work for work in works if not work.stretch.is_doubtful] or list(works)
-        self.works: list[Work] = []  # those that are listened to
+        self.decoded: list[Work] = []  # windows that are listened to and written down
+        self.alone: list[Work] = []  # runs of speech that are only listened to
         speech = 0
         for work in clear:
             if speech < EVIDENCE_SAMPLES:
-                self.works.append(work)
+                self.decoded.append(work)
                 speech += self._weight(work)
+
+    @property
+    def works(self) -> list[Work]:
+        """All that are listened to."""
+        return self.decoded + self.alone
 
     def hear(self, work: Work, hypothesis: Hypothesis, options: RequestOptions, tokenizer: Tokenizer) -> None:
         """Takes what the window of one of `works` says."""
         work.first = hypothesis
         judged = judgement(hypothesis, options, tokenizer)
-        is_alone = work in self._alone
+        is_alone = work in self.alone
         self._votes.append(
             Vote(
                 hypothesis.language_probs or ((hypothesis.language, 1.0),),
@@ -98,9 +103,8 @@ class LanguageHearing:
         if not is_sure and not self._asked_alone:
             self._asked_alone = True
             for run in runs_alone(self._spans, WINDOW_SAMPLES):
-                self._alone.append(Work(Stretch(run, run), Climb(window_of_run(run))))
-            self.works += self._alone
-            if self._alone:
+                self.alone.append(Work(Stretch(run, run), Climb(window_of_run(run))))
+            if self.alone:
                 return None
         return language, probability
 

@@ -121,9 +121,8 @@ class ParallelSession:
         options = decoding_options(self._options, self._language, self._prompt if prompted else ())
         if num_reseeks > MAX_RESEEKS:
             options = replace(options, without_timestamps=True)
-        if (
-            options.without_timestamps
-        ):  # a hot sample writes some all the same, and no clock can be read off them
+        if options.without_timestamps:
+            # a hot sample writes some all the same, and no clock can be read off them
             options = replace(options, suppress_tokens=(*options.suppress_tokens, TIMESTAMPS))
         return Work(stretch, Climb(window_of(self._samples, stretch.heard, options)), num_reseeks, prompted)
 
@@ -134,7 +133,7 @@ class ParallelSession:
         if found is None:
             return
         language, _ = found
-        heard = {each.stretch.heard: each for each in hearing.works}
+        heard = {each.stretch.heard: each for each in hearing.decoded}
         self._hearing, self._language = None, language
         works = [(self._work(stretch), heard.get(stretch.heard)) for stretch in self._planned()]
         self._works = [work for work, _ in works]
@@ -142,7 +141,7 @@ class ParallelSession:
             if before is not None and before.first is not None and before.first.language == language:
                 del heard[work.stretch.heard]
                 self._take(work, before.first)
-        for wasted in heard.values():
+        for wasted in (*heard.values(), *hearing.alone):
             if wasted.first is not None:
                 self._tally.add(wasted.first)
 

@@ -29,7 +29,7 @@ class UploadGuard:
     """Watches bodies as the application reads them, and keeps none of their bytes.
 
     A body takes a place when the application begins to read it, which is after it knows the caller, and gives
-    it back with its last byte or with the answer's first: who has no key never holds one. More than
+    it back with its last byte or with the answer's first: a caller without a key never holds one. More than
     `max_uploads` at once, or `max_uploads_per_key` of one key: 429. A Content-Length over the cap: 413 before
     a byte is read; a chunked body over it: 413 in the middle. No byte for `upload_idle_s`, slower than
     `min_upload_bytes_per_s` on average, or longer than `max_upload_s`: 408. All but the announced length is

@@ -34,7 +34,7 @@ def written(*parts: float | str) -> tuple[int, ...]:
 
 @dataclass
 class Scribe:
-    """Writes what it is told to, window by window."""
+    """Writes one prepared answer for each window."""
 
     answers: Sequence[tuple[int, ...]] | Callable[[Window], tuple[int, ...]]
     avg_logprob: float = -0.2

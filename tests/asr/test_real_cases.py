@@ -1,6 +1,6 @@
 """Inputs that once failed with OpenAI's base weights, each standing for its kind, on recordings of people.
 
-The recordings are samples/' own. Those that found the faults lie beside the repository, for who has them.
+The recordings are those of samples/. The files that showed the faults lie beside the repository, if at all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The language of a file, decided from all that was heard of it and not from what came first."""
+"""The language of a file: all of its first windows decide it together, not the first one alone."""
 
 from __future__ import annotations
 

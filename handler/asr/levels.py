@@ -19,9 +19,8 @@ SMOOTHING_FRAMES = 8  # 0.26 s: a jump of the gain would itself sound like an on
 SILENCE_DB = -180.0  # of frames of zeros
 FRAME_SAMPLES = 512  # 32 ms, one frame of the detector
 
-STEADY_DB = (
-    3.0  # between the quiet and the loud frames of noise, hum and silence; speech and song vary by more
-)
+# between the quiet and the loud frames of noise, hum and silence; speech and song vary by more
+STEADY_DB = 3.0
 STEADY_SHARE = 5  # percent of the frames that may be louder or quieter than that
 BLOCK_FRAMES = 4_096  # 131 s: bounds the float copy however long the audio is
 

@@ -76,6 +76,11 @@ def unheard(stretches: Sequence[Stretch], bounds: SpeechSpan) -> list[SpeechSpan
     return [gap for gap in gaps if gap.end - gap.start >= least]
 
 
+def speech_in(spans: Sequence[SpeechSpan], part: SpeechSpan) -> int:
+    """Samples of the spans that lie in `part`."""
+    return sum(span.end - span.start for span in clip_spans(spans, part.start, part.end))
+
+
 def clip_spans(spans: Sequence[SpeechSpan], start: int, end: int) -> tuple[SpeechSpan, ...]:
     """The parts of the spans inside [start, end)."""
     clipped = (SpeechSpan(max(span.start, start), min(span.end, end)) for span in spans)

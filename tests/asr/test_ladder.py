@@ -101,7 +101,7 @@ def test_a_row_may_stop_only_where_the_request_would_throw_its_text_away(
 
 
 def test_a_loop_in_what_may_be_silence_is_decoded_to_its_end() -> None:
-    """Silence is told by the probability of the whole text, which a row that stopped does not have."""
+    """The silence rule needs the probability of the whole text; the guard has cut the text short."""
     options = RequestOptions()
     looped = hypothesis(LOOP, -0.4, no_speech_prob=0.7, looped=True)
     step, asked = climbed(options, looped)

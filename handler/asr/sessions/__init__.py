@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from asr.constants import SAMPLE_RATE, WINDOW_SAMPLES
@@ -73,6 +74,7 @@ def _detected(
     """Stretches around the speech, and doubtful ones where something else sounds."""
     max_gap = None if options.max_gap_s is None else round(options.max_gap_s * SAMPLE_RATE)
 
+    @functools.cache  # asked again once the language is known, mostly for the same limit
     def plan(limit: int) -> tuple[Stretch, ...]:
         stretches: list[Stretch] = []
         for clip in clips:

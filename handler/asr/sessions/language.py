@@ -11,7 +11,7 @@ from asr.options import RequestOptions
 from asr.schema import DecodingOptions, Hypothesis, SpeechSpan, Window
 from asr.sessions.ladder import Climb, judgement
 from asr.sessions.work import Work
-from asr.stretches import Stretch, clip_spans
+from asr.stretches import Stretch, speech_in
 from asr.tokens import Tokenizer
 
 EVIDENCE_SAMPLES = 30 * SAMPLE_RATE  # speech that is listened to before the language is decided
@@ -116,5 +116,4 @@ class LanguageHearing:
     def _weight(self, work: Work) -> int:
         """Samples of speech in the window; of one without detected speech, all."""
         heard = work.stretch.heard
-        speech = sum(part.end - part.start for part in clip_spans(self._spans, heard.start, heard.end))
-        return speech or heard.end - heard.start
+        return speech_in(self._spans, heard) or heard.end - heard.start

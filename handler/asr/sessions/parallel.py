@@ -25,7 +25,7 @@ from asr.sessions.placing import placed_segments
 from asr.sessions.prompting import hotword_tokens, prompt_tokens
 from asr.sessions.work import Work
 from asr.stitch import Slicing, slice_tokens
-from asr.stretches import Stretch, clip_spans
+from asr.stretches import Stretch, speech_in
 from asr.tokens import TIMESTAMPS, tokenizer_for
 from asr.windows import quietest_cut, window_of, window_seconds
 
@@ -214,7 +214,7 @@ class ParallelSession:
             return
 
     def _speech_in(self, span: SpeechSpan) -> int:
-        return sum(part.end - part.start for part in clip_spans(self._spans, span.start, span.end))
+        return speech_in(self._spans, span)
 
     def _insert_behind(self, work: Work, parts: Sequence[SpeechSpan], more_reseeks: int) -> None:
         index = self._works.index(work) + 1

@@ -68,7 +68,7 @@ def beams(count, size, **options):
         (beams(16, 1), [16]),
         (beams(5, 5, beam_size=None, best_of=5, temperature=0.6), [3, 2]),  # samples are rows too
         (beams(5, 5, temperature=0.6), [5]),  # beams are searched at temperature 0 alone
-        ([*beams(2, 10), *beams(7, 1)], [7, 2]),  # who has room goes first
+        ([*beams(2, 10), *beams(7, 1)], [7, 2]),  # a batch with room takes the later windows that fit
     ],
     ids=["5 beams", "10 beams", "2 beams", "no beams", "samples", "no beams when sampled", "mixed"],
 )

@@ -37,6 +37,7 @@ COPY model-archiver/ model-archiver/
 COPY scripts/ scripts/
 COPY clients/ clients/
 COPY samples/ samples/
+COPY asr/ asr/
 COPY handler/ handler/
 COPY gateway/ gateway/
 COPY whisper-models/demo.pt whisper-models/

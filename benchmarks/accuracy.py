@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler"), str(ROOT / "clients")]
+sys.path[:0] = [str(ROOT), str(ROOT / "clients")]
 
 from tqdm import tqdm  # noqa: E402
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
 from benchmarks import report  # noqa: E402
 from benchmarks.machine import DATE_FORMAT  # noqa: E402

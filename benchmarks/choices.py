@@ -21,19 +21,19 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
 from tqdm import tqdm  # noqa: E402
 
+from asr.audio.prepare import prepared_from  # noqa: E402
+from asr.audio.vad import speech_probs  # noqa: E402
 from asr.config import EngineConfig  # noqa: E402
 from asr.constants import SAMPLE_RATE, WINDOW_FRAMES  # noqa: E402
 from asr.engines.loading import load_engine  # noqa: E402
-from asr.options import GuardOptions, RequestOptions  # noqa: E402
-from asr.prepared import prepared_from  # noqa: E402
+from asr.request.options import GuardOptions, RequestOptions  # noqa: E402
 from asr.schema import Audio, DecodingOptions, Hypothesis, MediaSource, Samples, Window  # noqa: E402
 from asr.sessions import open_session  # noqa: E402
-from asr.transcriber import drive  # noqa: E402
-from asr.vad import speech_probs  # noqa: E402
+from asr.sessions.driver import drive  # noqa: E402
 from benchmarks import models, report  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import WINDOW_SECONDS  # noqa: E402

@@ -21,7 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
 from benchmarks import models, report, scaling  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
 from asr.constants import HOP_LENGTH, SAMPLE_RATE, WINDOW_SECONDS  # noqa: E402
 from asr.errors import AsrError  # noqa: E402

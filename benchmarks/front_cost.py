@@ -20,7 +20,7 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
 from benchmarks import report, scaling  # noqa: E402
 from benchmarks.closed_loop import wav  # noqa: E402

@@ -22,14 +22,14 @@ import requests
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
+from asr.audio.prepare import prepare  # noqa: E402
 from asr.config import Limits  # noqa: E402
 from asr.engine import ModelSpec  # noqa: E402
-from asr.options import GuardOptions, RequestOptions  # noqa: E402
-from asr.prepared import prepare  # noqa: E402
+from asr.request.options import GuardOptions, RequestOptions  # noqa: E402
 from asr.sessions import open_session  # noqa: E402
-from asr.wire import encode_window  # noqa: E402
+from asr.wire.messages import encode_window  # noqa: E402
 from benchmarks import report, scaling  # noqa: E402
 from benchmarks.closed_loop import closed_loop, poster, wav  # noqa: E402
 from benchmarks.health_probe import probing  # noqa: E402

@@ -24,7 +24,7 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
 from benchmarks import report  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402

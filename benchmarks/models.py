@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
 from whisper.model import ModelDimensions  # noqa: E402
 
-from asr import media  # noqa: E402
+from asr.audio import media  # noqa: E402
 from asr.config import Limits  # noqa: E402
 from asr.constants import SAMPLE_RATE  # noqa: E402
 from tests.asr.checkpoints import MULTILINGUAL, random_audio, random_model, save_checkpoint  # noqa: E402

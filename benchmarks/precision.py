@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
 from tqdm import tqdm  # noqa: E402
 
@@ -28,7 +28,7 @@ from asr.constants import WINDOW_FRAMES, WINDOW_SAMPLES  # noqa: E402
 from asr.engine import Engine  # noqa: E402
 from asr.engines.loading import load_engine  # noqa: E402
 from asr.schema import DecodingOptions, Hypothesis, Window  # noqa: E402
-from asr.tokens import tokenizer_for  # noqa: E402
+from asr.text.tokenizer import tokenizer_for  # noqa: E402
 from benchmarks import report  # noqa: E402
 from benchmarks.demo_checkpoint import SEED, word_errors  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402

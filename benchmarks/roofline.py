@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
 from tqdm import tqdm  # noqa: E402
 from whisper.model import ModelDimensions  # noqa: E402

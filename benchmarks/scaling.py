@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
 from benchmarks import report  # noqa: E402
 from benchmarks.targets import OURS, WINDOW_SECONDS, measured, speed  # noqa: E402

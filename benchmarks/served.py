@@ -25,18 +25,18 @@ import requests
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
+from asr.audio.prepare import prepare  # noqa: E402
 from asr.config import EngineConfig, Limits  # noqa: E402
 from asr.constants import WINDOW_FRAMES  # noqa: E402
 from asr.engine import Engine  # noqa: E402
 from asr.engines.loading import load_engine  # noqa: E402
-from asr.options import GuardOptions, RequestOptions  # noqa: E402
-from asr.prepared import prepare  # noqa: E402
+from asr.request.options import GuardOptions, RequestOptions  # noqa: E402
 from asr.schema import DecodingOptions, Window  # noqa: E402
 from asr.sessions import open_session  # noqa: E402
-from asr.transcriber import drive  # noqa: E402
-from asr.wire import decode_hypothesis, encode_window  # noqa: E402
+from asr.sessions.driver import drive  # noqa: E402
+from asr.wire.messages import decode_hypothesis, encode_window  # noqa: E402
 from benchmarks import models, report, scaling  # noqa: E402
 from benchmarks.closed_loop import Level, levels, poster, wav  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from asr import media
+from asr.audio import media
 from asr.config import Limits
 from asr.constants import SAMPLE_RATE
 from asr.errors import AsrError

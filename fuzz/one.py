@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "handler")]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 INSTRUMENTED = ["asr", "gateway", "starlette", "python_multipart"]
 
 

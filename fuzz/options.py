@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from asr import wire
 from asr.errors import EngineFailure, InvalidOption
-from asr.fields import NAMES, parse_options
 from asr.languages import LANGUAGES
-from asr.options import RequestOptions
+from asr.request.fields import NAMES, parse_options
+from asr.request.options import RequestOptions
+from asr.wire import messages
 from tests.gateway.fake_hypotheses import fake_hypothesis
 
 MAX_BYTES = 8_000
@@ -32,14 +32,14 @@ def seeds() -> Iterator[bytes]:
     yield b"ftimestamp_granularities[]=word\ntimestamp_granularities[]=segment\nbeam_size:=5\nstream:=true"
     yield b'fchunking_strategy:={"type":"server_vad","threshold":0.4}\nclip_timestamps=0,1.5,3'
     yield b'flong_form=sequential\nhotwords:=["one","two"]\nsuppress_tokens=-1\nlogprob_threshold:=null'
-    window = wire.decode_window(plain_window())
-    yield b"w" + wire.encode_window(window)
-    yield b"h" + wire.encode_hypothesis(fake_hypothesis(window))
+    window = messages.decode_window(plain_window())
+    yield b"w" + messages.encode_window(window)
+    yield b"h" + messages.encode_hypothesis(fake_hypothesis(window))
 
 
 def plain_window() -> bytes:
     header = json.dumps({"num_frames": 100, "options": {"language": "en", "prompt": [1, 2]}}).encode()
-    return len(header).to_bytes(wire.LENGTH_BYTES, "little") + header + bytes(3200)
+    return len(header).to_bytes(messages.LENGTH_BYTES, "little") + header + bytes(3200)
 
 
 def check(data: bytes) -> None:
@@ -66,21 +66,21 @@ def check_fields(text: bytes) -> None:
 
 def check_window(body: bytes) -> None:
     try:
-        window = wire.decode_window(body)
+        window = messages.decode_window(body)
     except InvalidOption:
         return
-    again = wire.decode_window(wire.encode_window(window))
+    again = messages.decode_window(messages.encode_window(window))
     assert again.options == window.options
     assert again.samples.tobytes() == window.samples.tobytes()
 
 
 def check_hypothesis(body: bytes) -> None:
     try:
-        hypothesis = wire.decode_hypothesis(body)
+        hypothesis = messages.decode_hypothesis(body)
     except EngineFailure:
         return
-    first = wire.encode_hypothesis(hypothesis)
-    assert wire.encode_hypothesis(wire.decode_hypothesis(first)) == first
+    first = messages.encode_hypothesis(hypothesis)
+    assert messages.encode_hypothesis(messages.decode_hypothesis(first)) == first
 
 
 def fields(text: bytes) -> dict[str, Any]:

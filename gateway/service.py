@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from asr.audio.prepare import PreparedAudio
 from asr.config import Limits
 from asr.engine import ModelSpec
-from asr.options import RequestOptions
-from asr.prepared import PreparedAudio
+from asr.request.options import RequestOptions
 from asr.schema import Transcript
 from asr.sessions import FileSession, open_session
 from gateway.access.admission import Admission

@@ -19,8 +19,8 @@ from adapter.replies import EVENT_STREAM_TYPE, Reply, announce, error_reply
 from adapter.request_log import configure_logging, log_failure, log_request
 from adapter.startup import Service, start
 from asr.errors import AsrError, Overloaded
-from asr.event_stream import EventStream
-from asr.transcriber import drive
+from asr.render.events import EventStream
+from asr.sessions.driver import drive
 
 
 class WhisperHandler:

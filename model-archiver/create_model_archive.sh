@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# Builds whisper.mar: the handler's code and one model-config.yaml, never weights.
+# Builds whisper.mar: the handler, the core beside it and one model-config.yaml, never weights.
 # Usage: create_model_archive.sh [CONFIG [DIRECTORY [HANDLER]]]
 #   CONFIG     the model-config.yaml to pack (default: config/model-config.yaml)
 #   DIRECTORY  where whisper.mar goes (default: model-store)
-#   HANDLER    the code to pack (default: handler)
+#   HANDLER    the folder of whisper_handler.py, with asr/ beside it (default: handler)
 # PYTHON names an interpreter that has model-archiver/requirements.txt installed (default: python3).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 config=${1:-$root/config/model-config.yaml}
 store=${2:-$root/model-store}
 handler=${3:-$root/handler}
+core=$(dirname "$handler")/asr
 python=${PYTHON:-python3}
 
 fail() { echo "create_model_archive.sh: $*" >&2; exit 1; }
 [[ -f $config ]] || fail "no model configuration at $config"
 [[ -f $handler/whisper_handler.py ]] || fail "no whisper_handler.py in $handler"
+[[ -f $core/__init__.py ]] || fail "no asr/ beside $handler"
 "$python" -c 'import model_archiver' 2>/dev/null ||
     fail "$python has no torch-model-archiver: run '$python -m pip install -r $root/model-archiver/requirements.txt'"
 mkdir -p "$store"
@@ -25,11 +27,15 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work/tmp" "$work/code" "$work/out"
 
 # A clean copy: no caches, and the configuration under the name that TorchServe looks for.
-(cd "$handler" && find . -type f -not -path '*/__pycache__/*' -not -path '*/.*' -print0) |
-    while IFS= read -r -d '' file; do
-        mkdir -p "$work/code/$(dirname "$file")"
-        cp "$handler/$file" "$work/code/$file"
-    done
+pack() { # FOLDER TARGET
+    (cd "$1" && find . -type f -not -path '*/__pycache__/*' -not -path '*/.*' -print0) |
+        while IFS= read -r -d '' file; do
+            mkdir -p "$2/$(dirname "$file")"
+            cp "$1/$file" "$2/$file"
+        done
+}
+pack "$handler" "$work/code"
+pack "$core" "$work/code/asr"
 cp "$config" "$work/model-config.yaml"
 
 TMPDIR=$work/tmp "$python" -m model_archiver.model_packaging \

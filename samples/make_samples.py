@@ -20,10 +20,10 @@ import numpy as np
 import soxr
 
 FOLDER = Path(__file__).resolve().parent
-sys.path[:0] = [str(FOLDER.parent), str(FOLDER.parent / "handler")]
+sys.path[:0] = [str(FOLDER.parent)]
 
+from asr.audio.media import decode  # noqa: E402
 from asr.config import Limits  # noqa: E402
-from asr.media import decode  # noqa: E402
 from training.augment import coloured_noise  # noqa: E402
 from training.speech import SAMPLE_RATE  # noqa: E402
 from training.text import sentences, written  # noqa: E402

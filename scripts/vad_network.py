@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "tests/asr/data/silero_vad_16k_sequence.onnx"  # as Silero publishes it
-TARGET = ROOT / "handler/asr/assets/silero_vad_16k_matrices.onnx"
+TARGET = ROOT / "asr/assets/silero_vad_16k_matrices.onnx"
 
 STEPS = 4  # spectra of a frame
 BINS = 129
@@ -35,7 +35,7 @@ Shape = tuple[int | str, ...]
 
 
 def rewritten(source: bytes) -> bytes:
-    """The same network, for pieces of frames: see `asr.vad`."""
+    """The same network, for pieces of frames: see `asr.audio.vad`."""
     weights = matrices(read_weights(source))
     graph = b"".join(field(1, node) for node in nodes())
     graph += field(2, b"silero_vad")

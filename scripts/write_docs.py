@@ -5,7 +5,6 @@ python -m scripts.write_docs
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -14,8 +13,7 @@ BEGIN, END = "<!-- options -->\n", "<!-- /options -->\n"
 
 def with_options(text: str) -> str:
     """`text` with the current options table between the markers; raises ValueError if they are missing."""
-    sys.path.insert(0, str(ROOT / "handler"))
-    from asr.fields import options_table
+    from asr.request.fields import options_table
 
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)

@@ -107,9 +107,9 @@ class CTranslate2:
         import torch
 
         from asr.engines.checkpoint import load_checkpoint
-        from asr.engines.ctranslate2_model import converted_model
+        from asr.engines.ctranslate2.conversion import converted_model
         from asr.engines.features import LogMel
-        from asr.tokens import tokenizer_for
+        from asr.text.tokenizer import tokenizer_for
 
         torch.set_num_threads(threads)
         loaded = load_checkpoint(str(checkpoint))

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "handler")]
+sys.path[:0] = [str(ROOT)]
 
 from benchmarks.models import sounds  # noqa: E402
 from benchmarks.peers.engines import KINDS  # noqa: E402

@@ -9,17 +9,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from asr import wire
 from asr.engine import ModelSpec
 from asr.errors import AsrError, EngineFailure
 from asr.schema import Hypothesis, Window
+from asr.wire import messages
 from gateway.dispatch.http_client import Broken, HttpClient, NoConnection, TooLong
 from gateway.dispatch.replies import Cut, KeyRefused, NotDecoded, Unreachable, WorkerDied, failure
 from gateway.settings import UpstreamSettings
 
 VERSION = "1.0"  # of the model, in TorchServe's paths; the archive's
 CONNECT_TIMEOUT_S = 5.0
-MAX_ANSWER_BYTES = wire.MAX_HYPOTHESIS_BYTES + 65_536  # and its head; TorchServe's own answers are shorter
+MAX_ANSWER_BYTES = messages.MAX_HYPOTHESIS_BYTES + 65_536  # and the head; TorchServe's own are shorter
 ASK_TIMEOUT_S = 30.0  # for anything but windows; the answer waits behind the windows at work
 BINARY = {"Content-Type": "application/octet-stream"}
 START_HEADER = "X-Request-Start"  # from it a worker knows how long a window waited for it
@@ -82,9 +82,9 @@ class TorchServeUpstream:
     async def decode(self, window: Window) -> Hypothesis:
         """What the upstream hears in the window."""
         url = f"{self._predictions}/windows"
-        response = await self._send("POST", url, "inference", self._timeout_s, wire.encode_window(window))
+        response = await self._send("POST", url, "inference", self._timeout_s, messages.encode_window(window))
         try:
-            return wire.decode_hypothesis(response)
+            return messages.decode_hypothesis(response)
         except EngineFailure as error:  # the sender broke or it is no Whisper handler: it may do better
             raise WorkerDied(str(error)) from error
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from asr.options import RequestOptions
-from asr.render import render
+from asr.render.formats import render
+from asr.request.options import RequestOptions
 from gateway.observe.record import current_record
 from gateway.service import Run, off_loop
 

@@ -12,9 +12,9 @@ from typing import IO, Any
 
 from starlette.requests import Request
 
-from asr.bodies import OPTIONS_HEADER, header_options
 from asr.errors import Overloaded, UnsupportedMedia
-from asr.field_values import without_blanks
+from asr.request.bodies import OPTIONS_HEADER, header_options
+from asr.request.values import without_blanks
 from gateway.http.forms import SMALL_BYTES, received_form
 from gateway.http.json_body import JsonBody
 from gateway.http.options import refuse_query

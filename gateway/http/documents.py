@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from asr.field_values import Choice, Flag, Items, Kind, Number, Text
-from asr.fields import FIELDS, Field
-from asr.render import SRT, TEXT, TSV, VTT
+from asr.render.formats import SRT, TEXT, TSV, VTT
+from asr.request.fields import FIELDS, Field
+from asr.request.values import Choice, Flag, Items, Kind, Number, Text
 from gateway.http import examples, schemas
 from gateway.http.options import NOT_FOR_TRANSLATIONS
 

@@ -11,8 +11,8 @@ import re
 import secrets
 from typing import Any
 
-from asr.bodies import Base64Audio, audio_text, json_object
 from asr.errors import InvalidOption, TooLarge
+from asr.request.bodies import Base64Audio, audio_text, json_object
 
 LONG_BYTES = 65_536  # of a text: longer than any option's
 MAX_REST_BYTES = 1_000_000  # of the body beside its audio

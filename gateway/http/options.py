@@ -9,10 +9,10 @@ from typing import Any
 from starlette.requests import Request
 
 from asr.errors import InvalidOption
-from asr.field_values import without_blanks
-from asr.fields import NAMES, parse_options, plain_name
 from asr.languages import model_languages
-from asr.options import RequestOptions
+from asr.request.fields import NAMES, parse_options, plain_name
+from asr.request.options import RequestOptions
+from asr.request.values import without_blanks
 from gateway.caller import Caller
 from gateway.http.schemas import WebserviceQuery
 from gateway.service import Service

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from asr.field_values import without_blanks
+from asr.request.values import without_blanks
 
 TEXT = "The stale smell of old beer lingers."
 

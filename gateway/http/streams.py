@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from asr.errors import AsrError
-from asr.event_stream import EventStream
-from asr.options import RequestOptions
-from asr.render import sse_error
+from asr.render.events import EventStream
+from asr.render.formats import sse_error
+from asr.request.options import RequestOptions
 from gateway.errors import ClientGone
 from gateway.http.connection import while_connected
 from gateway.http.failures import internal_error

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from asr.options import RequestOptions
-from asr.render import clean, render, seconds, segment_fields
+from asr.render.formats import clean, render, seconds, segment_fields
+from asr.request.options import RequestOptions
 from asr.schema import Segment, Transcript
 
 

@@ -14,11 +14,11 @@ import socket
 import sys
 import wave
 
+from asr.audio.prepare import PreparedAudio, prepare
+from asr.audio.reader import Body
 from asr.config import Limits
 from asr.errors import AsrError, EngineFailure, Overloaded, TooLarge
-from asr.media_reader import Body
-from asr.options import RequestOptions
-from asr.prepared import PreparedAudio, prepare
+from asr.request.options import RequestOptions
 from gateway.media import confinement, protocol
 from gateway.media.protocol import Orders, Task
 

@@ -7,10 +7,10 @@ import logging
 import time
 from pathlib import Path
 
+from asr.audio.prepare import DEFAULT_N_MELS, PreparedAudio
 from asr.config import Limits
 from asr.errors import Overloaded
-from asr.options import RequestOptions
-from asr.prepared import DEFAULT_N_MELS, PreparedAudio
+from asr.request.options import RequestOptions
 from gateway.errors import NotReady
 from gateway.media.process import MediaProcess, NotTaken, StartFailed
 from gateway.media.turns import Line, Turn

@@ -16,10 +16,10 @@ from typing import IO
 
 import asr
 import gateway
+from asr.audio.prepare import PreparedAudio
 from asr.config import Limits
 from asr.errors import AsrError, Overloaded, TooLarge, UnsupportedMedia
-from asr.options import RequestOptions
-from asr.prepared import PreparedAudio
+from asr.request.options import RequestOptions
 from gateway.media.output import StillWritten, new_output, seal
 from gateway.media.protocol import MAX_MESSAGE_BYTES, READY, TAKEN, Garbled, Orders, Task, read_answer
 from gateway.settings import MediaSettings

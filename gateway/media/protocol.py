@@ -15,6 +15,8 @@ from typing import IO, Any, TypeVar
 
 import numpy as np
 
+from asr.audio.levels import FRAME_SAMPLES
+from asr.audio.prepare import PreparedAudio
 from asr.errors import (
     AsrError,
     EngineFailure,
@@ -24,9 +26,7 @@ from asr.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from asr.levels import FRAME_SAMPLES
-from asr.options import RequestOptions
-from asr.prepared import PreparedAudio
+from asr.request.options import RequestOptions
 from asr.schema import Audio, MediaSource
 from gateway.media.output import mapped_samples
 

@@ -16,7 +16,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
-from asr.guards import COMPRESSION, LOGPROB
+from asr.text.guards import COMPRESSION, LOGPROB
 from gateway.observe.record import RequestRecord
 
 PREFIX = "whisper_gateway"

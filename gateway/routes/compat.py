@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr.errors import AsrError
-from asr.options import RequestOptions
-from asr.render import clean
+from asr.render.formats import clean
+from asr.request.options import RequestOptions
 from gateway.caller import Caller
 from gateway.http import documents, examples
 from gateway.http.caller import AdmittedCaller, service_of

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from asr.options import RequestOptions
+from asr.request.options import RequestOptions
 from gateway.caller import Caller
 from gateway.http import documents
 from gateway.http.answers import transcript_response

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.constants import SAMPLE_RATE
-from asr.render import clean
+from asr.render.formats import clean
 from asr.schema import Samples, Transcript
 from gateway.visualize.log_mel import log_mel_image
 

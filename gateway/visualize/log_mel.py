@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio.mel import FLOOR, hann_window, mel_filters
 from asr.constants import HOP_LENGTH, N_FFT
-from asr.mel_peak import FLOOR, hann_window, mel_filters
 from asr.schema import Samples
 
 FRAMES_PER_COLUMN = 4  # at most: an hour costs no more than a minute

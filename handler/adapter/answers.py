@@ -9,10 +9,11 @@ from typing import Any
 from adapter.jobs import Job
 from adapter.records import RequestRecord
 from adapter.replies import EVENT_STREAM_TYPE, JSON_TYPE, Reply, json_reply
-from asr import render, wire
 from asr.errors import EngineFailure
+from asr.render import formats
 from asr.schema import DecodeStats, Hypothesis
 from asr.sessions import WindowSession
+from asr.wire import messages
 
 MAX_PARAM_CHARS = 100
 ENGINE_STAGES = ("features", "encode", "decode", "words")
@@ -25,14 +26,14 @@ def answer(job: Job, model: Mapping[str, Any]) -> Reply:
     if job.kind == "model":
         return json_reply(model)
     if (hypothesis := _hypothesis(job)) is not None:
-        return Reply(200, JSON_TYPE, wire.encode_hypothesis(hypothesis))
+        return Reply(200, JSON_TYPE, messages.encode_hypothesis(hypothesis))
     session, options = job.file_session, job.options
     if session is None or options is None:
         raise EngineFailure("the request was read but never decoded")
     with job.timed("render"):
         if job.events is not None:
             return Reply(200, EVENT_STREAM_TYPE, job.events.last(session))
-        body, content_type = render.render(session.transcript(), options)
+        body, content_type = formats.render(session.transcript(), options)
     return Reply(200, content_type, body)
 
 

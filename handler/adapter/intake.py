@@ -12,14 +12,16 @@ from typing import Any
 
 from adapter.jobs import Job, failing_alone
 from adapter.rows import Request, read_row, text_header
-from asr import fields, media, wire
+from asr.audio import media
+from asr.audio.prepare import prepared_from
 from asr.config import Limits
 from asr.constants import FRAMES_PER_SECOND
 from asr.engine import ModelSpec
 from asr.errors import Overloaded
 from asr.languages import model_languages
-from asr.prepared import prepared_from
+from asr.request import fields
 from asr.sessions import WindowSession, open_session
+from asr.wire import messages
 
 MAX_QUEUE_SECONDS = 3600.0  # a larger difference to X-Request-Start is a clock, not a queue
 
@@ -71,7 +73,7 @@ class Intake:
             if job.request.kind == "file":
                 self._open_file(job, job.request)
             elif job.request.kind == "windows":
-                window = wire.decode_window(job.request.body)
+                window = messages.decode_window(job.request.body)
                 job.audio_s = window.num_frames / FRAMES_PER_SECOND
                 job.session = WindowSession(window)
         return job

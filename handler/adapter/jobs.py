@@ -11,8 +11,8 @@ from adapter.replies import EVENT_STREAM_TYPE, Reply, error_reply
 from adapter.request_log import log_failure
 from adapter.rows import Request
 from asr.errors import AsrError, EngineFailure, Overloaded
-from asr.event_stream import EventStream
-from asr.options import RequestOptions
+from asr.render.events import EventStream
+from asr.request.options import RequestOptions
 from asr.schema import MediaSource
 from asr.sessions import FileSession, WindowSession
 

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from adapter.memory import device_memory_bytes, gpu_memory, host_memory_bytes
 from adapter.records import RequestRecord
-from asr.guards import COMPRESSION, LOGPROB
 from asr.languages import LANGUAGES
+from asr.text.guards import COMPRESSION, LOGPROB
 
 UNSAFE_IN_LABEL = re.compile(r"[^A-Za-z0-9_.\-]")
 MAX_LABEL_CHARS = 40

@@ -12,9 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from asr.bodies import AUDIO_FIELDS, OPTIONS_HEADER, Base64Audio, audio_text, header_options, json_object
 from asr.errors import AsrError, InvalidAudio, InvalidOption, UnsupportedMedia
-from asr.field_values import without_blanks
+from asr.request.bodies import (
+    AUDIO_FIELDS,
+    OPTIONS_HEADER,
+    Base64Audio,
+    audio_text,
+    header_options,
+    json_object,
+)
+from asr.request.values import without_blanks
 
 PATHS = {  # tail of /predictions/<model>/<version>/ → kind of request
     "": "file",

@@ -40,18 +40,23 @@ def ensure_archive(paths: Paths) -> bool:
 def fingerprint(paths: Paths) -> str:
     """SHA-256 over everything that goes into the archive: paths and bytes."""
     digest = hashlib.sha256()
-    files = [
-        file
-        for file in sorted(paths.handler_dir.rglob("*"))
-        if file.is_file() and not any(part == "__pycache__" or part.startswith(".")
-                                      for part in file.relative_to(paths.handler_dir).parts)
-    ]  # fmt: skip
     script = paths.root / "model-archiver" / "create_model_archive.sh"
-    for file in [*files, paths.model_config_file, script]:
-        path = file.relative_to(paths.handler_dir) if file in files else file.name
-        digest.update(f"{path}\0{file.stat().st_size}\0".encode())
+    named = {str(file.relative_to(folder.parent)): file
+             for folder in (paths.core_dir, paths.handler_dir) for file in _code(folder)}  # fmt: skip
+    for name, file in {**named, "config": paths.model_config_file, "script": script}.items():
+        digest.update(f"{name}\0{file.stat().st_size}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _code(folder: Path) -> list[Path]:
+    """What create_model_archive.sh takes of a folder: no caches, nothing hidden."""
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+        and not any(part == "__pycache__" or part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
 
 
 def _stamp_text(inputs: str, archive: Path) -> str:

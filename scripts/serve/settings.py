@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,11 @@ class Paths:
     model_store: Path
     run_dir: Path  # effective configuration, keys; the server's working directory
     log_dir: Path
+
+    @property
+    def core_dir(self) -> Path:
+        """The handler's core, which the archive packs beside it."""
+        return self.handler_dir.parent / "asr"
 
     @property
     def properties_file(self) -> Path:
@@ -127,10 +131,8 @@ def read_model_config(file: Path) -> dict[str, Any]:
     return config
 
 
-def check_handler_section(config: Mapping[str, Any], handler_dir: Path) -> None:
+def check_handler_section(config: Mapping[str, Any]) -> None:
     """Raises ServeError for what would stop the worker at load: an unknown key, a wrong type, a bad value."""
-    if str(handler_dir) not in sys.path:
-        sys.path.append(str(handler_dir))
     from asr.config import ConfigError, HandlerConfig
 
     try:

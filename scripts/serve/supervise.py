@@ -137,7 +137,7 @@ def _configuration(
     model_config = settings.effective_model_config(
         settings.read_model_config(config_dir / "model-config.yaml"), options, checkpoint
     )
-    settings.check_handler_section(model_config, paths.handler_dir)
+    settings.check_handler_section(model_config)
     return paths, properties, model_config
 
 

@@ -24,7 +24,7 @@ from ts.service import Service
 from asr.engine import ModelSpec
 from asr.errors import AsrError, EngineFailure
 from asr.schema import EngineSeconds, Hypothesis, Window
-from asr.tokens import tokenizer_for
+from asr.text.tokenizer import tokenizer_for
 from whisper_handler import WhisperHandler
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from adapter import intake
-from asr import wire
 from asr.constants import WINDOW_FRAMES
 from asr.schema import DecodingOptions, Window
+from asr.wire import messages
 from tests.adapter.served import FAILS, RAISES, Answer, EchoEngine, Row, Worker, wav
 
 PLAIN = {"vad_filter": "false", "language": "de"}  # tones are no speech
@@ -33,7 +33,7 @@ def in_json(audio: bytes, **options: Any) -> Row:
 def window_row(peak: int = 8_000) -> Row:
     samples = np.full(16_000, peak, np.int16)
     return Row.raw(
-        wire.encode_window(Window(samples, 100, DecodingOptions(language="de"))),
+        messages.encode_window(Window(samples, 100, DecodingOptions(language="de"))),
         "application/octet-stream",
         "windows",
     )
@@ -109,7 +109,7 @@ def test_windows_and_files_share_the_engine(worker: Worker, engine: EchoEngine) 
     assert [answer.status for answer in answers] == [200] * 4
     assert engine.batch_sizes == [4]
     assert answers[0].content_type == "application/json"
-    assert wire.decode_hypothesis(answers[0].body).language == "de"
+    assert messages.decode_hypothesis(answers[0].body).language == "de"
     assert answers[0].body != answers[2].body
 
 
@@ -120,7 +120,7 @@ def test_a_window_the_engine_refuses_is_an_error_body(worker: Worker) -> None:
 
 
 def test_a_window_of_the_wrong_length_is_refused(worker: Worker) -> None:
-    body = wire.encode_window(Window(np.ones(480_000, np.int16), WINDOW_FRAMES, DecodingOptions()))
+    body = messages.encode_window(Window(np.ones(480_000, np.int16), WINDOW_FRAMES, DecodingOptions()))
     for cut in (1, 7, len(body) - 1):
         answer = worker.ask(Row.raw(body[:cut], "application/octet-stream", "windows"))[0]
         assert answer.status in (400, 413), answer.body
@@ -150,16 +150,16 @@ def test_a_bug_in_a_stage_still_answers_every_row(
 
 
 def test_a_bug_in_one_renderer_costs_one_row(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asr import render
+    from asr.render import formats
 
-    real = render.render
+    real = formats.render
 
     def broken(transcript: Any, options: Any) -> Any:
         if options.response_format == "srt":
             raise KeyError("bug")
         return real(transcript, options)
 
-    monkeypatch.setattr(render, "render", broken)
+    monkeypatch.setattr(formats, "render", broken)
     answers = worker.ask(good(), good(response_format="srt"))
     assert [answer.status for answer in answers] == [200, 500]
     assert "request-1" in answers[1].error["message"]

@@ -161,9 +161,9 @@ def test_other_loggers_of_ours_write_json_too(capsys: pytest.CaptureFixture[str]
     try:
         raise ValueError(FORGED)
     except ValueError:
-        logging.getLogger("asr.transcriber").exception("broke %s", FORGED)
+        logging.getLogger("asr.sessions.driver").exception("broke %s", FORGED)
     (line,) = lines(capsys)
-    assert line["logger"] == "asr.transcriber" and "forged" in line["traceback"]
+    assert line["logger"] == "asr.sessions.driver" and "forged" in line["traceback"]
 
 
 def test_torchserves_own_loggers_are_left_alone() -> None:

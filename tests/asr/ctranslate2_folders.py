@@ -10,7 +10,7 @@ import numpy as np
 
 from asr.engines.checkpoint import Checkpoint
 from asr.engines.vocabulary import vocabulary
-from asr.tokens import tokenizer_for
+from asr.text.tokenizer import tokenizer_for
 
 TYPES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}
 Arrays = dict[str, np.ndarray]
@@ -19,7 +19,7 @@ Arrays = dict[str, np.ndarray]
 def write_model_bin(
     file: Path, arrays: Arrays, aliases: dict[str, str], *, spec: str = "WhisperSpec", version: int = 6
 ) -> None:
-    """`file` in the format that asr.engines.ctranslate2_file describes."""
+    """`file` in the format that asr.engines.ctranslate2.file describes."""
 
     def string(text: str) -> bytes:
         return struct.pack("<H", len(text) + 1) + text.encode() + b"\0"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from asr.audio.prepare import prepared_from
 from asr.engine import ModelSpec
-from asr.options import RequestOptions
-from asr.prepared import prepared_from
+from asr.request.options import RequestOptions
 from asr.schema import Audio, MediaSource, Samples
 from asr.sessions import open_session
 from asr.sessions.sequential import SequentialSession

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 import whisper
 
-from asr import media
+from asr.audio import media
+from asr.audio.prepare import prepared_from
 from asr.config import EngineConfig, Limits
 from asr.engine import Engine
 from asr.engines import load_engine
-from asr.options import RequestOptions
-from asr.prepared import prepared_from
+from asr.request.options import RequestOptions
 from asr.schema import Samples, Transcript
 from asr.sessions import FileSession, open_session
-from asr.transcriber import drive
+from asr.sessions.driver import drive
 from tests.asr.opened import audio_of
 from tests.weights import real_checkpoint
 

@@ -22,8 +22,8 @@ from whisper.utils import compression_ratio
 from asr.engine import ModelSpec
 from asr.errors import AsrError
 from asr.schema import Hypothesis, TokenAlignment, Window
-from asr.stitch import kept_text_tokens
-from asr.tokens import tokenizer_for
+from asr.text.slicing import kept_text_tokens
+from asr.text.tokenizer import tokenizer_for
 
 SPEC = ModelSpec("scripted", multilingual=True, num_languages=99, n_mels=80, n_text_ctx=448)
 TOKENIZER = tokenizer_for(True, 99)

@@ -13,9 +13,9 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr import render
-from asr.event_stream import EventStream, TextStream
-from asr.options import RequestOptions
+from asr.render import formats
+from asr.render.events import EventStream, TextStream
+from asr.request.options import RequestOptions
 from asr.schema import DecodeStats, Segment, Transcript
 
 HINDI = (Path(__file__).resolve().parents[2] / "samples" / "hindi.txt").read_text(encoding="utf-8")
@@ -84,7 +84,7 @@ def assert_whole_clusters(deltas: list[str]) -> None:
 @given(st.lists(st.text(alphabet=LETTERS, max_size=6), max_size=8))
 def test_deltas_add_up_to_the_rendered_text(texts: list[str]) -> None:
     deltas = deltas_of(texts)
-    assert "".join(deltas) == render.clean("".join(texts)).strip()
+    assert "".join(deltas) == formats.clean("".join(texts)).strip()
     assert_whole_clusters(deltas)
 
 
@@ -92,7 +92,7 @@ def test_deltas_add_up_to_the_rendered_text(texts: list[str]) -> None:
 def test_hindi_cut_anywhere_arrives_whole(borders: list[int], form: Any) -> None:
     texts = cut(unicodedata.normalize(form, HINDI), borders)
     deltas = deltas_of(texts)
-    assert "".join(deltas) == render.clean(HINDI).strip()
+    assert "".join(deltas) == formats.clean(HINDI).strip()
     assert_whole_clusters(deltas)
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.errors import InvalidOption
-from asr.fields import FIELDS, NAMES, options_table, parse_options
-from asr.options import TEMPERATURE_LADDER, GuardOptions, RequestOptions, VadOptions
+from asr.request.fields import FIELDS, NAMES, options_table, parse_options
+from asr.request.options import TEMPERATURE_LADDER, GuardOptions, RequestOptions, VadOptions
 
 ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),

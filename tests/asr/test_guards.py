@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from asr.guards import compression_ratio, is_silence, rejection
-from asr.options import GuardOptions
+from asr.request.options import GuardOptions
 from asr.schema import Hypothesis
+from asr.text.guards import compression_ratio, is_silence, rejection
 
 HINDI = (
     "हमने उस उम्मीदवार को चुना जो गाँव के लोगों की बात सुनता है और हर दिन सुबह खेतों में काम करने वाले किसानों से मिलता है "

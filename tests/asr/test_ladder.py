@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from asr.options import GuardOptions, RequestOptions
+from asr.request.options import GuardOptions, RequestOptions
 from asr.schema import Hypothesis, Window
 from asr.sessions.base import Tally
 from asr.sessions.ladder import Climb, Judged, decoding_options, judge

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from asr.audio.levels import FRAME_SAMPLES
+from asr.audio.stretches import plan_stretches
 from asr.constants import SAMPLE_RATE
 from asr.errors import AsrError
-from asr.levels import FRAME_SAMPLES
-from asr.options import RequestOptions
+from asr.request.options import RequestOptions
 from asr.schema import Hypothesis, SpeechSpan, Window
+from asr.sessions.driver import drive
 from asr.sessions.language import Vote, decided, runs_alone
 from asr.sessions.parallel import ParallelSession
-from asr.stretches import plan_stretches
-from asr.transcriber import drive
 from tests.asr.scripted import SPEC, TOKENIZER
 
 Probs = Mapping[str, float]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from asr.field_values import Language
-from asr.language_tags import OTHER_CODES, iso_code, language_of
 from asr.languages import LANGUAGE_CODES, LANGUAGES
+from asr.request.language_tags import OTHER_CODES, iso_code, language_of
+from asr.request.values import Language
 
 ISO_CODES = Path("/usr/share/iso-codes/json")  # Debian's package iso-codes
 

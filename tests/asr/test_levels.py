@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asr.levels import FRAME_SAMPLES, frame_levels, is_steady, local_gains
+from asr.audio.levels import FRAME_SAMPLES, frame_levels, is_steady, local_gains
 
 SECOND = 16_000
 

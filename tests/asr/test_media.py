@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr import media
+from asr.audio import media
+from asr.audio.allocations import bound_allocations
+from asr.audio.reader import FORMATS, MAX_SAMPLE_RATE, MemoryFile, open_upload
 from asr.config import Limits
 from asr.errors import AsrError, InvalidAudio, InvalidOption, TooLarge, UnsupportedMedia
-from asr.media_memory import bound_allocations
-from asr.media_reader import FORMATS, MAX_SAMPLE_RATE, MemoryFile, open_upload
 from tests.asr import containers
 from tests.asr.containers import CONTAINERS, Container
 
@@ -213,7 +213,7 @@ def test_going_back_in_a_wav_is_as_good_as_opening_it_anew(
         body[position] = rng.integers(0, 256)
     cut = bytes(body[: max(1, round(share * len(body)))])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asr.media_reader.Upload.rewind", lambda upload: False)
+        patch.setattr("asr.audio.reader.Upload.rewind", lambda upload: False)
         anew = outcome(cut)
     assert outcome(cut) == anew
 
@@ -249,7 +249,7 @@ def test_large_packets_of_a_wav_give_the_same_samples(rate: int, channels: int, 
     for missing in (0, 1, 1_000):
         body = buffer.getvalue()[: buffer.tell() - missing]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("asr.media_reader.PCM_WAV_OPTIONS", {})
+            patch.setattr("asr.audio.reader.PCM_WAV_OPTIONS", {})
             ordinary = outcome(body)
         assert outcome(body) == ordinary
 
@@ -322,7 +322,7 @@ def peak_and_error(path: Path) -> tuple[float, str]:
     script = textwrap.dedent(r"""
         import re, sys
         from pathlib import Path
-        from asr import media
+        from asr.audio import media
         from asr.config import Limits
         body = Path(sys.argv[1]).read_bytes()
         try:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr import media
+from asr.audio import media
+from asr.audio.clock import Clock, with_next
 from asr.config import Limits
 from asr.constants import SAMPLE_RATE
 from asr.errors import TooLarge
-from asr.media_clock import Clock, with_next
 from tests.asr import containers
 from tests.asr.movies import Piece, film
 
@@ -206,5 +206,5 @@ def test_ordinary_files_have_no_silence_put_in(
 ) -> None:
     body = containers.stored(container, 3.0)
     as_placed = media.decode(body, Limits()).samples
-    monkeypatch.setattr("asr.media_clock.CLOCKED", set())
+    monkeypatch.setattr("asr.audio.clock.CLOCKED", set())
     np.testing.assert_array_equal(media.decode(body, Limits()).samples, as_placed)

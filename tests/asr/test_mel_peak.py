@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import whisper
 
-from asr.mel_peak import CHUNK_FRAMES, log_mel_max
+from asr.audio.mel import CHUNK_FRAMES, log_mel_max
 from tests.asr.checkpoints import random_audio
 
 HANDLER = Path(__file__).parents[2] / "handler"
@@ -46,7 +46,7 @@ def test_unknown_number_of_mels():
 
 def test_import_needs_no_torch():
     script = (
-        "import sys; import asr.mel_peak; print(sorted({'torch', 'whisper', 'scipy'} & set(sys.modules)))"
+        "import sys; import asr.audio.mel; print(sorted({'torch', 'whisper', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -8,8 +8,8 @@ import whisper
 
 from asr.constants import WINDOW_FRAMES
 from asr.engines.checkpoint import ModelDims
-from asr.engines.plan import plan
-from asr.options import RequestOptions
+from asr.engines.decoding.plan import plan
+from asr.request.options import RequestOptions
 from asr.schema import DecodingOptions, Window
 from asr.sessions.prompting import RollingPrompt
 from tests.asr.opened import sequential

@@ -18,16 +18,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr.audio.levels import FRAME_SAMPLES
+from asr.audio.stretches import clip_spans, plan_stretches
 from asr.constants import SAMPLE_RATE, SAMPLES_PER_POSITION
 from asr.errors import AsrError, EngineFailure
-from asr.levels import FRAME_SAMPLES
-from asr.options import GuardOptions, RequestOptions
-from asr.render import render
+from asr.render.formats import render
+from asr.request.options import GuardOptions, RequestOptions
 from asr.schema import Hypothesis, Samples, SpeechSpan, TokenAlignment, Window
+from asr.sessions.driver import drive
 from asr.sessions.parallel import ParallelSession, Plan
-from asr.stitch import kept_text_tokens
-from asr.stretches import clip_spans, plan_stretches
-from asr.transcriber import drive
+from asr.text.slicing import kept_text_tokens
 from tests.asr.scripted import SPEC, TOKENIZER
 
 TICK = SAMPLES_PER_POSITION

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from asr.audio.stretches import Stretch
 from asr.constants import SAMPLE_RATE
 from asr.errors import AsrError
-from asr.options import RequestOptions
+from asr.request.options import RequestOptions
 from asr.schema import Hypothesis, SpeechSpan, TokenAlignment, Transcript, Window
+from asr.sessions.driver import drive
 from asr.sessions.echo import is_echo
 from asr.sessions.parallel import ParallelSession
-from asr.stitch import kept_text_tokens
-from asr.stretches import Stretch
-from asr.tokens import TIMESTAMPS
-from asr.transcriber import drive
+from asr.text.slicing import kept_text_tokens
+from asr.text.tokenizer import TIMESTAMPS
 from tests.asr.scripted import SPEC, TOKENIZER
 
 BEGIN = TOKENIZER.timestamp_begin

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import whisper
 
-from asr import media
+from asr.audio import media
 from asr.config import EngineConfig, Limits
 from asr.engine import Engine
 from asr.engines import load_engine
-from asr.options import GuardOptions, RequestOptions
+from asr.request.options import GuardOptions, RequestOptions
 from asr.schema import Samples
+from asr.sessions.driver import drive
 from asr.sessions.sequential import SequentialSession
-from asr.transcriber import drive
 from tests.asr.checkpoints import random_checkpoint
 from tests.asr.opened import sequential
 

@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asr import media
+from asr.audio import media
+from asr.audio.mel import log_mel_max
+from asr.audio.prepare import prepare
+from asr.audio.vad import speech_probs
 from asr.config import Limits
 from asr.engine import ModelSpec
 from asr.errors import InvalidAudio
-from asr.mel_peak import log_mel_max
-from asr.options import RequestOptions
-from asr.prepared import prepare
+from asr.request.options import RequestOptions
 from asr.sessions import open_session
-from asr.vad import speech_probs
 from tests.asr.containers import tone, wav
 
 SPEC = ModelSpec("any", multilingual=True, num_languages=99, n_mels=80, n_text_ctx=448)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asr import media
+from asr.audio import media
 from asr.config import Limits
 from asr.schema import Samples, Transcript
 from tests.asr import real

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import whisper
 
-from asr.options import RequestOptions
+from asr.request.options import RequestOptions
 from asr.schema import Samples
 from asr.sessions.sequential import SequentialSession
 from tests.asr import real

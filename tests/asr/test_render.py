@@ -14,10 +14,10 @@ import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr import render
 from asr.errors import TooLarge
-from asr.options import RESPONSE_FORMATS, RequestOptions
-from asr.render_subtitles import milliseconds, srt_timestamp, vtt_timestamp
+from asr.render import formats
+from asr.render.subtitles import milliseconds, srt_timestamp, vtt_timestamp
+from asr.request.options import RESPONSE_FORMATS, RequestOptions
 from asr.schema import DecodeStats, Segment, Transcript, Word
 
 
@@ -43,7 +43,7 @@ def transcript(*segments: Segment, duration: float = 5.0, **changes: Any) -> Tra
 
 
 def answer(made: Transcript, **options: Any) -> Any:
-    body, content_type = render.render(made, RequestOptions(**options))
+    body, content_type = formats.render(made, RequestOptions(**options))
     assert content_type == "application/json"
     return json.loads(body)
 
@@ -126,14 +126,14 @@ def test_logprobs_show_text_tokens_with_their_bytes() -> None:
 def test_text_is_nfc_and_free_of_replacement_characters() -> None:
     made = transcript(segment(0, 1, " cafe\u0301 \ufffd\x00ok"))
     for name in RESPONSE_FORMATS:
-        body = render.render(made, RequestOptions(response_format=name))[0].decode()
+        body = formats.render(made, RequestOptions(response_format=name))[0].decode()
         assert "\ufffd" not in body and "\x00" not in body
         assert "caf\u00e9" in body
         assert body == unicodedata.normalize("NFC", body)
 
 
 def test_content_types() -> None:
-    types = {name: render.render(TWO, RequestOptions(response_format=name))[1] for name in RESPONSE_FORMATS}
+    types = {name: formats.render(TWO, RequestOptions(response_format=name))[1] for name in RESPONSE_FORMATS}
     assert {name: value.split(";")[0] for name, value in types.items()} == {
         "json": "application/json",
         "text": "text/plain",
@@ -145,7 +145,7 @@ def test_content_types() -> None:
 
 
 def body_of(made: Transcript, name: str, **options: Any) -> str:
-    return render.render(made, RequestOptions(response_format=name, **options))[0].decode()
+    return formats.render(made, RequestOptions(response_format=name, **options))[0].decode()
 
 
 def test_text_srt_vtt_and_tsv() -> None:
@@ -211,7 +211,7 @@ def test_subtitles_are_read_back_in_order_inside_the_duration(
     assert edges == sorted(edges)
     assert all(start < end for start, end, _ in cues)
     assert not edges or edges[-1] <= end_ms
-    expected = [re.sub("-{2,}>", "->", " ".join(render.clean(text).split())) for _, _, text in timed]
+    expected = [re.sub("-{2,}>", "->", " ".join(formats.clean(text).split())) for _, _, text in timed]
     assert "".join("".join(text for _, _, text in cues).split()) == "".join("".join(expected).split())
     for line in body_of(made, "vtt").splitlines()[2:]:
         assert ("-->" in line) == (line[:2].isdigit() and line[13:16] == "-->")
@@ -225,12 +225,12 @@ def events(body: bytes) -> dict[str, Any]:
 
 
 def test_events() -> None:
-    assert events(render.sse_delta(" नमस्ते\n")) == {"type": "transcript.text.delta", "delta": " नमस्ते\n"}
-    assert "नमस्ते".encode() in render.sse_delta(" नमस्ते")
-    told = events(render.sse_segment(TWO.segments[1], 1, RequestOptions()))
+    assert events(formats.sse_delta(" नमस्ते\n")) == {"type": "transcript.text.delta", "delta": " नमस्ते\n"}
+    assert "नमस्ते".encode() in formats.sse_delta(" नमस्ते")
+    told = events(formats.sse_segment(TWO.segments[1], 1, RequestOptions()))
     assert "words" not in told
     assert (told["type"], told["id"], told["text"]) == ("transcript.text.segment", "1", " Good bye.")
-    assert events(render.sse_done(TWO, RequestOptions())) == {
+    assert events(formats.sse_done(TWO, RequestOptions())) == {
         "type": "transcript.text.done",
         "text": "Hello world. Good bye.",
         "languages": [{"code": "hi"}],
@@ -243,13 +243,13 @@ def test_events() -> None:
             "seconds": 5,
         },
     }
-    assert "logprobs" in events(render.sse_done(transcript(), RequestOptions(logprobs=True)))
+    assert "logprobs" in events(formats.sse_done(transcript(), RequestOptions(logprobs=True)))
     error = TooLarge("too long", param="file")
-    assert events(render.sse_error(error)) == {"type": "error", **error.body()}
+    assert events(formats.sse_error(error)) == {"type": "error", **error.body()}
 
 
 def test_a_segment_event_has_the_words_that_were_asked_for() -> None:
-    told = events(render.sse_segment(TWO.segments[0], 0, RequestOptions(granularities=("word",))))
+    told = events(formats.sse_segment(TWO.segments[0], 0, RequestOptions(granularities=("word",))))
     assert told["words"] == answer(TWO, response_format="verbose_json", granularities=("word",))["words"]
 
 

@@ -11,9 +11,9 @@ import whisper
 import whisper.timing
 
 from asr.errors import EngineFailure
-from asr.options import GuardOptions, RequestOptions
+from asr.request.options import GuardOptions, RequestOptions
+from asr.sessions.driver import drive
 from asr.sessions.sequential import SequentialSession
-from asr.transcriber import drive
 from tests.asr.opened import sequential
 from tests.asr.scripted import (
     SPEC,

@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr.audio.levels import FRAME_SAMPLES
+from asr.audio.stretches import AROUND_SAMPLES, Stretch, plan_stretches, unheard
 from asr.constants import SAMPLES_PER_POSITION, WINDOW_SAMPLES
-from asr.levels import FRAME_SAMPLES
 from asr.schema import SpeechSpan
-from asr.stretches import AROUND_SAMPLES, Stretch, plan_stretches, unheard
 
 SECOND = 16_000
 LIMIT = 30 * SECOND

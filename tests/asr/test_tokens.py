@@ -9,7 +9,7 @@ import whisper.tokenizer as upstream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.tokens import LANGUAGE_CODES, LANGUAGES, Tokenizer, tokenizer_for
+from asr.text.tokenizer import LANGUAGE_CODES, LANGUAGES, Tokenizer, tokenizer_for
 
 HANDLER = Path(__file__).parents[2] / "handler"
 MODELS = [(True, 99), (True, 100), (False, 99)]
@@ -148,7 +148,7 @@ def upstream_task(tokenizer, suppress_tokens):
 
 def test_import_needs_no_torch():
     script = (
-        "import sys; import asr.tokens as t; t.tokenizer_for(True, 99).encode('x');"
+        "import sys; import asr.text.tokenizer as t; t.tokenizer_for(True, 99).encode('x');"
         "print(sorted({'torch', 'whisper', 'ts'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr import media, vad
+from asr.audio import media, vad
+from asr.audio.levels import local_gains
 from asr.config import Limits
-from asr.levels import local_gains
-from asr.options import VadOptions
+from asr.request.options import VadOptions
 from asr.schema import SpeechSpan
 from scripts.vad_network import rewritten
 
@@ -158,7 +158,7 @@ def test_the_runtime_reports_to_nobody(tmp_path: Path) -> None:
     """Its telemetry leaves a session file in the temporary directory as soon as it is imported."""
     silent_in_ci = ("CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
     environ = {key: value for key, value in os.environ.items() if key not in silent_in_ci}
-    for statement, files in (("import onnxruntime", [".ses"]), ("import asr.vad", [])):
+    for statement, files in (("import onnxruntime", [".ses"]), ("import asr.audio.vad", [])):
         folder = tmp_path / statement.replace(" ", "-")
         folder.mkdir()
         subprocess.run(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr import windows
+from asr.audio import windows
 from asr.constants import WINDOW_FRAMES, WINDOW_SAMPLES
 from asr.languages import LANGUAGES
 from asr.schema import DecodingOptions, SpeechSpan

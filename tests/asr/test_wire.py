@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr import wire
 from asr.errors import EngineFailure, InvalidOption
 from asr.schema import DecodingOptions, EngineSeconds, Hypothesis, TokenAlignment, Window
+from asr.wire import messages
 
 TOKENS = st.lists(st.integers(0, 51_866), max_size=30).map(tuple)
 CODES = st.sampled_from(["en", "hi", "yue"])
@@ -51,7 +51,7 @@ def windows(draw: st.DrawFn) -> Window:
 @settings(deadline=None)
 @given(windows(), st.sampled_from([bytes, bytearray, memoryview]))
 def test_a_window_comes_back_the_same(window: Window, body_type: Any) -> None:
-    back = wire.decode_window(body_type(wire.encode_window(window)))
+    back = messages.decode_window(body_type(messages.encode_window(window)))
     np.testing.assert_array_equal(back.samples, window.samples)
     assert back.samples.dtype == np.int16
     for name in ("num_frames", "options", "left_context", "log_mel_max"):
@@ -61,7 +61,7 @@ def test_a_window_comes_back_the_same(window: Window, body_type: Any) -> None:
 @pytest.mark.parametrize("num_frames", [1, 3000])
 def test_the_largest_windows_pass(num_frames: int) -> None:
     window = Window(np.ones(num_frames * 160 + 400, np.int16), num_frames, DecodingOptions(), 200, 0.5)
-    assert len(wire.decode_window(wire.encode_window(window)).samples) == num_frames * 160 + 400
+    assert len(messages.decode_window(messages.encode_window(window)).samples) == num_frames * 160 + 400
 
 
 NUMBERS = st.floats()
@@ -90,9 +90,9 @@ HYPOTHESES = st.builds(
 @settings(deadline=None)
 @given(HYPOTHESES)
 def test_a_hypothesis_comes_back_the_same(hypothesis: Hypothesis) -> None:
-    body = wire.encode_hypothesis(hypothesis)
+    body = messages.encode_hypothesis(hypothesis)
     json.loads(body, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    back = wire.decode_hypothesis(body)
+    back = messages.decode_hypothesis(body)
     if math.isnan(hypothesis.avg_logprob):
         assert math.isnan(back.avg_logprob)
         back = dataclasses.replace(back, avg_logprob=0.0)
@@ -101,10 +101,10 @@ def test_a_hypothesis_comes_back_the_same(hypothesis: Hypothesis) -> None:
 
 
 def test_the_layout_is_length_header_pcm() -> None:
-    body = wire.encode_window(Window(np.array([1, -2], np.int16), 1, DecodingOptions()))
+    body = messages.encode_window(Window(np.array([1, -2], np.int16), 1, DecodingOptions()))
     length = int.from_bytes(body[:4], "little")
     header = json.loads(body[4 : 4 + length])
-    assert header["version"] == wire.VERSION
+    assert header["version"] == messages.VERSION
     assert set(header["options"]) == {field.name for field in dataclasses.fields(DecodingOptions)}
     assert body[4 + length :] == b"\x01\x00\xfe\xff"
 
@@ -115,7 +115,7 @@ def body_of(header: Any, pcm: bytes = bytes(320)) -> bytes:
 
 
 def test_missing_keys_mean_the_defaults() -> None:
-    window = wire.decode_window(body_of({"num_frames": 1}))
+    window = messages.decode_window(body_of({"num_frames": 1}))
     assert (window.options, window.left_context, window.log_mel_max) == (DecodingOptions(), 0, None)
 
 
@@ -155,7 +155,7 @@ BAD_WINDOWS = {
 @pytest.mark.parametrize("body", BAD_WINDOWS.values(), ids=BAD_WINDOWS.keys())
 def test_a_bad_window_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidOption, match="the body is not a window") as caught:
-        wire.decode_window(body)
+        messages.decode_window(body)
     assert caught.value.param == "window"
     assert len(caught.value.message) < 600
 
@@ -165,7 +165,7 @@ def test_a_bad_window_is_refused(body: bytes) -> None:
 def test_random_bytes_are_never_more_than_an_invalid_option(body: bytes) -> None:
     for attempt in (body, body_of(body), body_of({"num_frames": 1}, body)):
         try:
-            assert isinstance(wire.decode_window(attempt), Window)
+            assert isinstance(messages.decode_window(attempt), Window)
         except InvalidOption:
             continue
 
@@ -173,11 +173,11 @@ def test_random_bytes_are_never_more_than_an_invalid_option(body: bytes) -> None
 @settings(deadline=None)
 @given(windows(), st.data())
 def test_a_damaged_window_is_a_window_or_an_invalid_option(window: Window, data: st.DataObject) -> None:
-    body = bytearray(wire.encode_window(window))
+    body = bytearray(messages.encode_window(window))
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, min(600, len(body) - 1)))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(InvalidOption):
-        assert isinstance(wire.decode_window(body), Window)
+        assert isinstance(messages.decode_window(body), Window)
 
 
 JSON_VALUES = st.recursive(
@@ -185,23 +185,23 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = st.sampled_from([*wire.WINDOW_KEYS, *wire.OPTION_KEYS, *wire.HYPOTHESIS_KEYS])
+KEYS = st.sampled_from([*messages.WINDOW_KEYS, *messages.OPTION_KEYS, *messages.HYPOTHESIS_KEYS])
 
 
 @settings(deadline=None)
 @given(st.dictionaries(KEYS, JSON_VALUES, max_size=5), st.dictionaries(KEYS, JSON_VALUES, max_size=5))
 def test_odd_json_is_never_more_than_a_typed_error(fields: dict[str, Any], options: dict[str, Any]) -> None:
     with contextlib.suppress(InvalidOption):
-        wire.decode_window(body_of({"num_frames": 1, **fields}))
+        messages.decode_window(body_of({"num_frames": 1, **fields}))
     with contextlib.suppress(InvalidOption):
-        wire.decode_window(body_of({"num_frames": 1, "options": options}))
+        messages.decode_window(body_of({"num_frames": 1, "options": options}))
     needed = {"tokens": [], "avg_logprob": 0, "no_speech_prob": 0, "temperature": 0, "language": "en"}
     with contextlib.suppress(EngineFailure):
-        wire.decode_hypothesis(json.dumps({**needed, **fields}).encode())
+        messages.decode_hypothesis(json.dumps({**needed, **fields}).encode())
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_a_hypothesis_of_random_bytes_is_an_engine_failure(body: bytes) -> None:
     with pytest.raises(EngineFailure, match="not a hypothesis"):
-        wire.decode_hypothesis(body)
+        messages.decode_hypothesis(body)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from asr import media
+from asr.audio import media
 from asr.config import Limits
 from asr.constants import SAMPLE_RATE
 from deploy.grafana.queries import Prometheus

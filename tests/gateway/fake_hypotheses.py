@@ -6,7 +6,7 @@ import zlib
 
 from asr.engine import ModelSpec
 from asr.schema import Hypothesis, TokenAlignment, Window
-from asr.tokens import tokenizer_for
+from asr.text.tokenizer import tokenizer_for
 
 SPEC = ModelSpec("fake", multilingual=True, num_languages=99, n_mels=80, n_text_ctx=448)
 TOKENIZER = tokenizer_for(SPEC.multilingual, SPEC.num_languages)

@@ -25,9 +25,9 @@ from typing import Any
 
 import uvicorn
 
-from asr import wire
 from asr.errors import AsrError, EngineFailure, Overloaded
 from asr.schema import Window
+from asr.wire import messages
 from tests.gateway.fake_hypotheses import SPEC, fake_hypothesis
 
 START_TIMEOUT_S = 20
@@ -239,7 +239,7 @@ class FakeTorchServe:
 
     async def _take_window(self, body: bytes) -> Answer | None:
         try:
-            window = wire.decode_window(body)
+            window = messages.decode_window(body)
         except AsrError as error:
             return _refusal(error)
         self.num_windows += 1
@@ -254,10 +254,10 @@ class FakeTorchServe:
             return torchserve_error(503, "ServiceUnavailableException", NO_WORKER)
         good = {
             "garbage": Answer(200, b'{"tokens": "no hypothesis"}'),
-            "endless": Answer(200, b"[" * (20 * wire.MAX_HYPOTHESIS_BYTES)),
+            "endless": Answer(200, b"[" * (20 * messages.MAX_HYPOTHESIS_BYTES)),
             "refused": _refusal(EngineFailure("the engine broke on this window")),
             "overloaded": _refusal(Overloaded(NO_MEMORY)),
-        }.get(kind or "", Answer(200, wire.encode_hypothesis(fake_hypothesis(window))))
+        }.get(kind or "", Answer(200, messages.encode_hypothesis(fake_hypothesis(window))))
         return await self._enqueue(window, good)
 
     async def _enqueue(self, window: Window | None, good: Answer) -> Answer:

@@ -9,8 +9,8 @@ import httpx2
 import numpy as np
 import pytest
 
-from asr import wire
 from asr.schema import DecodingOptions, Window
+from asr.wire import messages
 from tests.gateway.fake_hypotheses import TOKENIZER, fake_text
 from tests.gateway.fake_torchserve import FakeTorchServe
 
@@ -30,7 +30,7 @@ async def post(fake: FakeTorchServe, *seeds: int) -> list[httpx2.Response]:
     async with httpx2.AsyncClient(trust_env=False, timeout=20) as client:
         return list(
             await asyncio.gather(
-                *(client.post(url, content=wire.encode_window(window(seed))) for seed in seeds)
+                *(client.post(url, content=messages.encode_window(window(seed))) for seed in seeds)
             )
         )
 
@@ -39,7 +39,7 @@ async def test_windows_share_a_batch_and_each_gets_its_own_text(fake: FakeTorchS
     answers = await post(fake, 1, 2, 3, 4)
     assert [len(batch) for batch in fake.batches] == [4]
     for seed, answer in zip((1, 2, 3, 4), answers, strict=True):
-        tokens = wire.decode_hypothesis(answer.content).tokens
+        tokens = messages.decode_hypothesis(answer.content).tokens
         assert TOKENIZER.decode([t for t in tokens if t < TOKENIZER.eot]) == fake_text(window(seed))
 
 

@@ -9,9 +9,9 @@ import threading
 import pytest
 import requests
 
-from asr import wire
 from asr.constants import HOP_LENGTH, SAMPLE_RATE
 from asr.schema import DecodingOptions, Window
+from asr.wire import messages
 from tests.asr.containers import CONTAINERS, stored, tone, wav
 from tests.server.calls import PLAIN, PLAIN_JSON, Api
 
@@ -138,11 +138,11 @@ def test_windows(api: Api) -> None:
     samples = (tone(3.0) * 32_767).astype("int16")
     window = Window(samples, len(samples) // HOP_LENGTH, DecodingOptions(language="en", max_tokens=10))
     headers = {"Content-Type": "application/octet-stream"}
-    answers = [api.send("windows", data=wire.encode_window(window), headers=headers) for _ in range(2)]
+    answers = [api.send("windows", data=messages.encode_window(window), headers=headers) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]
-    hypothesis = wire.decode_hypothesis(answers[0].content)
+    hypothesis = messages.decode_hypothesis(answers[0].content)
     assert hypothesis.language == "en" and hypothesis.tokens
-    assert hypothesis.tokens == wire.decode_hypothesis(answers[1].content).tokens
+    assert hypothesis.tokens == messages.decode_hypothesis(answers[1].content).tokens
 
 
 def test_mixed_requests_side_by_side(api: Api, speech: bytes) -> None:

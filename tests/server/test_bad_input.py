@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import requests
 
-from asr import wire
 from asr.schema import DecodingOptions, Window
+from asr.wire import messages
 from tests.asr.containers import CONTAINERS, silence, stored, tone, video, wav
 from tests.server.calls import PLAIN, PLAIN_JSON, Api
 from tests.server.conftest import MAX_AUDIO_SECONDS, MAX_PROMPT_CHARS, MAX_UPLOAD_BYTES
@@ -69,7 +69,7 @@ def archive() -> bytes:
 
 
 def a_window(**header: Any) -> bytes:
-    body = wire.encode_window(Window((tone(1.0) * 9_000).astype("int16"), 100, DecodingOptions()))
+    body = messages.encode_window(Window((tone(1.0) * 9_000).astype("int16"), 100, DecodingOptions()))
     size = int.from_bytes(body[:4], "little")
     fields = json.dumps({**json.loads(body[4 : 4 + size]), **header}).encode()
     return len(fields).to_bytes(4, "little") + fields + body[4 + size :]

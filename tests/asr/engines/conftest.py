@@ -12,7 +12,7 @@ import whisper
 from whisper.model import Whisper
 
 from asr.config import EngineConfig
-from asr.engines.torch_engine import TorchEngine
+from asr.engines.pytorch.torch_engine import TorchEngine
 from tests.asr import checkpoints
 
 

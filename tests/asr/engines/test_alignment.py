@@ -8,7 +8,7 @@ from whisper.timing import find_alignment
 from whisper.tokenizer import get_tokenizer
 
 from asr.engines.checkpoint import load_checkpoint
-from asr.stitch import kept_text_tokens
+from asr.text.slicing import kept_text_tokens
 from tests.asr import checkpoints
 from tests.asr.checkpoints import random_audio
 from tests.asr.engines import upstream
@@ -108,7 +108,7 @@ def test_heads_of_openais_models(tmp_path):
 def test_many_heads_are_aligned_in_parts(multilingual, monkeypatch):
     pieces = [window(random_audio(5, seed), language="en", word_timestamps=True) for seed in range(4)]
     together = [ours.alignment for ours in multilingual.engine.decode(pieces)]
-    monkeypatch.setattr("asr.engines.alignment.MAX_SCORE_BYTES", 1)
+    monkeypatch.setattr("asr.engines.pytorch.alignment.MAX_SCORE_BYTES", 1)
     apart = [ours.alignment for ours in multilingual.engine.decode(pieces)]
     assert [alignment.starts for alignment in apart] == [alignment.starts for alignment in together]
     assert any(alignment.tokens for alignment in apart)

@@ -7,10 +7,10 @@ import itertools
 import pytest
 import torch
 
-from asr.engines import attention
-from asr.engines.attention import AttentionLayout, Kept, attention_layout, cpu_is_intels, times
 from asr.engines.device import Placement
-from asr.engines.kv_cache import CrossCache
+from asr.engines.pytorch import attention
+from asr.engines.pytorch.attention import AttentionLayout, Kept, attention_layout, cpu_is_intels, times
+from asr.engines.pytorch.kv_cache import CrossCache
 
 CPU = torch.device("cpu")
 ORDERS = [Kept(is_swapped, first) for is_swapped, first in itertools.product((False, True), (0, 1, 2))]

@@ -12,19 +12,19 @@ import pytest
 import torch
 import whisper
 
-from asr import media
+from asr.audio import media
+from asr.audio.prepare import prepared_from
 from asr.config import ConfigError, EngineConfig, Limits
-from asr.engines import ctranslate2_model, ctranslate2_search
-from asr.engines.ctranslate2_engine import CTranslate2Engine
-from asr.engines.ctranslate2_search import call_of
+from asr.engines.ctranslate2 import conversion, search
+from asr.engines.ctranslate2.ctranslate2_engine import CTranslate2Engine
+from asr.engines.ctranslate2.search import call_of
+from asr.engines.decoding.plan import plan
 from asr.engines.loading import load_engine
-from asr.engines.plan import plan
 from asr.errors import InvalidOption
-from asr.options import RequestOptions
-from asr.prepared import prepared_from
+from asr.request.options import RequestOptions
 from asr.schema import Audio, Hypothesis, MediaSource, Window
 from asr.sessions import open_session
-from asr.transcriber import drive
+from asr.sessions.driver import drive
 from tests.asr import checkpoints
 from tests.asr.engines import upstream
 from tests.asr.engines.conftest import Pair
@@ -102,7 +102,7 @@ def test_beams_are_ranked_by_upstreams_length_penalty(float32: CTranslate2Engine
         )
         model = float32._loaded()
         its_plan = plan(window, "en", model.dims, model.tokenizer)
-        found = ctranslate2_search._best(result, its_plan, call_of(its_plan, token_logprobs=False))
+        found = search._best(result, its_plan, call_of(its_plan, token_logprobs=False))
         assert (found.tokens, found.logprob) == (best, pytest.approx(sums[best]))
 
 
@@ -264,11 +264,11 @@ def test_the_conversion_is_made_once_and_follows_the_content(
     path = tmp_path / "some.pt"
     shutil.copy(multilingual.path, path)
     make_engine(path)
-    cache = tmp_path / ctranslate2_model.CACHE_NAME
+    cache = tmp_path / conversion.CACHE_NAME
     [made] = [folder for folder in cache.iterdir() if folder.is_dir()]
     assert {"model.bin", "config.json", "vocabulary.json"} <= {file.name for file in made.iterdir()}
     with monkeypatch.context() as patch:
-        patch.setattr(ctranslate2_model, "model_spec", lambda *_: pytest.fail("converted again"))
+        patch.setattr(conversion, "model_spec", lambda *_: pytest.fail("converted again"))
         make_engine(path)
     other = checkpoints.random_model(checkpoints.dims(), seed=9)
     checkpoints.save_checkpoint(other, path)
@@ -281,7 +281,7 @@ def test_where_the_checkpoint_lies_read_only_the_users_cache_is_taken(
 ) -> None:
     path = tmp_path / "some.pt"
     shutil.copy(multilingual.path, path)
-    (tmp_path / ctranslate2_model.CACHE_NAME).write_text("no folder can be made here")
+    (tmp_path / conversion.CACHE_NAME).write_text("no folder can be made here")
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     make_engine(path)
     assert len(list((tmp_path / "home").rglob("model.bin"))) == 1
@@ -296,16 +296,16 @@ def test_two_workers_that_convert_at_once_share_one_model(
 ) -> None:
     path = tmp_path / "some.pt"
     shutil.copy(multilingual.path, path)
-    build = ctranslate2_model.model_spec
+    build = conversion.model_spec
 
     def build_after_another_worker(*arguments: object) -> object:
-        monkeypatch.setattr(ctranslate2_model, "model_spec", build)
+        monkeypatch.setattr(conversion, "model_spec", build)
         make_engine(path)
         return build(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ctranslate2_model, "model_spec", build_after_another_worker)
+    monkeypatch.setattr(conversion, "model_spec", build_after_another_worker)
     make_engine(path)
-    cache = tmp_path / ctranslate2_model.CACHE_NAME
+    cache = tmp_path / conversion.CACHE_NAME
     assert len(list(cache.rglob("model.bin"))) == 1
     assert not [folder for folder in cache.iterdir() if folder.name.startswith(".some")]
 
@@ -314,7 +314,7 @@ def test_a_half_precision_checkpoint_stays_one(tmp_path: Path) -> None:
     model = checkpoints.random_model(checkpoints.dims(), seed=4).half()
     path = checkpoints.save_checkpoint(model, tmp_path / "half.pt")
     engine = make_engine(path)
-    [model_file] = (tmp_path / ctranslate2_model.CACHE_NAME).glob("*/model.bin")
+    [model_file] = (tmp_path / conversion.CACHE_NAME).glob("*/model.bin")
     assert model_file.stat().st_size < 1.2 * path.stat().st_size
     [hypothesis] = engine.decode(windows(1, max_tokens=5))
     assert isinstance(hypothesis, Hypothesis)
@@ -326,7 +326,7 @@ def test_a_missing_package_is_named_with_its_command(
     def missing(name: str) -> object:
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr(ctranslate2_model, "import_module", missing)
+    monkeypatch.setattr(conversion, "import_module", missing)
     with pytest.raises(ConfigError, match=r"pip install -r requirements-ctranslate2\.txt"):
         load_engine(EngineConfig(model=str(multilingual.path), backend="ctranslate2"))
 

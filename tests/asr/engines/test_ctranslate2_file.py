@@ -15,8 +15,8 @@ import torch
 from adapter.startup import start
 from asr.config import ConfigError
 from asr.engines.checkpoint import Checkpoint, load_checkpoint
-from asr.engines.ctranslate2_directory import weights_file
-from asr.tokens import tokenizer_for
+from asr.engines.ctranslate2.directory import weights_file
+from asr.text.tokenizer import tokenizer_for
 from tests.asr import checkpoints
 from tests.asr.ctranslate2_folders import Arrays, folder, renamed, words, write_model_bin
 
@@ -53,7 +53,7 @@ def test_every_tensor_is_the_checkpoints(checkpoint: Checkpoint, tmp_path: Path,
 
 def test_what_the_ctranslate2_backend_converts_can_be_read(checkpoint: Checkpoint, tmp_path: Path) -> None:
     pytest.importorskip("ctranslate2")
-    from asr.engines.ctranslate2_model import model_spec
+    from asr.engines.ctranslate2.conversion import model_spec
 
     dims = checkpoint.dims
     spec = model_spec(checkpoint, tokenizer_for(dims.multilingual, dims.num_languages))

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from asr.engines.device import Placement
-from asr.engines.stage_clock import StageClock
-from asr.engines.step_graphs import CudaRecorder
+from asr.engines.pytorch.stage_clock import StageClock
+from asr.engines.pytorch.step_graphs import CudaRecorder
 from asr.engines.transfer import HostToDevice
 
 GPU = torch.device("cuda", 0)

@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from asr.engines import encoder
-from asr.engines.attention import AttentionLayout
 from asr.engines.checkpoint import load_checkpoint
 from asr.engines.device import Placement
-from asr.engines.encoder import Encoder, attend_by_products
-from asr.engines.weights import PackedLinear, encoder_weights
+from asr.engines.pytorch import encoder
+from asr.engines.pytorch.attention import AttentionLayout
+from asr.engines.pytorch.encoder import Encoder, attend_by_products
+from asr.engines.pytorch.weights import PackedLinear, encoder_weights
 from tests.asr.engines.processor import needs_bfloat16
 
 needs_onednn = pytest.mark.skipif(

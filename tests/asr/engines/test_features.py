@@ -7,8 +7,8 @@ import pytest
 import torch
 import whisper
 
+from asr.audio.mel import log_mel_max
 from asr.engines.features import LogMel
-from asr.mel_peak import log_mel_max
 from asr.schema import DecodingOptions, Window
 from tests.asr.checkpoints import random_audio
 

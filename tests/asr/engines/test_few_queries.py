@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from asr.engines.few_queries import HEAD_SIZE, attend_few
+from asr.engines.pytorch.few_queries import HEAD_SIZE, attend_few
 
 
 def exact(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from asr.engines.loop_guard import is_loop
-from asr.guards import compression_ratio
-from asr.tokens import tokenizer_for
+from asr.engines.decoding.loop_guard import is_loop
+from asr.text.guards import compression_ratio
+from asr.text.tokenizer import tokenizer_for
 from tests.asr.checkpoints import dims, random_audio, random_model, save_checkpoint
 from tests.asr.engines.conftest import make_engine
 from tests.asr.engines.upstream import window

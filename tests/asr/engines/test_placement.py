@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from asr.config import ConfigError, EngineConfig
-from asr.engines import device, memory
+from asr.engines import device
 from asr.engines.checkpoint import ModelDims, load_checkpoint
 from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
 from asr.engines.loading import load_engine
-from asr.engines.memory import check_fits, memory_plan, most_rows
+from asr.engines.memory_plan import check_fits, memory_plan, most_rows
 from asr.schema import Hypothesis
 from tests.asr import checkpoints
 from tests.asr.checkpoints import random_audio
@@ -158,7 +158,7 @@ def test_a_batch_that_cannot_fit_is_refused(multilingual, monkeypatch):
         check_fits(plan, less)
     with pytest.raises(ConfigError, match="too small for the model"):
         check_fits(plan, plan.weights)
-    monkeypatch.setattr("asr.engines.torch_engine.available_bytes", lambda _: less)
+    monkeypatch.setattr("asr.engines.pytorch.torch_engine.available_bytes", lambda _: less)
     with pytest.raises(ConfigError, match="max_batch_size is 16"):
         multilingual.engine_with()
     multilingual.engine_with(max_batch_size=11)
@@ -178,9 +178,9 @@ def test_windows_encoded_together():
 def test_memory_of_the_container(tmp_path):
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("300\n")
-    assert memory._cgroup_available(str(tmp_path)) == 700
+    assert planning._cgroup_available(str(tmp_path)) == 700
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory._cgroup_available(str(tmp_path)) > 1 << 60
+    assert planning._cgroup_available(str(tmp_path)) > 1 << 60
 
 
 def test_load_engine(multilingual, caplog):

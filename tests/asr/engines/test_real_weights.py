@@ -12,12 +12,12 @@ import pytest
 import torch
 from whisper import _ALIGNMENT_HEADS
 
-from asr import media
+from asr.audio import media
 from asr.config import EngineConfig, Limits
 from asr.engines.checkpoint import load_checkpoint
 from asr.engines.loading import load_engine
 from asr.schema import Hypothesis
-from asr.tokens import tokenizer_for
+from asr.text.tokenizer import tokenizer_for
 from tests.asr.engines import upstream
 from tests.weights import real_checkpoint, upstream_model
 

@@ -11,10 +11,10 @@ import torch
 from asr.config import ConfigError, EngineConfig
 from asr.engines.checkpoint import load_checkpoint
 from asr.engines.device import Placement
-from asr.engines.memory import memory_plan
-from asr.engines.static_decoder import StaticDecoder
-from asr.engines.step_graphs import Bucket, Recorder, Step, buckets, step_recorder, unrecorded
-from asr.engines.torch_engine import TorchEngine
+from asr.engines.memory_plan import memory_plan
+from asr.engines.pytorch.static_decoder import StaticDecoder
+from asr.engines.pytorch.step_graphs import Bucket, Recorder, Step, buckets, step_recorder, unrecorded
+from asr.engines.pytorch.torch_engine import TorchEngine
 from asr.schema import Hypothesis, Window
 from tests.asr.checkpoints import random_audio
 from tests.asr.engines.conftest import Pair
@@ -47,7 +47,7 @@ class Counting:
 def static_engine(pair: Pair, record: Recorder = unrecorded, **config: object) -> TorchEngine:
     """An engine on the CPU whose steps go through fixed memory."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asr.engines.torch_engine.step_recorder", lambda policy, placement: record)
+        patch.setattr("asr.engines.pytorch.torch_engine.step_recorder", lambda policy, placement: record)
         engine = pair.engine_with(**({"max_batch_size": ROWS} | config))
     engine._loaded().record_steps()
     return engine
@@ -239,7 +239,7 @@ def test_buckets() -> None:
 def test_who_records(multilingual: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     assert step_recorder("auto", CPU) is None
     assert not isinstance(multilingual.engine._loaded()._decoder, StaticDecoder)
-    monkeypatch.setattr("asr.engines.step_graphs.CudaRecorder", lambda device: unrecorded)
+    monkeypatch.setattr("asr.engines.pytorch.step_graphs.CudaRecorder", lambda device: unrecorded)
     gpu = Placement(torch.device("cuda", 0), torch.float16)
     assert step_recorder("auto", gpu) is unrecorded
     assert step_recorder("never", gpu) is None
@@ -266,7 +266,7 @@ def test_the_memory_is_counted(
     assert sum(tensor.nbytes for tensor in (memory.cache.keys, memory.cache.values)) == (
         plain.self_cache * 2 // 3 * ROWS // plain.rows
     )
-    monkeypatch.setattr("asr.engines.torch_engine.available_bytes", lambda _: recording.total - 1)
+    monkeypatch.setattr("asr.engines.pytorch.torch_engine.available_bytes", lambda _: recording.total - 1)
     engine = static_engine(multilingual)
     assert not isinstance(engine._loaded()._decoder, StaticDecoder)
     assert "no CUDA graphs: they need" in caplog.text
@@ -274,7 +274,7 @@ def test_the_memory_is_counted(
 
 def test_warm_up_records(multilingual: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Counting()
-    monkeypatch.setattr("asr.engines.torch_engine.step_recorder", lambda policy, placement: record)
+    monkeypatch.setattr("asr.engines.pytorch.torch_engine.step_recorder", lambda policy, placement: record)
     engine = multilingual.engine_with(max_batch_size=2)
     assert record.recorded == 0
     engine.warm_up()

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from asr.fields import FIELDS
+from asr.request.fields import FIELDS
 from gateway.app import create_app
 from gateway.http import examples, schemas
 from gateway.http.options import NOT_FOR_TRANSLATIONS

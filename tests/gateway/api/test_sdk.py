@@ -25,11 +25,11 @@ from openai.types.audio import (
     TranslationVerbose,
 )
 
-from asr import media
+from asr.audio import media
 from asr.config import Limits
 from asr.constants import SAMPLE_RATE
-from asr.options import RequestOptions
-from asr.render import render
+from asr.render.formats import render
+from asr.request.options import RequestOptions
 from asr.schema import DecodeStats, Transcript
 from tests.asr.containers import tone, wav
 from tests.gateway.api.conftest import WHOLE

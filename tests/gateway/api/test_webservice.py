@@ -12,7 +12,7 @@ import requests
 import srt
 import webvtt
 
-from asr import media
+from asr.audio import media
 from asr.config import Limits
 from tests.asr.containers import tone, wav
 from tests.gateway.api.conftest import StartGateway

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from asr.options import RequestOptions
-from asr.prepared import PreparedAudio, prepared_from
+from asr.audio.prepare import PreparedAudio, prepared_from
+from asr.request.options import RequestOptions
 from asr.schema import Audio, MediaSource, Segment
 from asr.sessions import FileSession, open_session
 from gateway.caller import LOCAL

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from asr.errors import AsrError, Overloaded, TooLarge, UnsupportedMedia
-from asr.options import RequestOptions
+from asr.request.options import RequestOptions
 from gateway.media.pool import MediaPool
 from tests.gateway.media import pools
 from tests.gateway.media.pools import running

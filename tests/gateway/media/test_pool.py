@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asr.audio.prepare import PreparedAudio, prepare
 from asr.config import Limits
 from asr.errors import AsrError, Overloaded
-from asr.options import RequestOptions
-from asr.prepared import PreparedAudio, prepare
+from asr.request.options import RequestOptions
 from gateway.errors import NotReady
 from gateway.media.pool import MediaPool
 from gateway.settings import MediaSettings

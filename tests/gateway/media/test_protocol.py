@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr.audio.prepare import PreparedAudio, prepare
 from asr.config import Limits
 from asr.errors import InvalidOption
-from asr.options import RequestOptions
-from asr.prepared import PreparedAudio, prepare
+from asr.request.options import RequestOptions
 from gateway.media.output import StillWritten, new_output, seal
 from gateway.media.protocol import Garbled, answer_of, read_answer, write_output
 from tests.asr.containers import tone, wav

@@ -11,10 +11,10 @@ import srt
 import webvtt
 
 from asr.constants import SAMPLE_RATE
-from asr.render import seconds
-from asr.render_subtitles import cues
-from asr.render_subtitles import srt as server_srt
-from asr.render_subtitles import vtt as server_vtt
+from asr.render.formats import seconds
+from asr.render.subtitles import cues
+from asr.render.subtitles import srt as server_srt
+from asr.render.subtitles import vtt as server_vtt
 from tests.gateway.page.conftest import Watched
 
 TEXTS = (" one", " two & <three>", "  ", " चलो नाव", " a --> b", "\nline\tends ", " ---> x")

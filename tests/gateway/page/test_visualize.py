@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from asr.audio.mel import mel_filters
 from asr.constants import SAMPLE_RATE
-from asr.mel_peak import mel_filters
 from asr.schema import DecodeStats, Segment, Transcript
 from gateway.visualize import palette
 from gateway.visualize.layout import MARGIN, MAX_WIDTH, MIN_WIDTH, WAVE_HEIGHT, picture_of

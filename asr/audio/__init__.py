@@ -1,0 +1,1 @@
+"""Bytes → samples → speech → windows. No model but the speech detector."""

@@ -1,0 +1,1 @@
+"""The engine on CTranslate2, and its file format."""

@@ -1,0 +1,1 @@
+"""One decoding loop for every runtime: plan, logit rules, greedy and beam search."""

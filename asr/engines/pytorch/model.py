@@ -1,0 +1,212 @@
+"""One batch of windows through the model: features, encoder, language, search, words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from asr.engines.checkpoint import Checkpoint, ModelDims
+from asr.engines.decoding.beam import BeamSearch
+from asr.engines.decoding.greedy import GreedySearch
+from asr.engines.decoding.plan import Plan, plan_all, search_key
+from asr.engines.decoding.search import Found, SearchSettings
+from asr.engines.device import Placement
+from asr.engines.features import LogMel
+from asr.engines.memory_plan import least_rows
+from asr.engines.pytorch.alignment import Aligner, AlignmentTask
+from asr.engines.pytorch.decoder import Decoder
+from asr.engines.pytorch.encoder import Encoder
+from asr.engines.pytorch.kv_cache import CrossCache
+from asr.engines.pytorch.language import Detection, detect_languages
+from asr.engines.pytorch.stage_clock import StageClock
+from asr.engines.pytorch.static_decoder import StaticDecoder
+from asr.engines.pytorch.step_graphs import Recorder, buckets
+from asr.engines.pytorch.weights import decoder_weights, encoder_weights
+from asr.schema import Hypothesis, TokenAlignment, Window
+from asr.text.slicing import kept_text_tokens
+from asr.text.tokenizer import Tokenizer, tokenizer_for
+
+CUDA_CHECK_EVERY = 8  # steps between two looks at the finished flags: each look waits for the device
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    max_batch_size: int
+    encoder_batch: int  # windows that go through features and encoder together
+    deterministic: bool
+    loop_guard: bool
+    compaction: bool = True
+    record: Recorder | None = None  # of decode steps; None: every step is launched kernel by kernel
+
+
+class Model:
+    """The loaded model. `decode` takes what fits into one forward pass and lets errors through."""
+
+    def __init__(self, checkpoint: Checkpoint, placement: Placement, settings: BatchSettings) -> None:
+        self.dims: ModelDims = checkpoint.dims
+        self.tokenizer: Tokenizer = tokenizer_for(self.dims.multilingual, self.dims.num_languages)
+        self._placement = placement
+        self._settings = settings
+        self._log_mel = LogMel(self.dims.n_mels, placement.device)
+        self._encoder = Encoder(encoder_weights(checkpoint, placement), placement)
+        self._decoder = _decoder(checkpoint, placement, settings.record)
+        self._aligner = Aligner(
+            self._decoder, self.tokenizer, checkpoint.alignment_heads, self.dims.n_text_ctx
+        )
+
+    @torch.inference_mode()
+    def record_steps(self) -> None:
+        """Record the decode steps that `decode` will replay, where the settings want that."""
+        if isinstance(self._decoder, StaticDecoder):
+            rows, columns = self._settings.max_batch_size, self.dims.n_text_ctx
+            self._decoder.record_steps(buckets(rows, columns, is_fixed=self._settings.deterministic))
+
+    @torch.inference_mode()
+    def decode(self, windows: Sequence[Window]) -> list[Hypothesis]:
+        """One hypothesis per window, in order; at most `max_batch_size` windows."""
+        clock = StageClock(self._placement)
+        is_kept = _outlives_search(windows)
+        cross = self._cross_cache(windows, clock, is_kept=is_kept)
+        detections = self._detect(windows, cross)
+        plans = plan_all(windows, detections, self.dims, self.tokenizer)
+        found = self._search(windows, plans, cross, is_kept=is_kept)
+        clock.lap("decode")
+        alignments = self._align(windows, plans, found, cross)
+        clock.lap("words")
+        seconds = clock.shares(len(windows))
+        return [
+            replace(_hypothesis(*parts), seconds=seconds)
+            for parts in zip(windows, plans, detections, found, alignments, strict=True)
+        ]
+
+    def _cross_cache(self, windows: Sequence[Window], clock: StageClock, *, is_kept: bool) -> CrossCache:
+        """Keys and values of the audio, a few windows at a time."""
+        cross = self._decoder.cross_cache(len(windows), is_kept=is_kept)
+        size = self._settings.encoder_batch
+        groups = [windows[first : first + size] for first in range(0, len(windows), size)]
+        staged = self._log_mel.stage(groups[0])
+        for number, following in enumerate([*groups[1:], None]):
+            log_mel = self._log_mel.of(staged)
+            clock.lap("features")
+            self._decoder.fill_cross_cache(cross, self._encoder(log_mel), number * size)
+            clock.lap("encode")
+            if following is not None:  # on CUDA the encoder has only been queued: this runs beside it
+                staged = self._log_mel.stage(following)
+        return cross
+
+    def _detect(self, windows: Sequence[Window], cross: CrossCache) -> list[Detection | None]:
+        """The language of the windows that ask for it, None for the others."""
+        asking = [
+            slot
+            for slot, window in enumerate(windows)
+            if self.dims.multilingual
+            and (window.options.language is None or window.options.task == "detect_language")
+        ]
+        groups = [[slot] for slot in asking] if self._settings.deterministic else [asking] if asking else []
+        detections: list[Detection | None] = [None] * len(windows)
+        for slots in groups:
+            candidates = [windows[slot].options.languages for slot in slots]
+            found = detect_languages(self._decoder, self.tokenizer, cross.select(slots), candidates)
+            for slot, detection in zip(slots, found, strict=True):
+                detections[slot] = detection
+        return detections
+
+    def _search(
+        self, windows: Sequence[Window], plans: Sequence[Plan], cross: CrossCache, *, is_kept: bool
+    ) -> list[Found | None]:
+        """The best sequence of every window; None where only the language was asked for."""
+        groups: dict[tuple[bool, int], list[int]] = {}
+        for slot, window in enumerate(windows):
+            if window.options.task != "detect_language":
+                groups.setdefault(search_key(window.options), []).append(slot)
+        found: list[Found | None] = [None] * len(windows)
+        for (is_beam, group), slots in groups.items():
+            settings = self._search_settings(is_beam, group)
+            room = settings.fixed_windows or len(slots)
+            part = self._decoder.cross_to_search(cross, slots, room, is_kept=is_kept)
+            kind = BeamSearch if is_beam else GreedySearch
+            search = kind(self._decoder, self.tokenizer, [plans[slot] for slot in slots], part, settings)
+            for slot, result in zip(slots, search.run(), strict=True):
+                found[slot] = result
+        return found
+
+    def _search_settings(self, is_beam: bool, group: int) -> SearchSettings:
+        fixed = self._settings.deterministic
+        size = self._settings.max_batch_size
+        return SearchSettings(
+            check_every=CUDA_CHECK_EVERY if self._placement.is_cuda and not is_beam else 1,
+            loop_guard=self._settings.loop_guard,
+            compaction=self._settings.compaction,
+            fixed_windows=min(size, max(1, least_rows(size) // group)) if fixed else None,
+            fixed_columns=self.dims.n_text_ctx if fixed else None,
+        )
+
+    def _align(
+        self,
+        windows: Sequence[Window],
+        plans: Sequence[Plan],
+        found: Sequence[Found | None],
+        cross: CrossCache,
+    ) -> list[TokenAlignment | None]:
+        """Token times of the windows that ask for them, None for the others."""
+        alignments: list[TokenAlignment | None] = [None] * len(windows)
+        tasks: dict[int, AlignmentTask] = {}
+        for slot, (window, its_plan, result) in enumerate(zip(windows, plans, found, strict=True)):
+            if not window.options.word_timestamps or result is None:
+                continue
+            tokenizer = self.tokenizer
+            text = kept_text_tokens(result.tokens, tokenizer.timestamp_begin, tokenizer.eot)
+            sot = tokenizer.sot_sequence(its_plan.language, window.options.task)
+            alignments[slot] = TokenAlignment((), (0,), ())
+            if text:
+                tasks[slot] = AlignmentTask(text, sot, window.num_frames)
+        slots = list(tasks)
+        groups = [[slot] for slot in slots] if self._settings.deterministic else [slots] if slots else []
+        for group in groups:
+            aligned = self._aligner([tasks[slot] for slot in group], cross.select(group))
+            for slot, alignment in zip(group, aligned, strict=True):
+                alignments[slot] = alignment
+        return alignments
+
+
+def _decoder(checkpoint: Checkpoint, placement: Placement, record: Recorder | None) -> Decoder:
+    weights, positions = decoder_weights(checkpoint, placement), checkpoint.dims.n_audio_ctx
+    if record is None:
+        return Decoder(weights, placement, positions)
+    return StaticDecoder(weights, placement, positions, record)
+
+
+def _outlives_search(windows: Sequence[Window]) -> bool:
+    """Whether the audio's keys and values are read again after a search, which overwrites its own."""
+    options = [window.options for window in windows]
+    searches = {search_key(each) for each in options if each.task != "detect_language"}
+    return len(searches) > 1 or any(each.word_timestamps for each in options)
+
+
+def _hypothesis(
+    window: Window,
+    its_plan: Plan,
+    detection: Detection | None,
+    found: Found | None,
+    alignment: TokenAlignment | None,
+) -> Hypothesis:
+    if found is None:
+        silence = detection.no_speech_prob if detection else 0.0
+        found = Found((), 0.0, silence)
+    probs = detection.probs if detection else ()
+    if window.options.task == "detect_language" and not detection:
+        probs = ((its_plan.language, 1.0),)  # an English-only model
+    return Hypothesis(
+        tokens=found.tokens,
+        avg_logprob=found.avg_logprob,
+        no_speech_prob=found.no_speech_prob,
+        temperature=its_plan.temperature,
+        language=its_plan.language,
+        language_probs=probs,
+        truncated=found.truncated,
+        looped=found.looped,
+        token_logprobs=found.token_logprobs if window.options.token_logprobs else (),
+        alignment=alignment,
+    )

@@ -1,0 +1,1 @@
+"""Transcript → answer, in each response format."""

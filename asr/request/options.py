@@ -1,0 +1,83 @@
+"""What a caller may ask for, in the caller's units (seconds, words), as frozen values.
+
+`asr.request.fields` turns the text of a form, a JSON body or a header into these; nothing here parses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+TASKS = ("transcribe", "translate")
+RESPONSE_FORMATS = ("json", "text", "srt", "vtt", "tsv", "verbose_json")
+GRANULARITIES = ("segment", "word")
+LONG_FORMS = ("parallel", "sequential")
+COMPRESSION_UNITS = ("auto", "bytes")
+
+TEMPERATURE_LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+PREPEND_PUNCTUATIONS = "\"'“¿([{-"
+APPEND_PUNCTUATIONS = "\"'.。,，!！?？:：”)]}、"
+
+
+@dataclass(frozen=True, slots=True)
+class VadOptions:
+    """Speech detection (Silero); the defaults suit speech cut for Whisper's 30 s windows."""
+
+    threshold: float = 0.5  # speech probability above which a 32 ms frame is speech
+    min_speech_ms: int = 100  # shorter bursts are dropped
+    min_silence_ms: int = 500  # shorter pauses do not end a span
+    speech_pad_ms: int = 200  # added on both sides of a span
+    max_gap_s: float | None = None  # a longer pause between spans starts a new window; None: no pause does
+
+
+@dataclass(frozen=True, slots=True)
+class GuardOptions:
+    """Whisper's acceptance rules; None switches a rule off."""
+
+    compression_ratio_threshold: float | None = 2.4
+    logprob_threshold: float | None = -1.0
+    no_speech_threshold: float | None = 0.6
+    # "auto" counts code points where the text is not Latin; "bytes" is upstream's UTF-8 count everywhere
+    compression_unit: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOptions:
+    """One request's options, complete and valid."""
+
+    task: str = "transcribe"
+    language: str | None = None  # ISO 639-1; None: detect
+    languages: tuple[str, ...] = ()  # candidates for detection
+    prompt: str | None = None  # upstream's initial_prompt
+    carry_initial_prompt: bool = False
+    hotwords: tuple[str, ...] = ()  # put into the prompt of every window
+    temperatures: tuple[float, ...] = TEMPERATURE_LADDER
+
+    response_format: str = "json"
+    granularities: tuple[str, ...] = ("segment",)  # what verbose_json lists; "word" also aligns
+    logprobs: bool = False  # OpenAI's include[]=logprobs
+    stream: bool = False
+
+    long_form: str = "parallel"
+    vad_filter: bool = True  # parallel only; sequential is upstream's algorithm
+    vad: VadOptions = field(default_factory=VadOptions)
+    guards: GuardOptions = field(default_factory=GuardOptions)
+
+    beam_size: int | None = None
+    best_of: int | None = None
+    patience: float | None = None
+    length_penalty: float | None = None
+    max_tokens: int | None = None  # cap per window; None: half the model's text context
+    suppress_tokens: tuple[int, ...] = (-1,)
+    suppress_blank: bool = True
+    without_timestamps: bool = False
+    max_initial_timestamp_s: float | None = 1.0
+
+    condition_on_previous_text: bool = True  # sequential only
+    clip_timestamps: tuple[float, ...] = ()  # seconds: start, end, start, end …
+    hallucination_silence_threshold: float | None = None  # seconds; sequential, needs word times
+    prepend_punctuations: str = PREPEND_PUNCTUATIONS
+    append_punctuations: str = APPEND_PUNCTUATIONS
+
+    @property
+    def word_timestamps(self) -> bool:
+        return "word" in self.granularities

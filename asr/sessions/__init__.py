@@ -1,0 +1,118 @@
+"""Sessions: one request's life, from audio to transcript, without knowing who decodes its windows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from asr.audio.levels import is_steady
+from asr.audio.prepare import PreparedAudio
+from asr.audio.stretches import Stretch, clip_spans, plan_stretches, unheard
+from asr.audio.vad import Probs, spans_from_probs
+from asr.audio.windows import quiet_pieces
+from asr.constants import SAMPLE_RATE, WINDOW_SAMPLES
+from asr.engine import ModelSpec
+from asr.errors import InvalidOption
+from asr.request.options import RequestOptions, VadOptions
+from asr.schema import Samples, SpeechSpan
+from asr.sessions.base import FileSession, Offer, Session
+from asr.sessions.detection import DetectionSession
+from asr.sessions.parallel import ParallelSession, Plan
+from asr.sessions.sequential import SequentialSession
+from asr.sessions.window import WindowSession
+from asr.text.tokenizer import tokenizer_for
+
+__all__ = [
+    "DetectionSession",
+    "FileSession",
+    "Offer",
+    "Session",
+    "WindowSession",
+    "open_detection",
+    "open_session",
+]
+
+
+def open_session(prepared: PreparedAudio, options: RequestOptions, spec: ModelSpec) -> FileSession:
+    """The session the options ask for, over audio prepared for the same options; raises InvalidOption."""
+    if not spec.multilingual:
+        _require_english(options, spec)
+    samples = prepared.audio.samples
+    if options.long_form == "sequential":
+        assert prepared.log_mel_max is not None
+        return SequentialSession(samples, prepared.log_mel_max, options, spec)
+    spans, plan = _planned(prepared, options)
+    return ParallelSession(samples, spans, plan, options, spec)
+
+
+def open_detection(prepared: PreparedAudio, options: RequestOptions, spec: ModelSpec) -> DetectionSession:
+    """The session that tells the language of audio prepared for the same options, and no text."""
+    spans, plan = _planned(prepared, options)
+    tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
+    return DetectionSession(prepared.audio.samples, spans, plan(WINDOW_SAMPLES), options, tokenizer)
+
+
+def _planned(prepared: PreparedAudio, options: RequestOptions) -> tuple[tuple[SpeechSpan, ...], Plan]:
+    """The speech, and how to pack it into windows."""
+    samples = prepared.audio.samples
+    clips = _clips(options.clip_timestamps, len(samples))
+    if not options.vad_filter:
+        return clips, _undetected(samples, clips)
+    assert prepared.speech_probs is not None
+    spans = spans_from_probs(prepared.speech_probs, len(samples), options.vad)
+    spans = tuple(span for clip in clips for span in clip_spans(spans, clip.start, clip.end))
+    return spans, _detected(samples, spans, prepared.speech_probs, clips, options.vad)
+
+
+def _detected(
+    samples: Samples,
+    spans: Sequence[SpeechSpan],
+    probs: Probs,
+    clips: Sequence[SpeechSpan],
+    options: VadOptions,
+) -> Plan:
+    """Stretches around the speech, and doubtful ones where something else sounds."""
+    max_gap = None if options.max_gap_s is None else round(options.max_gap_s * SAMPLE_RATE)
+
+    @functools.cache  # asked again once the language is known, mostly for the same limit
+    def plan(limit: int) -> tuple[Stretch, ...]:
+        stretches: list[Stretch] = []
+        for clip in clips:
+            around_speech = plan_stretches(spans, clip, limit, probs, max_gap)
+            doubtful = [
+                Stretch(piece, piece, is_doubtful=True)
+                for gap in unheard(around_speech, clip)
+                for piece in quiet_pieces(samples, gap, WINDOW_SAMPLES)
+                if not is_steady(samples[piece.start : piece.end])
+            ]
+            stretches += sorted((*around_speech, *doubtful), key=lambda each: each.heard.start)
+        return tuple(stretches)
+
+    return plan
+
+
+def _undetected(samples: Samples, clips: Sequence[SpeechSpan]) -> Plan:
+    """Everything counts as speech, and is cut where it is quiet."""
+
+    def plan(limit: int) -> tuple[Stretch, ...]:
+        return tuple(Stretch(piece, piece) for clip in clips for piece in quiet_pieces(samples, clip, limit))
+
+    return plan
+
+
+def _clips(clip_timestamps: tuple[float, ...], num_samples: int) -> tuple[SpeechSpan, ...]:
+    """The clips that the caller named, inside the audio; all of it if none is named."""
+    points = [min(round(seconds * SAMPLE_RATE), num_samples) for seconds in clip_timestamps] or [0]
+    if len(points) % 2:
+        points.append(num_samples)
+    pairs = zip(points[::2], points[1::2], strict=True)
+    return tuple(SpeechSpan(start, end) for start, end in pairs if start < end)
+
+
+def _require_english(options: RequestOptions, spec: ModelSpec) -> None:
+    if options.task != "transcribe":
+        message = f"task is {options.task!r}, but the model {spec.name!r} is English-only: transcribe"
+        raise InvalidOption(message, param="task")
+    if options.language not in (None, "en"):
+        message = f"language is {options.language!r}, but the model {spec.name!r} knows English only: en"
+        raise InvalidOption(message, param="language")

@@ -1,0 +1,119 @@
+"""The language of a file: all of its first windows decide it together, not the first one alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from asr.audio.stretches import Stretch, speech_in
+from asr.constants import SAMPLE_RATE, WINDOW_SAMPLES
+from asr.request.options import RequestOptions
+from asr.schema import DecodingOptions, Hypothesis, SpeechSpan, Window
+from asr.sessions.ladder import Climb, judgement
+from asr.sessions.work import Work
+from asr.text.tokenizer import Tokenizer
+
+EVIDENCE_SAMPLES = 30 * SAMPLE_RATE  # speech that is listened to before the language is decided
+SURE = 0.6  # a likelier language needs no closer listening
+MAX_ALONE = 3  # runs of speech that are listened to by themselves
+MIN_ALONE_SAMPLES = SAMPLE_RATE  # of speech: a shorter run (a laugh, a cough) tells no language
+RUN_GAP_SAMPLES = SAMPLE_RATE  # a longer pause ends a run
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What one window says of the language."""
+
+    probs: tuple[tuple[str, float], ...]  # language and probability, best first
+    weight: float  # speech in the window
+    is_trusted: bool  # False: its hypothesis is silent or was rejected
+
+
+def decided(votes: Sequence[Vote]) -> tuple[str, float]:
+    """The likeliest language and its probability, votes weighted by their speech.
+
+    Votes that are not trusted count only where there is no other.
+    """
+    counted = [vote for vote in votes if vote.is_trusted] or votes
+    total = sum(vote.weight for vote in counted)
+    sums: dict[str, float] = defaultdict(float)
+    for vote in counted:
+        for language, probability in vote.probs:
+            sums[language] += probability * (vote.weight / total if total else 1 / len(counted))
+    return max(sums.items(), key=lambda item: item[1])
+
+
+def runs_alone(spans: Sequence[SpeechSpan], max_samples: int) -> list[SpeechSpan]:
+    """The longest runs of speech, each without the pauses around it; empty where there are no two runs."""
+    runs: list[SpeechSpan] = []
+    for span in spans:
+        if runs and span.start - runs[-1].end < RUN_GAP_SAMPLES:
+            runs[-1] = SpeechSpan(runs[-1].start, span.end)
+        else:
+            runs.append(span)
+    if len(runs) < 2:
+        return []
+    long = [SpeechSpan(run.start, min(run.end, run.start + max_samples)) for run in runs]
+    long = [run for run in long if run.end - run.start >= MIN_ALONE_SAMPLES]
+    return sorted(long, key=lambda run: run.start - run.end)[:MAX_ALONE]
+
+
+class LanguageHearing:
+    """Listens to the first windows of a file until its language is decided."""
+
+    def __init__(self, works: Sequence[Work], spans: Sequence[SpeechSpan]) -> None:
+        """works: of the whole file, at least one; spans: its speech."""
+        self._spans = spans
+        self._votes: list[Vote] = []
+        self._asked_alone = False
+        clear = [work for work in works if not work.stretch.is_doubtful] or list(works)
+        self.decoded: list[Work] = []  # windows that are listened to and written down
+        self.alone: list[Work] = []  # runs of speech that are only listened to
+        speech = 0
+        for work in clear:
+            if speech < EVIDENCE_SAMPLES:
+                self.decoded.append(work)
+                speech += self._weight(work)
+
+    @property
+    def works(self) -> list[Work]:
+        """All that are listened to."""
+        return self.decoded + self.alone
+
+    def hear(self, work: Work, hypothesis: Hypothesis, options: RequestOptions, tokenizer: Tokenizer) -> None:
+        """Takes what the window of one of `works` says."""
+        work.first = hypothesis
+        judged = judgement(hypothesis, options, tokenizer)
+        is_alone = work in self.alone
+        self._votes.append(
+            Vote(
+                hypothesis.language_probs or ((hypothesis.language, 1.0),),
+                self._weight(work),
+                is_trusted=is_alone or not (judged.rejected or judged.silent),
+            )
+        )
+
+    def decided(self, window_of_run: Callable[[SpeechSpan], Window]) -> tuple[str, float] | None:
+        """The language and its probability; None while windows are out or runs are to be heard alone."""
+        if any(work.first is None for work in self.works):
+            return None
+        language, probability = decided(self._votes)
+        is_sure = probability >= SURE and any(vote.is_trusted for vote in self._votes)
+        if not is_sure and not self._asked_alone:
+            self._asked_alone = True
+            for run in runs_alone(self._spans, WINDOW_SAMPLES):
+                self.alone.append(Work(Stretch(run, run), Climb(window_of_run(run))))
+            if self.alone:
+                return None
+        return language, probability
+
+    @staticmethod
+    def detection(options: RequestOptions) -> DecodingOptions:
+        """How a run of speech is heard that is not to be written down."""
+        return DecodingOptions(task="detect_language", languages=options.languages)
+
+    def _weight(self, work: Work) -> int:
+        """Samples of speech in the window; of one without detected speech, all."""
+        heard = work.stretch.heard
+        return speech_in(self._spans, heard) or heard.end - heard.start

@@ -1,0 +1,1 @@
+"""Tokens → text, times and verdicts."""

@@ -1,0 +1,1 @@
+"""A window and its hypothesis as bytes, between gateway and worker."""

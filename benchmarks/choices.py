@@ -34,7 +34,7 @@ from asr.request.options import GuardOptions, RequestOptions  # noqa: E402
 from asr.schema import Audio, DecodingOptions, Hypothesis, MediaSource, Samples, Window  # noqa: E402
 from asr.sessions import open_session  # noqa: E402
 from asr.sessions.driver import drive  # noqa: E402
-from benchmarks import models, report  # noqa: E402
+from benchmarks import report, seeded  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import WINDOW_SECONDS  # noqa: E402
 
@@ -75,7 +75,7 @@ def compaction(path: Path, given: argparse.Namespace) -> dict[str, Any]:
         model = make_engine(path, given.threads, precision=precision)
         inner = model._model  # compaction is no option of the engine's: it is switched for this measurement
         for mix, tokens in MIXES.items():
-            windows = [window(pcm, n) for pcm, n in zip(models.sounds(BATCH), tokens, strict=True)]
+            windows = [window(pcm, n) for pcm, n in zip(seeded.sounds(BATCH), tokens, strict=True)]
             model.decode(windows[:1])
             runs: dict[str, list[dict[str, float]]] = {"with": [], "without": []}
             for _ in tqdm(range(given.repetitions), desc=f"compaction, {precision}, {mix}"):
@@ -89,7 +89,7 @@ def compaction(path: Path, given: argparse.Namespace) -> dict[str, Any]:
 def invariance(path: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
     """How many windows keep their tokens beside neighbours, and what deterministic mode costs."""
     rows = []
-    windows = [window(pcm, INVARIANCE_TOKENS) for pcm in models.sounds(BATCH)]
+    windows = [window(pcm, INVARIANCE_TOKENS) for pcm in seeded.sounds(BATCH)]
     plans = [(precision, fixed) for fixed in (False, True) for precision in given.precisions]
     for precision, deterministic in tqdm(plans, desc="invariance"):
         engine = make_engine(path, given.threads, precision=precision, deterministic=deterministic)
@@ -112,7 +112,7 @@ def invariance(path: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
 
 def detection_seconds(repetitions: int) -> list[float]:
     """Seconds of speech detection per second of audio, one thread, five minutes of sound."""
-    pcm = np.concatenate(models.sounds(10))
+    pcm = np.concatenate(seeded.sounds(10))
     speech_probs(pcm[: 5 * SAMPLE_RATE])
     found = []
     for _ in range(max(3, repetitions)):
@@ -124,7 +124,7 @@ def detection_seconds(repetitions: int) -> list[float]:
 
 def clean_speech() -> list[Audio]:
     """A batch of utterances of real English speech."""
-    clips = [models.speech(seconds) for seconds in (28.0, 14.0, 21.0, 7.0)]
+    clips = [seeded.speech(seconds) for seconds in (28.0, 14.0, 21.0, 7.0)]
     audios = [Audio(pcm, MediaSource("wav", "pcm_s16le", SAMPLE_RATE, 1)) for pcm in clips]
     return (audios * BATCH)[:BATCH]
 
@@ -231,7 +231,7 @@ def main() -> int:
     parser.add_argument("--no-publish", action="store_true", help="print only")
     given = parser.parse_args()
     data: dict[str, Any] = {"conditions": conditions(), "size": given.size}
-    path = models.checkpoint(given.size, given.checkpoints)
+    path = seeded.checkpoint(given.size, given.checkpoints)
     steps: dict[str, Callable[[], Any]] = {
         "compaction": lambda: compaction(path, given),
         "invariance": lambda: invariance(path, given),

@@ -23,7 +23,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from benchmarks import models, report, scaling  # noqa: E402
+from benchmarks import report, scaling, seeded  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import KINDS, WINDOW_SECONDS  # noqa: E402
 from benchmarks.peers.process import PeerFailed, PeerProcess  # noqa: E402
@@ -35,7 +35,7 @@ Rows = dict[str, dict[str, Any]]  # "engine@batch" → what was measured
 
 def measure(size: str, folder: Path, given: argparse.Namespace) -> tuple[Rows, dict[str, str]]:
     """All engines at one size: measurements, and why an engine could not take part."""
-    path = models.checkpoint(size, folder)
+    path = seeded.checkpoint(size, folder)
     failed: dict[str, str] = {}
     with ExitStack() as stack:
         peers: dict[str, PeerProcess] = {}

@@ -26,8 +26,8 @@ from benchmarks import report, scaling  # noqa: E402
 from benchmarks.closed_loop import wav  # noqa: E402
 from benchmarks.machine import conditions  # noqa: E402
 from benchmarks.memory import pids  # noqa: E402
-from benchmarks.models import speech  # noqa: E402
-from tests.faults.stack import DEMO, Gateway  # noqa: E402
+from benchmarks.seeded import speech  # noqa: E402
+from tests.live.faults.stack import DEMO, Gateway  # noqa: E402
 from tests.servers import Server, start_server  # noqa: E402
 
 CLIPS = ("harvard.wav", "emma.mp3", "hindi.opus", "garden.m4a", "digits.flac", "long.mp3")

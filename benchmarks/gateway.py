@@ -34,9 +34,9 @@ from benchmarks import report, scaling  # noqa: E402
 from benchmarks.closed_loop import closed_loop, poster, wav  # noqa: E402
 from benchmarks.health_probe import probing  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
-from benchmarks.models import speech  # noqa: E402
+from benchmarks.seeded import speech  # noqa: E402
 from benchmarks.served import BATCH  # noqa: E402
-from tests.faults.stack import DEMO, Gateway  # noqa: E402
+from tests.live.faults.stack import DEMO, Gateway  # noqa: E402
 from tests.servers import Server, start_server  # noqa: E402
 
 SHORT_S, LONG_S = 3.0, 28.0  # the speech pauses after 28 s: one window, which needs no second one

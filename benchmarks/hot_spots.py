@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT)]
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from benchmarks import models, report  # noqa: E402
+from benchmarks import report, seeded  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import Ours  # noqa: E402
 
@@ -27,7 +27,7 @@ TOP = 8  # operators listed
 
 def hot_spots(engine: Ours, batch: int, tokens: int) -> dict[str, Any]:
     """Milliseconds by operator, its own time without what it calls, and the stages without a profiler."""
-    windows = models.sounds(batch)
+    windows = seeded.sounds(batch)
     engine.run(windows, 4)
     plain = engine.run(windows, tokens)
     with profile(activities=[ProfilerActivity.CPU]) as seen:
@@ -71,7 +71,7 @@ def main() -> int:
     data: dict[str, Any] = {"conditions": conditions(), "tokens": given.tokens, "rows": []}
     plans = [(size, precision) for size in given.size for precision in given.precision]
     for size, precision in tqdm(plans):
-        path = models.checkpoint(size, given.checkpoints)
+        path = seeded.checkpoint(size, given.checkpoints)
         engine = Ours(path, given.threads, precision=precision)
         for batch in given.batch:
             row = {"size": size, "precision": precision, "batch": batch}

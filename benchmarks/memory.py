@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT)]
 
 from benchmarks import report  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
-from tests.faults.stack import DEMO, Gateway  # noqa: E402
+from tests.live.faults.stack import DEMO, Gateway  # noqa: E402
 from tests.servers import Server, start_server  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "scaling.md"

@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT)]
 from tqdm import tqdm  # noqa: E402
 from whisper.model import ModelDimensions  # noqa: E402
 
-from benchmarks import models, report  # noqa: E402
+from benchmarks import report, seeded  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import Ours, Run  # noqa: E402
 from benchmarks.pictures import bars  # noqa: E402
@@ -135,7 +135,7 @@ def counted(sizes: Sequence[str], batches: Sequence[int]) -> str:
     """The Markdown of what each stage must do, by arithmetic alone: true of any machine."""
     lines = []
     for size in sizes:
-        dims = models.dimensions(size)
+        dims = seeded.dimensions(size)
         for batch in batches:
             works = (
                 features_work(dims, batch),
@@ -213,14 +213,14 @@ def main() -> int:
     rows = []
     plans = [(size, precision) for size in given.size for precision in given.precision]
     for size, precision in tqdm(plans, desc="stages"):
-        ours = Ours(models.checkpoint(size, given.checkpoints), given.threads, precision=precision)
+        ours = Ours(seeded.checkpoint(size, given.checkpoints), given.threads, precision=precision)
         rate = 1e9 * max(limits[f"{precision}_square_gflops"], limits[f"{precision}_mlp_gflops"])
         for batch in given.batch:
-            windows = models.sounds(batch)
+            windows = seeded.sounds(batch)
             ours.run(windows, 8)  # warm-up
             run = ours.run(windows, given.tokens)
             for stage, (work, took) in stages(
-                models.dimensions(size), run, batch, given.tokens, precision
+                seeded.dimensions(size), run, batch, given.tokens, precision
             ).items():
                 memory = 1e9 * limits["read_gb_s"]
                 rows.append(

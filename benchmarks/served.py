@@ -37,7 +37,7 @@ from asr.schema import DecodingOptions, Window  # noqa: E402
 from asr.sessions import open_session  # noqa: E402
 from asr.sessions.driver import drive  # noqa: E402
 from asr.wire.messages import decode_hypothesis, encode_window  # noqa: E402
-from benchmarks import models, report, scaling  # noqa: E402
+from benchmarks import report, scaling, seeded  # noqa: E402
 from benchmarks.closed_loop import Level, levels, poster, wav  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import WINDOW_SECONDS, Ours  # noqa: E402
@@ -73,7 +73,7 @@ class Work:
 def in_process(path: Path, given: argparse.Namespace) -> list[float]:
     """Seconds of audio per second of the engine alone, batches of 16."""
     engine = Ours(path, given.threads, precision=given.precision, max_batch_size=BATCH)
-    windows = models.sounds(BATCH)
+    windows = seeded.sounds(BATCH)
     engine.run(windows[:2], 4)
     return [
         WINDOW_SECONDS * BATCH / engine.run(windows, given.tokens).total
@@ -89,7 +89,7 @@ def demo_engine(given: argparse.Namespace) -> Engine:
 
 def files_in_process(engine: Engine, seconds: float, count: int) -> tuple[Work, float]:
     """What one such file comes to, and the seconds that `count` of them take, decoded and listened to."""
-    body = wav(models.speech(seconds))
+    body = wav(seeded.speech(seconds))
     begun = time.perf_counter()
     prepared = [prepare(body, IN_PROCESS, Limits()) for _ in range(count)]
     sessions = [open_session(one, IN_PROCESS, engine.spec) for one in prepared]
@@ -133,7 +133,7 @@ def windows_served(path: Path, folder: Path, given: argparse.Namespace) -> list[
     server = start_server(path, folder, model_config=config)
     try:
         options = DecodingOptions(language="en", max_tokens=given.tokens, without_timestamps=True)
-        pcm = models.sounds(1)[0]
+        pcm = seeded.sounds(1)[0]
         body = encode_window(Window(pcm, WINDOW_FRAMES, options))
         headers = {"Content-Type": "application/octet-stream"}
         url = f"{server.predictions}/1.0/windows"
@@ -165,7 +165,7 @@ def files_served(folder: Path, given: argparse.Namespace) -> tuple[list[Level], 
         found: list[Level] = []
         headers = {"Content-Type": "audio/wav", "x-whisper-options": json.dumps(OURS)}
         for seconds in given.seconds:
-            body, known = wav(models.speech(seconds)), alone[f"{seconds:g}"]
+            body, known = wav(seeded.speech(seconds)), alone[f"{seconds:g}"]
             wanted = Work(known["windows"], known["tokens"])
             must_be(served_work(server, body, headers), wanted, f"a file of {seconds:g} s")
             clients = [n for n in given.clients if seconds <= WINDOW_SECONDS or n <= MAX_LONG_CLIENTS]
@@ -185,7 +185,7 @@ def upstream_served(folder: Path, given: argparse.Namespace) -> list[Level]:
         headers = {"Content-Type": "audio/wav", "x-whisper-options": json.dumps(UPSTREAM)}
         for seconds in given.upstream_seconds:
             clients = [number for number in given.clients if number <= BATCH]
-            send = poster(server.predictions, wav(models.speech(seconds)), headers)
+            send = poster(server.predictions, wav(seeded.speech(seconds)), headers)
             found += levels("openai-whisper", send, seconds, clients)
         return found
     finally:
@@ -252,7 +252,7 @@ def main() -> int:
     given = parser.parse_args()
     data: dict[str, Any] = {"conditions": conditions(), "size": given.size, "tokens": given.tokens}
     data["precision"] = given.precision
-    path = models.checkpoint(given.size, given.checkpoints)
+    path = seeded.checkpoint(given.size, given.checkpoints)
     data["in_process"] = in_process(path, given)
     with tempfile.TemporaryDirectory() as folder:
         found = windows_served(path, Path(folder) / "windows", given)

@@ -2,7 +2,7 @@
 """What it costs that the engine's waiting threads spin, or sleep: on quiet cores, and beside a busy one.
 
 Each policy is a process of its own, because OpenMP reads it once; they take turns. `serve.sh` sets the one
-that scripts/serve/process.py names.
+that scripts/serve/torchserve.py names.
 
     python benchmarks/waiting.py --spins 0 1000 3000 10000 30000
 """
@@ -24,7 +24,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from benchmarks import models, report  # noqa: E402
+from benchmarks import report, seeded  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import Ours  # noqa: E402
 
@@ -35,7 +35,7 @@ QUIET, BUSY = "quiet", "beside one busy core"
 def child(path: Path, given: argparse.Namespace) -> None:
     """Prints milliseconds per window of each repetition."""
     engine = Ours(path, given.threads, precision=given.precision, max_batch_size=BATCH)
-    windows = models.sounds(BATCH)
+    windows = seeded.sounds(BATCH)
     engine.run(windows, given.tokens)
     for _ in range(given.repetitions):
         print(1000 * engine.run(windows, given.tokens).total / BATCH, flush=True)
@@ -108,7 +108,7 @@ def main() -> int:
     parser.add_argument("--no-publish", action="store_true", help="print only")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    path = models.checkpoint(given.size, given.checkpoints)
+    path = seeded.checkpoint(given.size, given.checkpoints)
     if given.child:
         child(path, given)
         return 0

@@ -12,18 +12,18 @@ import sys
 from collections.abc import Sequence
 from itertools import islice
 
-from whisper_client.command_line import make_parser, positive_count, positive_number, run
-from whisper_client.errors import BadArgument
-from whisper_client.load import Job
-from whisper_client.load_command import (
+from load_kit.load import Job
+from load_kit.load_command import (
     Level,
     Plan,
     add_load_arguments,
     parse_load,
     run_program,
 )
-from whisper_client.mix import Mix
-from whisper_client.schedule import at_random, in_turn, parse_levels
+from load_kit.mix import Mix
+from load_kit.schedule import at_random, in_turn, parse_levels
+from whisper_client.command_line import make_parser, positive_count, positive_number, run
+from whisper_client.errors import BadArgument
 
 EXAMPLES = """\
   python clients/bulk_request.py samples/ --concurrency 8

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bulk_request import main as bulk_request
+from load_kit.mix import silence
 from whisper_client.command_line import make_parser, positive_number, run
-from whisper_client.mix import silence
 
 EXAMPLES = """\
   python clients/client_ceiling.py

@@ -11,18 +11,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from whisper_client.command_line import make_parser, positive_count, positive_number, run
-from whisper_client.errors import BadArgument
-from whisper_client.load import Job
-from whisper_client.load_command import (
+from load_kit.load import Job
+from load_kit.load_command import (
     Level,
     Plan,
     add_load_arguments,
     parse_load,
     run_program,
 )
-from whisper_client.mix import Mix
-from whisper_client.schedule import at_random, parse_levels, poisson_arrivals, poisson_count
+from load_kit.mix import Mix
+from load_kit.schedule import at_random, parse_levels, poisson_arrivals, poisson_count
+from whisper_client.command_line import make_parser, positive_count, positive_number, run
+from whisper_client.errors import BadArgument
 
 EXAMPLES = """\
   python clients/request_train.py --rate 2 --duration 60 samples/

@@ -23,8 +23,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from load_kit.load import Job, LoadRun, LoadRunner
+from load_kit.load_progress import LoadProgress
+from load_kit.mix import Mix, find_clips
+from load_kit.schedule import at_random
+from load_kit.soak.chaos import Chaos, Event
+from load_kit.soak.growth import Checkpoints
+from load_kit.soak.processes import processes
+from load_kit.soak.soak_report import SoakResult, bars, write_report
+from load_kit.soak.traffic import Traffic
+from load_kit.surroundings import shown_command, surroundings
 from whisper_client import WhisperClient
-from whisper_client.chaos import Chaos, Event
 from whisper_client.command_line import (
     INTERRUPTED,
     add_server_arguments,
@@ -37,15 +46,6 @@ from whisper_client.command_line import (
     whole_number,
 )
 from whisper_client.errors import BadArgument
-from whisper_client.load import Job, LoadRun, LoadRunner
-from whisper_client.load_progress import LoadProgress
-from whisper_client.memory import Checkpoints
-from whisper_client.mix import Mix, find_clips
-from whisper_client.processes import processes
-from whisper_client.schedule import at_random
-from whisper_client.soak_report import SoakResult, bars, write_report
-from whisper_client.soak_traffic import Traffic
-from whisper_client.surroundings import shown_command, surroundings
 from whisper_client.transport import is_loopback
 
 EXAMPLES = """\

@@ -8,10 +8,11 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from gateway.http import documents, failures
+from gateway.http import failures
 from gateway.middleware import add_middleware
 from gateway.middleware.head import HeadAsGet
 from gateway.observe.tracing import telemetry
+from gateway.openapi import documents
 from gateway.routes import compat, docs, health, models, page, transcriptions, visualize, webservice
 from gateway.service import Service
 from gateway.settings import Settings

@@ -20,16 +20,16 @@ from asr.sessions import FileSession, open_session
 from gateway.access.admission import Admission
 from gateway.access.keys import KeyStore
 from gateway.access.limits import Limiter
+from gateway.api_errors import ModelNotFound
 from gateway.caller import Caller
 from gateway.dispatch.dispatcher import Dispatcher
-from gateway.dispatch.runner import run_session
-from gateway.dispatch.ticket import Ticket
-from gateway.errors import ModelNotFound
-from gateway.http.connection import within
+from gateway.dispatch.driver import run_session
+from gateway.dispatch.pending import Ticket
 from gateway.http.forms import SMALL_BYTES
 from gateway.media.pool import MediaPool
 from gateway.media.turns import LARGE_BYTES
 from gateway.observe.record import RequestRecord, current_record
+from gateway.patience import within
 from gateway.settings import Settings
 
 SHORT_S = 30.0  # of audio: one window

@@ -33,8 +33,8 @@ from pydantic_settings import (
     SettingsError as SourceError,
 )
 
-from gateway.settings_report import SettingsError as SettingsError
-from gateway.settings_report import complaints, read_yaml, unknown_key
+from gateway.settings_errors import SettingsError as SettingsError
+from gateway.settings_errors import complaints, read_yaml, unknown_key
 
 CONFIG_FILE = Path(__file__).resolve().parents[1] / "config" / "gateway.yaml"
 PREFIX = "GATEWAY_"

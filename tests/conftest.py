@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from tests.processes import ended_leftovers, mark_session
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see scripts/serve/process.py
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see scripts/serve/torchserve.py
 
 # The same examples in every run: what passed passes again. HYPOTHESIS_PROFILE=random looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)

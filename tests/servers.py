@@ -12,11 +12,11 @@ from typing import Any
 
 from scripts.serve import archive, settings
 from scripts.serve.addresses import Address, free_ports
+from scripts.serve.arguments import parse_options
 from scripts.serve.java import find_java
-from scripts.serve.options import parse_options
-from scripts.serve.process import Launch, TorchServe, group_members
 from scripts.serve.readiness import Probe, read_key, wait_until_ready
 from scripts.serve.settings import Paths
+from scripts.serve.torchserve import Launch, TorchServe, group_members
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKER_COMMAND = "model_service_worker.py"

@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from benchmarks.models import sounds  # noqa: E402
 from benchmarks.peers.engines import KINDS  # noqa: E402
+from benchmarks.seeded import sounds  # noqa: E402
 
 
 def peak_mib() -> float:

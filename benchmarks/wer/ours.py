@@ -70,7 +70,7 @@ def served(setup: Setup) -> Iterator[str]:
     if setup.url:
         yield setup.url
         return
-    from tests.faults.stack import Gateway
+    from tests.live.faults.stack import Gateway
     from tests.servers import start_server
 
     engine = {"precision": "float32", "device": "cpu", "threads": setup.threads}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gateway.errors import QueueFull
+from gateway.api_errors import QueueFull
 from gateway.settings import AdmissionSettings
 
 MEMORY_S = 120.0  # busy seconds over which the throughput is averaged

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from gateway.access.key_entry import KeyEntry
 from gateway.settings import SettingsError
-from gateway.settings_report import complaints, read_yaml
+from gateway.settings_errors import complaints, read_yaml
 
 
 class KeyFile(BaseModel):

@@ -26,8 +26,8 @@ from pathlib import Path
 from gateway.access.key_entry import KeyEntry, key_digest
 from gateway.access.key_file import read_key_file
 from gateway.access.wrong_keys import WrongKeys
+from gateway.api_errors import Unauthorized
 from gateway.caller import Caller
-from gateway.errors import Unauthorized
 from gateway.settings import MAX_KEY_CHARS, AccessSettings, SettingsError
 
 log = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from limits.errors import ConfigurationError
 from limits.storage import storage_from_string
 
 from asr.errors import TooLarge
+from gateway.api_errors import RateLimited
 from gateway.caller import LOCAL, Caller
-from gateway.errors import RateLimited
 from gateway.settings import AccessSettings, SettingsError
-from gateway.settings_report import without_passwords
+from gateway.settings_errors import without_passwords
 
 log = logging.getLogger(__name__)
 

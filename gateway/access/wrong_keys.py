@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from gateway.errors import TooManyWrongKeys
+from gateway.api_errors import TooManyWrongKeys
 
 MINUTE_S = 60.0
 

@@ -13,18 +13,18 @@ from asr.constants import FRAMES_PER_SECOND
 from asr.engine import ModelSpec
 from asr.errors import AsrError, EngineFailure
 from asr.schema import Hypothesis, Window
+from gateway.api_errors import NotReady
 from gateway.caller import Caller
-from gateway.dispatch.expected import Expected
+from gateway.dispatch.backoff import Resting
+from gateway.dispatch.coming_uploads import Expected
 from gateway.dispatch.fair_queue import FairQueue
-from gateway.dispatch.http_client import HttpClient
 from gateway.dispatch.lane import Lane
-from gateway.dispatch.memory import Resting
-from gateway.dispatch.replies import Busy, Cut, NoMemory, NotDecoded, WorkerDied
-from gateway.dispatch.ticket import Attempt, Errand, Outcome, Ticket
-from gateway.dispatch.upstream import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, Description, TorchServeUpstream
+from gateway.dispatch.pending import Attempt, Errand, Outcome, Ticket
 from gateway.dispatch.watch import Watch
-from gateway.errors import NotReady
 from gateway.settings import UpstreamSettings
+from gateway.torchserve.failures import Busy, Cut, NoMemory, NotDecoded, WorkerDied
+from gateway.torchserve.http_client import HttpClient
+from gateway.torchserve.upstream import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, Description, TorchServeUpstream
 
 __all__ = ["Dispatcher", "Ticket"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from gateway.dispatch.upstream import Description, TorchServeUpstream
+from gateway.torchserve.upstream import Description, TorchServeUpstream
 
 REFILL_S = 0.15  # from an answer to the next window in TorchServe's queue: encoding, transfer, its own copies
 MIN_BATCHES = 1.5  # one at work, half a one waiting

@@ -12,9 +12,9 @@ import numpy as np
 from asr.errors import AsrError
 from asr.schema import DecodingOptions, Window
 from gateway.dispatch.lane import Lane
-from gateway.dispatch.replies import NotDecoded
-from gateway.dispatch.ticket import Attempt
-from gateway.dispatch.upstream import Description
+from gateway.dispatch.pending import Attempt
+from gateway.torchserve.failures import NotDecoded
+from gateway.torchserve.upstream import Description
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr.errors import AsrError, EngineFailure, InvalidOption, TooLarge
-from gateway.errors import ClientGone, MethodNotAllowed, NotFound, headers_of
+from gateway.api_errors import ClientGone, MethodNotAllowed, NotFound, headers_of
 from gateway.observe.record import current_record
 
 log = logging.getLogger(__name__)

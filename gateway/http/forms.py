@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from asr.errors import InvalidOption, Overloaded, UnsupportedMedia
-from gateway.errors import BadForm
+from gateway.api_errors import BadForm
 
 MAX_FIELDS = 2_000  # suppress_tokens alone may be a thousand
 FORM_ROOM = 1_000_000  # bytes of a form beside its files: names, headers and texts of all parts together

@@ -14,7 +14,7 @@ from asr.request.fields import NAMES, parse_options, plain_name
 from asr.request.options import RequestOptions
 from asr.request.values import without_blanks
 from gateway.caller import Caller
-from gateway.http.schemas import WebserviceQuery
+from gateway.openapi.schemas import WebserviceQuery
 from gateway.service import Service
 
 # what OpenAI's translations do not take, although its transcriptions do

@@ -13,10 +13,10 @@ from asr.errors import AsrError
 from asr.render.events import EventStream
 from asr.render.formats import sse_error
 from asr.request.options import RequestOptions
-from gateway.errors import ClientGone
-from gateway.http.connection import while_connected
+from gateway.api_errors import ClientGone
 from gateway.http.failures import internal_error
 from gateway.observe.record import current_record
+from gateway.patience import while_connected
 from gateway.service import Run
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from asr.audio.prepare import DEFAULT_N_MELS, PreparedAudio
 from asr.config import Limits
 from asr.errors import Overloaded
 from asr.request.options import RequestOptions
-from gateway.errors import NotReady
-from gateway.media.process import MediaProcess, NotTaken, StartFailed
+from gateway.api_errors import NotReady
+from gateway.media.media_process import MediaProcess, NotTaken, StartFailed
 from gateway.media.turns import Line, Turn
 from gateway.settings import MediaSettings
 

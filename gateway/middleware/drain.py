@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import NotReady
+from gateway.api_errors import NotReady
 from gateway.http.failures import error_response
 from gateway.observe.record import current_record
 

@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr.errors import AsrError, TooLarge
+from gateway.api_errors import RateLimited, TooManyWrongKeys, UploadTimeout
 from gateway.caller import LOCAL
-from gateway.errors import RateLimited, TooManyWrongKeys, UploadTimeout
 from gateway.http.failures import error_response
 from gateway.http.forms import FORM_ROOM
 from gateway.observe.record import current_record

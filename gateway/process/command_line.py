@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.settings import ServerSettings, Settings, SettingsError, load_settings
-from gateway.settings_report import shown
+from gateway.settings_errors import shown
 
 log = logging.getLogger(__name__)
 

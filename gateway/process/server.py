@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from gateway.middleware.drain import Drain
 from gateway.observe.logs import log_event
-from gateway.process.connection import guarded
+from gateway.process.guarded_connection import guarded
 from gateway.settings import ServerSettings, Settings, SettingsError
 
 log = logging.getLogger(__name__)

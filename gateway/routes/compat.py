@@ -17,14 +17,14 @@ from asr.errors import AsrError
 from asr.render.formats import clean
 from asr.request.options import RequestOptions
 from gateway.caller import Caller
-from gateway.http import documents, examples
-from gateway.http.caller import AdmittedCaller, service_of
-from gateway.http.connection import deadline_s, while_connected
+from gateway.http.authentication import AdmittedCaller, service_of
 from gateway.http.failures import internal_error
 from gateway.http.forms import FILE_NAMES, Form, Upload, received_form
 from gateway.http.options import language_options
-from gateway.http.schemas import BatchResult, BatchResults, ErrorDetail, LanguageQuery, Text
 from gateway.http.streams import LiveEvents, transcript_events
+from gateway.openapi import documents, examples
+from gateway.openapi.schemas import BatchResult, BatchResults, ErrorDetail, LanguageQuery, Text
+from gateway.patience import deadline_s, while_connected
 from gateway.service import Run, Service
 
 log = logging.getLogger(__name__)

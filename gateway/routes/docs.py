@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from gateway.http.examples import URL
+from gateway.openapi.examples import URL
 
 router = APIRouter(include_in_schema=False)
 

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.http.caller import check_metrics_reader, service_of
+from gateway.http.authentication import check_metrics_reader, service_of
 
 router = APIRouter(tags=["health"])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from gateway.http import documents, examples
-from gateway.http.caller import authenticated, service_of
-from gateway.http.schemas import Model, ModelList
+from gateway.http.authentication import authenticated, service_of
+from gateway.openapi import documents, examples
+from gateway.openapi.schemas import Model, ModelList
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

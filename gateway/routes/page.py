@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from asr.languages import LANGUAGES
-from gateway.errors import NotReady
+from gateway.api_errors import NotReady
 
 PAGE_DIR = Path(__file__).resolve().parents[1] / "page"
 SCRIPT = "text/javascript; charset=utf-8"  # some systems' tables know .js by an older name

@@ -12,14 +12,14 @@ from starlette.responses import Response
 
 from asr.request.options import RequestOptions
 from gateway.caller import Caller
-from gateway.http import documents
 from gateway.http.answers import transcript_response
+from gateway.http.authentication import admitted_caller, service_of
 from gateway.http.bodies import received_audio
-from gateway.http.caller import admitted_caller, service_of
-from gateway.http.connection import deadline_s, while_connected
 from gateway.http.forms import announced_bytes
 from gateway.http.options import transcription_options, translation_options
 from gateway.http.streams import LiveEvents, transcript_events
+from gateway.openapi import documents
+from gateway.patience import deadline_s, while_connected
 from gateway.service import Service
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])

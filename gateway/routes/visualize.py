@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.http import documents
-from gateway.http.caller import AdmittedCaller, service_of
-from gateway.http.connection import deadline_s, while_connected
+from gateway.http.authentication import AdmittedCaller, service_of
 from gateway.http.forms import received_form
 from gateway.http.options import language_options
-from gateway.http.schemas import PictureQuery
+from gateway.openapi import documents
+from gateway.openapi.schemas import PictureQuery
+from gateway.patience import deadline_s, while_connected
 from gateway.service import Run
 from gateway.visualize.layout import picture_of
 from gateway.visualize.png import png

@@ -16,14 +16,14 @@ from starlette.responses import Response
 from asr.languages import LANGUAGES
 from asr.sessions import DetectionSession, open_detection
 from gateway.caller import Caller
-from gateway.http import documents, examples
-from gateway.http.caller import AdmittedCaller, service_of
-from gateway.http.connection import deadline_s, while_connected
+from gateway.http.authentication import AdmittedCaller, service_of
 from gateway.http.forms import received_form
 from gateway.http.options import language_options, webservice_options
 from gateway.http.raw_pcm import as_wav
-from gateway.http.schemas import DetectedLanguage, DetectionQuery, WebserviceQuery
 from gateway.http.webservice_answers import rendered
+from gateway.openapi import documents, examples
+from gateway.openapi.schemas import DetectedLanguage, DetectionQuery, WebserviceQuery
+from gateway.patience import deadline_s, while_connected
 from gateway.service import Service, off_loop
 
 FILE = "audio_file"

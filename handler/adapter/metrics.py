@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
-from adapter.memory import device_memory_bytes, gpu_memory, host_memory_bytes
 from adapter.records import RequestRecord
+from adapter.rss import device_memory_bytes, gpu_memory, host_memory_bytes
 from asr.languages import LANGUAGES
 from asr.text.guards import COMPRESSION, LOGPROB
 

@@ -14,8 +14,8 @@ import sys
 import traceback
 from typing import Any
 
-from adapter.memory import device_memory_bytes, host_memory_bytes
 from adapter.records import RequestRecord
+from adapter.rss import device_memory_bytes, host_memory_bytes
 
 logger = logging.getLogger("whisper")
 OUR_LOGGERS = ("whisper", "asr", "adapter")

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import FrameType
 
 from scripts import environment
+from scripts.serve.arguments import parse_options
 from scripts.serve.errors import ServeError, Stop
-from scripts.serve.options import parse_options
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "model-archiver" / "requirements.txt")

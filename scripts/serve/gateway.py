@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.serve.addresses import Address
+from scripts.serve.arguments import ServeOptions
 from scripts.serve.errors import ServeError
 from scripts.serve.local import open_local
-from scripts.serve.options import ServeOptions
-from scripts.serve.process import end_with_parent
 from scripts.serve.restarts import Restarts
+from scripts.serve.torchserve import end_with_parent
 
 if TYPE_CHECKING:
     from gateway.settings import Settings

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from scripts.serve.errors import ServeError
 from scripts.serve.local import open_local
-from scripts.serve.process import TorchServe
+from scripts.serve.torchserve import TorchServe
 
 POLL_S = 0.25
 PROGRESS_S = 5.0

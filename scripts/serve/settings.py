@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from scripts.serve.addresses import Address
+from scripts.serve.arguments import ServeOptions
 from scripts.serve.errors import ServeError
-from scripts.serve.options import ServeOptions
 
 # keys that serve.sh decides; the rest of config.properties is taken as written
 ADDRESS_OPTIONS = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapter import startup
-from tests.adapter.served import EchoEngine, Worker
+from tests.adapter.worker import EchoEngine, Worker
 from whisper_handler import WhisperHandler
 
 

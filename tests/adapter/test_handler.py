@@ -15,7 +15,7 @@ from adapter import intake
 from asr.constants import WINDOW_FRAMES
 from asr.schema import DecodingOptions, Window
 from asr.wire import messages
-from tests.adapter.served import FAILS, RAISES, Answer, EchoEngine, Row, Worker, wav
+from tests.adapter.worker import FAILS, RAISES, Answer, EchoEngine, Row, Worker, wav
 
 PLAIN = {"vad_filter": "false", "language": "de"}  # tones are no speech
 NO_VAD = {"vad_filter": False, "language": "de"}

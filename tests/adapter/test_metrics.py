@@ -14,8 +14,8 @@ from ts.metrics.metric_type_enum import MetricTypes
 from adapter import metrics as adapter_metrics
 from adapter.metrics import STAGES, ServiceMetrics, label, language_label, worker_name
 from adapter.records import RequestRecord
-from tests.adapter.served import EchoEngine, Row, Worker, wav
 from tests.adapter.test_handler import PLAIN, good, window_row
+from tests.adapter.worker import EchoEngine, Row, Worker, wav
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "metrics.yaml"
 # frontend: Metric.java

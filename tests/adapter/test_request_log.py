@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from adapter.request_log import configure_logging
-from tests.adapter.served import RAISES, Row, Worker, wav
 from tests.adapter.test_handler import NO_VAD, PLAIN, good, window_row
+from tests.adapter.worker import RAISES, Row, Worker, wav
 
 FORGED = "\n[METRICS]forged.count:1|#Level:Host|#hostname:evil,1"
 

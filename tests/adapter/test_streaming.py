@@ -8,8 +8,8 @@ import pytest
 
 from asr.errors import AsrError, EngineFailure
 from asr.schema import Hypothesis, Window
-from tests.adapter.served import FAILS, EchoEngine, Row, Worker, wav
 from tests.adapter.test_handler import PLAIN, good, window_row
+from tests.adapter.worker import FAILS, EchoEngine, Row, Worker, wav
 
 
 def streamed(seconds: float = 1.0, peak: int = 8_000, **fields: str) -> Row:

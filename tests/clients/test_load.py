@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from load_kit.load import Clip, Job, LoadRunner
 from tests.clients.fake_server import DURATION_S, FakeServer, plain, reset, status, write_wav
 from whisper_client import BadArgument, Reply, WhisperClient
 from whisper_client.audio_files import audio_seconds, find_audio
 from whisper_client.errors import ServerTimeout
-from whisper_client.load import Clip, Job, LoadRunner
 
 CLIP = Clip(Path("clip.wav"), 2.0)
 GOOD = Reply(200, b'{"text": "hi"}', 0.0, 1, "application/json")

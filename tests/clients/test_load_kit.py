@@ -19,16 +19,16 @@ from rich.console import Console
 import bulk_request
 import client_ceiling
 import request_train
+from load_kit.compare import BETTER, SAME, UNCLEAR, WORSE, compare, verdict_of
+from load_kit.load import Clip, Job, LoadRun, LoadRunner, Outcome, Reply
+from load_kit.load_progress import LoadProgress
+from load_kit.load_report import level_document, make_report
+from load_kit.mix import RATE, VARIANTS, decode, make_mix, parse_mix
+from load_kit.schedule import at_random, parse_levels, poisson_arrivals, poisson_count
+from load_kit.surroundings import config_hash, machine, model_line, shown_command
 from tests.clients.fake_server import DURATION_S, FakeServer, openai_error, status, write_wav
 from tests.clients.test_programs import call
 from whisper_client import BadArgument, WhisperClient, openai_url
-from whisper_client.compare import BETTER, SAME, UNCLEAR, WORSE, compare, verdict_of
-from whisper_client.load import Clip, Job, LoadRun, LoadRunner, Outcome, Reply
-from whisper_client.load_progress import LoadProgress
-from whisper_client.mix import RATE, VARIANTS, decode, make_mix, parse_mix
-from whisper_client.report import level_document, make_report
-from whisper_client.schedule import at_random, parse_levels, poisson_arrivals, poisson_count
-from whisper_client.surroundings import config_hash, machine, model_line, shown_command
 
 GOOD = Reply(200, b'{"text": "hi"}', 0.0, 1, "application/json")
 

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_client.errors import BadArgument
-from whisper_client.load import LoadRun, Outcome
-from whisper_client.load_command import exit_code
-from whisper_client.report import (
+from load_kit.load import LoadRun, Outcome
+from load_kit.load_command import exit_code
+from load_kit.load_report import (
     latency_figures,
     level_document,
     make_report,
     percentile,
     report_text,
 )
-from whisper_client.schedule import at_random, in_turn, poisson_arrivals
+from load_kit.schedule import at_random, in_turn, poisson_arrivals
+from whisper_client.errors import BadArgument
 
 SECONDS = st.floats(0, 1e4, allow_nan=False)
 

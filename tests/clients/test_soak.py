@@ -18,6 +18,14 @@ from pathlib import Path
 import pytest
 
 import soak
+from load_kit.load import Clip, LoadRun, Outcome
+from load_kit.mix import Mix
+from load_kit.soak.chaos import Chaos, Event, malformed_forms
+from load_kit.soak.growth import Checkpoints, Series, all_flat, verdict_of
+from load_kit.soak.processes import Process, processes, server_pids, worker_pids
+from load_kit.soak.soak_report import SoakResult, recovered_s, soak_markdown, write_report
+from load_kit.soak.traffic import Traffic
+from load_kit.surroundings import machine
 from tests.clients.fake_server import (
     TEXT,
     Behaviour,
@@ -36,14 +44,6 @@ from tests.clients.no_wait import NoWaitClient
 from tests.clients.test_programs import call
 from tests.processes import started
 from whisper_client import BadArgument
-from whisper_client.chaos import Chaos, Event, malformed_forms
-from whisper_client.load import Clip, LoadRun, Outcome
-from whisper_client.memory import Checkpoints, Series, all_flat, verdict_of
-from whisper_client.mix import Mix
-from whisper_client.processes import Process, processes, server_pids, worker_pids
-from whisper_client.soak_report import SoakResult, recovered_s, soak_markdown, write_report
-from whisper_client.soak_traffic import Traffic
-from whisper_client.surroundings import machine
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's /proc")
 
@@ -226,7 +226,7 @@ def test_another_text_is_a_failure(server: FakeServer, traffic: Traffic, clip: P
 def test_a_broken_stream_is_begun_again(
     server: FakeServer, traffic: Traffic, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whisper_client.soak_traffic.time.sleep", lambda _: None)
+    monkeypatch.setattr("load_kit.soak.traffic.time.sleep", lambda _: None)
     server.play(
         events({"type": "transcript.text.delta", "delta": "hel"}, end="reset"), status(503, Retry_After="0")
     )

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gateway.settings import Settings
-from scripts.serve.options import parse_options
+from scripts.serve.arguments import parse_options
 from scripts.serve.supervise import LOW_DISK_BYTES
 from tests.deploy.images import ROOT, image_directories, image_user
 

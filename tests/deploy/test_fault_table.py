@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import table
+from tests.live.faults import table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 FAULTS = (

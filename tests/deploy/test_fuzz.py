@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fuzz import media, multipart, options
+from fuzz import media, multipart, request_options
 from fuzz.__main__ import TARGETS, escaped, outcome
 
 LOG = """\
@@ -42,9 +42,9 @@ def raising(*_: object, **__: object) -> None:
 
 def test_an_exception_that_is_no_refusal_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media.media, "from_pcm", raising)
-    monkeypatch.setattr(options, "parse_options", raising)
+    monkeypatch.setattr(request_options, "parse_options", raising)
     monkeypatch.setattr(multipart, "received_form", raising)
-    for target in (media, options, multipart):
+    for target in (media, request_options, multipart):
         with pytest.raises(KeyError):
             target.check(next(iter(target.seeds())))
 
@@ -57,7 +57,11 @@ def test_a_file_left_behind_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_the_fields_of_an_input_are_read_as_a_form_or_as_json() -> None:
-    assert options.fields(b"a=1\na=2\nb:=[1]\nc:=nonsense") == {"a": ["1", "2"], "b": [1], "c": "nonsense"}
+    assert request_options.fields(b"a=1\na=2\nb:=[1]\nc:=nonsense") == {
+        "a": ["1", "2"],
+        "b": [1],
+        "c": "nonsense",
+    }
 
 
 def test_the_numbers_of_a_run_are_read_from_its_log(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""deploy/grafana: what Grafana can load, over metrics that exist. Its queries run in tests/server."""
+"""deploy/grafana: what Grafana can load, over metrics that exist. Its queries run in tests/live/server."""
 
 from __future__ import annotations
 

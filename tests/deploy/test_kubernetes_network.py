@@ -8,7 +8,7 @@ import yaml
 from gateway.settings import Settings
 from scripts.serve import settings as serve_settings
 from scripts.serve.addresses import Address
-from scripts.serve.options import parse_options
+from scripts.serve.arguments import parse_options
 from tests.deploy.images import ROOT
 from tests.deploy.manifests import BUILDS, FOLDER, built, of_kind, server_containers, variables
 

@@ -18,7 +18,7 @@ CHAPTERS = dict(
     )
 )
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
-OF_THE_PROCESSES = "tests/faults/"
+OF_THE_PROCESSES = "tests/live/faults/"
 
 
 def functions(path: str) -> set[str]:

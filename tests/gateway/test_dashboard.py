@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from deploy.grafana.queries import RATE_INTERVAL, Panel, Prometheus, read_panels
-from tests import prometheus as debian
+from tests.live import prometheus as debian
 
 pytestmark = pytest.mark.slow
 

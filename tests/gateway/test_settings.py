@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gateway.settings import CONFIG_FILE, Settings, SettingsError, load_settings
-from gateway.settings_report import shown
+from gateway.settings_errors import shown
 
 
 @pytest.fixture(autouse=True)

@@ -19,14 +19,14 @@ from scripts.serve.settings import Paths
 from tests.ops.commands import ROOT
 
 SCRIPT = ROOT / "model-archiver" / "create_model_archive.sh"
-STANDIN = ROOT / "tests" / "ops" / "standin"
+STANDIN = ROOT / "tests" / "live" / "serve" / "standin"
 
 
 @pytest.fixture()
 def paths(tmp_path: Path) -> Paths:
     """A server of the stand-in handler that was set up but not started."""
+    shutil.copytree(STANDIN, tmp_path, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     handler = tmp_path / "handler"
-    shutil.copytree(STANDIN, handler, ignore=shutil.ignore_patterns("__pycache__"))
     paths = Paths(ROOT, ROOT / "config", handler, tmp_path / "store", tmp_path / "run", tmp_path / "logs")
     settings.prepare(paths, {}, {"minWorkers": 1, "maxWorkers": 1, "handler": {}})
     return paths
@@ -35,7 +35,7 @@ def paths(tmp_path: Path) -> Paths:
 def test_a_file_that_moved_is_a_change(paths: Paths) -> None:
     """Its name and bytes are as before, and so is its turn among the others."""
     before = archive.fingerprint(paths)
-    (paths.handler_dir / "asr").rename(paths.handler_dir / "asr2")
+    (paths.core_dir / "__init__.py").rename(paths.core_dir / "__main__.py")
     assert archive.fingerprint(paths) != before
 
 
@@ -58,8 +58,9 @@ def test_the_archive_of_the_handler_is_complete_and_has_no_weights(tmp_path: Pat
         manifest = json.loads(mar.read("MAR-INF/MANIFEST.json"))
         config = yaml.safe_load(mar.read("model-config.yaml"))
     sources = {
-        str(file.relative_to(ROOT / "handler"))
-        for file in (ROOT / "handler").rglob("*.py")
+        str(file.relative_to(base))
+        for base, folder in ((ROOT / "handler", ROOT / "handler"), (ROOT, ROOT / "asr"))
+        for file in folder.rglob("*.py")
         if "__pycache__" not in file.parts
     }
     assert sources <= names
@@ -85,7 +86,7 @@ def test_the_archiver_does_not_delete_what_others_keep_in_the_temporary_director
 
 
 def test_weights_in_the_handler_are_refused(paths: Paths, tmp_path: Path) -> None:
-    (paths.handler_dir / "asr" / "tiny.pt").write_bytes(b"weights")
+    (paths.core_dir / "tiny.pt").write_bytes(b"weights")
     result = create(paths.model_config_file, tmp_path, paths.handler_dir)
     assert result.returncode == 1
     assert "weights do not belong in the archive: ['asr/tiny.pt']" in result.stderr
@@ -93,8 +94,8 @@ def test_weights_in_the_handler_are_refused(paths: Paths, tmp_path: Path) -> Non
 
 
 def test_caches_and_hidden_files_stay_out(paths: Paths, tmp_path: Path) -> None:
-    for name in ("asr/__pycache__/x.pyc", ".mypy_cache/y.json", "asr/.secret"):
-        file = paths.handler_dir / name
+    for name in ("asr/__pycache__/x.pyc", "handler/.mypy_cache/y.json", "asr/.secret"):
+        file = paths.core_dir.parent / name
         file.parent.mkdir(exist_ok=True)
         file.write_text("x")
     result = create(paths.model_config_file, tmp_path, paths.handler_dir)
@@ -128,7 +129,7 @@ def test_it_is_rebuilt_only_when_an_input_changed(paths: Paths) -> None:
     assert archive.ensure_archive(paths)
     assert not archive.ensure_archive(paths)
 
-    (paths.handler_dir / "asr" / "new.py").write_text("VALUE = 1\n")
+    (paths.core_dir / "new.py").write_text("VALUE = 1\n")
     assert archive.ensure_archive(paths)
     assert not archive.ensure_archive(paths)
 

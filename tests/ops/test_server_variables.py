@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.serve.process import _environment
+from scripts.serve.torchserve import _environment
 
 SECRETS = {
     "GATEWAY_ACCESS__KEYS": "wsk-0123456789abcdef",

@@ -9,7 +9,7 @@ import pytest
 from asr.schema import EngineSeconds
 from tests.asr.checkpoints import random_audio
 from tests.asr.engines.processor import PRECISIONS
-from tests.asr.engines.upstream import window
+from tests.asr.engines.reference import window
 
 pytestmark = pytest.mark.slow
 

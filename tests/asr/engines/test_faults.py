@@ -9,7 +9,7 @@ from asr.engines.pytorch.torch_engine import is_out_of_memory
 from asr.errors import EngineFailure, InvalidOption, Overloaded
 from asr.schema import Hypothesis
 from tests.asr.checkpoints import random_audio
-from tests.asr.engines.upstream import window
+from tests.asr.engines.reference import window
 
 
 def pieces(count):

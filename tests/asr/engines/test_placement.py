@@ -12,6 +12,7 @@ import torch
 
 from asr.config import ConfigError, EngineConfig
 from asr.engines import device
+from asr.engines import memory_plan as planning
 from asr.engines.checkpoint import ModelDims, load_checkpoint
 from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
 from asr.engines.loading import load_engine
@@ -20,7 +21,7 @@ from asr.schema import Hypothesis
 from tests.asr import checkpoints
 from tests.asr.checkpoints import random_audio
 from tests.asr.engines.processor import needs_bfloat16
-from tests.asr.engines.upstream import window
+from tests.asr.engines.reference import window
 
 
 def config(**values):

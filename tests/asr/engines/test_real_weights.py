@@ -18,7 +18,7 @@ from asr.engines.checkpoint import load_checkpoint
 from asr.engines.loading import load_engine
 from asr.schema import Hypothesis
 from asr.text.tokenizer import tokenizer_for
-from tests.asr.engines import upstream
+from tests.asr.engines import reference
 from tests.weights import real_checkpoint, upstream_model
 
 pytestmark = pytest.mark.weights
@@ -32,7 +32,7 @@ def test_upstream_loads_the_same_numbers(name: str) -> None:
     dims = checkpoint.dims
     assert (dims.n_text_state, dims.n_text_layer, dims.n_text_head, dims.n_vocab) == SIZES[name]
     upstream = upstream_model(name).state_dict()
-    assert upstream.keys() == checkpoint.state.keys()
+    assert reference.keys() == checkpoint.state.keys()
     for key, tensor in checkpoint.state.items():
         assert tensor.dtype == torch.float16
         assert torch.equal(upstream[key], tensor.float()), key
@@ -61,7 +61,7 @@ def test_both_engines_hear_a_human_sentence(name: str, backend: str) -> None:
         EngineConfig(path, device="cpu", precision="float32", backend=backend, warm_up=False)
     )
     samples = media.decode((SAMPLES / "jfk.flac").read_bytes(), Limits()).samples
-    (heard,) = engine.decode([upstream.window(samples, language="en")])
+    (heard,) = engine.decode([reference.window(samples, language="en")])
     assert isinstance(heard, Hypothesis), heard
     text = tokenizer_for(engine.spec.multilingual, engine.spec.num_languages).decode(heard.tokens)
     assert words(text) == words((SAMPLES / "jfk.txt").read_text())

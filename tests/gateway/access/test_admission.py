@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.access.admission import UNMEASURED_WAIT_S, Admission
-from gateway.errors import QueueFull
+from gateway.api_errors import QueueFull
 from gateway.settings import AdmissionSettings
 
 

@@ -12,7 +12,7 @@ from gateway.access import new_key
 from gateway.access.key_entry import KeyEntry, key_digest
 from gateway.access.key_file import read_key_file
 from gateway.access.keys import RELOAD_EVERY_S, KeyStore
-from gateway.errors import Unauthorized
+from gateway.api_errors import Unauthorized
 from gateway.settings import AccessSettings, SettingsError
 
 KEY = "wsk-" + "a" * 40

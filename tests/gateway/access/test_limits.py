@@ -14,8 +14,8 @@ import pytest
 
 from asr.errors import TooLarge
 from gateway.access.limits import Limiter, SlidingMinute
+from gateway.api_errors import RateLimited
 from gateway.caller import Caller
-from gateway.errors import RateLimited
 from gateway.settings import AccessSettings, SettingsError
 from tests.processes import started
 

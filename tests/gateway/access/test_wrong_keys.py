@@ -6,7 +6,7 @@ import pytest
 
 from gateway.access.keys import KeyStore
 from gateway.access.wrong_keys import WrongKeys
-from gateway.errors import TooManyWrongKeys, Unauthorized
+from gateway.api_errors import TooManyWrongKeys, Unauthorized
 from gateway.settings import AccessSettings
 
 KEY = "wsk-" + "a" * 40

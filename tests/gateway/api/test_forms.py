@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 
-from gateway.errors import BadForm
+from gateway.api_errors import BadForm
 from gateway.http.forms import FORM_ROOM, SMALL_BYTES, Form, received_form
 
 PIECE = 65_536

@@ -22,8 +22,8 @@ from schemathesis.specs.openapi.checks import (
 
 from asr.request.fields import FIELDS
 from gateway.app import create_app
-from gateway.http import examples, schemas
 from gateway.http.options import NOT_FOR_TRANSLATIONS
+from gateway.openapi import examples, schemas
 from gateway.settings import Settings
 from tests.gateway.served import Gateway
 

@@ -13,7 +13,7 @@ from asr.schema import DecodingOptions, Hypothesis, Window
 from asr.sessions import Offer
 from gateway.caller import LOCAL, Caller
 from gateway.dispatch.dispatcher import Dispatcher
-from gateway.dispatch.runner import run_session
+from gateway.dispatch.driver import run_session
 from tests.gateway.fake_hypotheses import TOKENIZER, fake_text
 
 

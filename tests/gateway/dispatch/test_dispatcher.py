@@ -6,10 +6,10 @@ import asyncio
 from collections import Counter
 
 from asr.errors import EngineFailure
+from gateway.api_errors import NotReady
 from gateway.caller import LOCAL, Caller
 from gateway.dispatch.dispatcher import Dispatcher
-from gateway.dispatch.runner import run_session
-from gateway.errors import NotReady
+from gateway.dispatch.driver import run_session
 from gateway.settings import UpstreamSettings
 from tests.gateway.dispatch.conftest import Fakes, Running, until
 from tests.gateway.dispatch.sessions import Plain, make_sessions, number_of, run, run_all

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from gateway.api_errors import NotReady
 from gateway.dispatch import watch
-from gateway.errors import NotReady
 from tests.gateway.dispatch.conftest import Fakes, Running, until
 from tests.gateway.dispatch.sessions import Plain, make_sessions, run_all
 from tests.gateway.fake_hypotheses import SPEC

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.dispatch.coming_uploads import Expected
 from gateway.dispatch.dispatcher import Dispatcher
-from gateway.dispatch.expected import Expected
-from gateway.dispatch.http_client import HttpClient
 from gateway.dispatch.lane import MAX_HOLD_S, Lane
-from gateway.dispatch.upstream import MAX_ANSWER_BYTES, Description, TorchServeUpstream
 from gateway.settings import UpstreamSettings
+from gateway.torchserve.http_client import HttpClient
+from gateway.torchserve.upstream import MAX_ANSWER_BYTES, Description, TorchServeUpstream
 from tests.gateway.dispatch.conftest import Running
 from tests.gateway.dispatch.sessions import Plain, run_all
 from tests.gateway.fake_hypotheses import SPEC

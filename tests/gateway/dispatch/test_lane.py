@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.dispatch.http_client import HttpClient
 from gateway.dispatch.lane import BUSY_PAUSE_S, FIRST_REST_S, LONGEST_REST_S, MAX_CUTS, Lane, rest_s
-from gateway.dispatch.upstream import MAX_ANSWER_BYTES, Description, TorchServeUpstream
 from gateway.settings import UpstreamSettings
+from gateway.torchserve.http_client import HttpClient
+from gateway.torchserve.upstream import MAX_ANSWER_BYTES, Description, TorchServeUpstream
 from tests.gateway.fake_hypotheses import SPEC
 
 

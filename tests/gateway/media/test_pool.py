@@ -15,7 +15,7 @@ from asr.audio.prepare import PreparedAudio, prepare
 from asr.config import Limits
 from asr.errors import AsrError, Overloaded
 from asr.request.options import RequestOptions
-from gateway.errors import NotReady
+from gateway.api_errors import NotReady
 from gateway.media.pool import MediaPool
 from gateway.settings import MediaSettings
 from tests.asr import containers

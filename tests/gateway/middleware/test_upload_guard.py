@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from asr.errors import TooLarge
-from gateway.errors import UploadTimeout
+from gateway.api_errors import UploadTimeout
 from gateway.http.forms import FORM_ROOM
 from tests.gateway.middleware.tiny import Served, exchange, read_all, settings, tiny_app
 

@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from gateway.errors import NotReady
+from gateway.api_errors import NotReady
 from gateway.routes import page
 from gateway.settings import MediaSettings, Settings
 

@@ -1,0 +1,1 @@
+"""Load and soak tests of a running server, and their reports."""

@@ -1,0 +1,1 @@
+"""A soak test: traffic, faults on purpose, growth of memory."""

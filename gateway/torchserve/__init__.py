@@ -1,0 +1,1 @@
+"""TorchServe as the gateway sees it: the only files that know its words."""

@@ -1,0 +1,140 @@
+"""One TorchServe server over HTTP: its model, its health, its workers, and windows decoded by it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from asr.engine import ModelSpec
+from asr.errors import AsrError, EngineFailure
+from asr.schema import Hypothesis, Window
+from asr.wire import messages
+from gateway.settings import UpstreamSettings
+from gateway.torchserve.failures import Cut, KeyRefused, NotDecoded, Unreachable, WorkerDied, failure
+from gateway.torchserve.http_client import Broken, HttpClient, NoConnection, TooLong
+
+VERSION = "1.0"  # of the model, in TorchServe's paths; the archive's
+CONNECT_TIMEOUT_S = 5.0
+MAX_ANSWER_BYTES = messages.MAX_HYPOTHESIS_BYTES + 65_536  # and the head; TorchServe's own are shorter
+ASK_TIMEOUT_S = 30.0  # for anything but windows; the answer waits behind the windows at work
+BINARY = {"Content-Type": "application/octet-stream"}
+START_HEADER = "X-Request-Start"  # from it a worker knows how long a window waited for it
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """An upstream's model."""
+
+    spec: ModelSpec
+    max_batch_size: int
+    facts: dict[str, Any]  # as the handler's `model` path tells it
+
+
+class TorchServeUpstream:
+    """Every method raises NotDecoded, or the AsrError that the handler answered; nothing else."""
+
+    def __init__(
+        self,
+        url: str,
+        settings: UpstreamSettings,
+        client: HttpClient,
+        management_url: str | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._predictions = f"{self.url}/predictions/{settings.model}/{VERSION}"
+        self._management = f"{management_url.rstrip('/')}/models/{settings.model}" if management_url else None
+        self._key_file = settings.key_file
+        self._keys: dict[str, str] = {}  # "inference" and "management", as last read
+        self._client = client
+        self._timeout_s = settings.timeout_s
+
+    async def describe(self) -> Description:
+        """The model behind the upstream."""
+        facts = _object(await self._get(f"{self._predictions}/model"))
+        try:
+            spec = ModelSpec(**{field.name: facts[field.name] for field in fields(ModelSpec)})
+            return Description(spec, int(facts["max_batch_size"]), facts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unreachable(f"{self.url} does not describe a model: {error!r}") from error
+
+    async def healthz(self, timeout_s: float = ASK_TIMEOUT_S) -> bool:
+        """Whether a worker answers; it has to pass TorchServe's queue like a window."""
+        try:
+            await self._get(f"{self._predictions}/healthz", timeout_s=timeout_s)
+        except (NotDecoded, AsrError):
+            return False
+        return True
+
+    async def workers(self) -> int | None:
+        """How many workers are ready; None without a management address or an answer from it."""
+        if self._management is None:
+            return None
+        try:
+            [description, *_] = json.loads(await self._get(self._management, api="management"))
+            return [worker["status"] for worker in description["workers"]].count("READY")
+        except (NotDecoded, AsrError, ValueError, TypeError, KeyError):
+            return None
+
+    async def decode(self, window: Window) -> Hypothesis:
+        """What the upstream hears in the window."""
+        url = f"{self._predictions}/windows"
+        response = await self._send("POST", url, "inference", self._timeout_s, messages.encode_window(window))
+        try:
+            return messages.decode_hypothesis(response)
+        except EngineFailure as error:  # the sender broke or it is no Whisper handler: it may do better
+            raise WorkerDied(str(error)) from error
+
+    async def _get(self, url: str, *, api: str = "inference", timeout_s: float = ASK_TIMEOUT_S) -> bytes:
+        return await self._send("GET", url, api, timeout_s, b"")
+
+    async def _send(self, method: str, url: str, api: str, timeout_s: float, body: bytes) -> bytes:
+        """The body of the answer 200. A key that is refused is read again once: TorchServe rotates them."""
+        for is_last in (False, True):
+            key = await self._key(api)
+            headers = {**BINARY, START_HEADER: f"{time.time():.3f}"}
+            if key:
+                headers["Authorization"] = f"Bearer {key}"
+            try:
+                answer = await self._client.request(method, url, headers, body, timeout_s)
+            except NoConnection as error:
+                raise Unreachable(f"{url}: {error}") from error
+            except Broken as error:
+                raise Cut(f"{url}: {error}") from error
+            except TooLong as error:  # as an answer that is no hypothesis: it may do better
+                raise WorkerDied(f"{url}: {error}") from error
+            if answer.status == 200:
+                return answer.body
+            problem = failure(answer.status, answer.body)
+            if is_last or self._key_file is None or not isinstance(problem, KeyRefused):
+                raise problem
+            self._keys.pop(api, None)
+        raise AssertionError("the second attempt returns or raises")
+
+    async def _key(self, api: str) -> str | None:
+        if self._key_file is None:
+            return None
+        if api not in self._keys:
+            self._keys[api] = await asyncio.to_thread(read_key, self._key_file, api)
+        return self._keys[api]
+
+
+def read_key(key_file: Path, api: str) -> str:
+    """The key that TorchServe wrote for "inference" or "management"."""
+    try:
+        return str(json.loads(key_file.read_text(encoding="utf-8"))[api]["key"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Unreachable(f"no {api} key in {key_file}: {error!r}") from error
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise Unreachable(f"the answer is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise Unreachable("the answer is not a JSON object")
+    return value

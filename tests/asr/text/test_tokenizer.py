@@ -1,0 +1,162 @@
+"""The tokenizer equals openai-whisper's, and needs neither torch nor whisper."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import whisper.tokenizer as upstream
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr.text.tokenizer import LANGUAGE_CODES, LANGUAGES, Tokenizer, tokenizer_for
+
+ROOT = Path(__file__).parents[3]
+MODELS = [(True, 99), (True, 100), (False, 99)]
+SPECIALS = [
+    "eot",
+    "sot",
+    "sot_prev",
+    "sot_lm",
+    "no_speech",
+    "no_timestamps",
+    "timestamp_begin",
+    "transcribe",
+    "translate",
+]
+TEXTS = [
+    "",
+    " Hello, world! It's 3.14 o'clock (ish) -- isn't it?",
+    " नमस्ते दुनिया, यह हिन्दी में एक वाक्य है।",
+    " வணக்கம் உலகம், இது தமிழ்.",
+    "你好,世界。今天天气很好!",
+    "日本語のテキスト、カタカナも。",
+    " สวัสดีชาวโลก",
+    " ສະບາຍດີ",
+    " Привет, мир!\n\tНовая строка",
+    " 🎵🎶 music 😀 👩‍👩‍👧‍👦 é e\u0301",
+    " مرحبا بالعالم",
+    " \ufffd broken",
+    " " * 7 + "x" + " " * 3,
+]
+
+
+def pair(model: tuple[bool, int], language: str | None = None) -> tuple[Tokenizer, upstream.Tokenizer]:
+    multilingual, num_languages = model
+    theirs = upstream.get_tokenizer(multilingual, num_languages=num_languages, language=language)
+    return tokenizer_for(multilingual, num_languages), theirs
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_special_tokens(model):
+    ours, theirs = pair(model)
+    assert {name: getattr(ours, name) for name in SPECIALS} == {
+        name: getattr(theirs, name) for name in SPECIALS
+    }
+    assert ours.n_vocab == theirs.encoding.n_vocab
+    assert ours.non_speech_tokens == theirs.non_speech_tokens
+    assert dict(zip(ours.language_codes, ours.language_tokens, strict=True)) == dict(
+        zip(theirs.all_language_codes, theirs.all_language_tokens, strict=True)
+    )
+
+
+def test_languages():
+    assert LANGUAGES == upstream.LANGUAGES
+    assert list(LANGUAGES) == list(upstream.LANGUAGES)
+    assert LANGUAGE_CODES == upstream.TO_LANGUAGE_CODE
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("text", TEXTS)
+def test_encode_decode(model, text):
+    ours, theirs = pair(model)
+    tokens = theirs.encode(text)
+    assert ours.encode(text) == tokens
+    with_timestamps = [ours.timestamp_begin, *tokens, ours.timestamp_begin + 75, ours.eot]
+    assert ours.decode(with_timestamps) == theirs.decode(with_timestamps)
+    assert ours.decode_with_timestamps(with_timestamps) == theirs.decode_with_timestamps(with_timestamps)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=60))
+def test_encode_any_text(text):
+    ours, theirs = pair((True, 99))
+    assert ours.encode(text) == theirs.encode(text)
+    assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("task", ["transcribe", "translate", None])
+@pytest.mark.parametrize("language", ["en", "hi", "jw", None])
+def test_sot_sequence(model, language, task):
+    multilingual, num_languages = model
+    theirs = upstream.get_tokenizer(multilingual, num_languages=num_languages, language=language, task=task)
+    assert tokenizer_for(*model).sot_sequence(language, task) == tuple(theirs.sot_sequence)
+
+
+def test_cantonese_only_where_the_model_knows_it():
+    assert tokenizer_for(True, 100).language_token("yue") == 50358
+    with pytest.raises(KeyError, match="yue"):
+        tokenizer_for(True, 99).language_token("yue")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("language", ["en", "hi", "zh", "ja", "th", "lo"])
+@pytest.mark.parametrize("text", TEXTS[1:])
+def test_words(model, language, text):
+    ours, theirs = pair(model, language)
+    tokens = [*ours.encode(text), ours.eot]
+    words, word_tokens = ours.split_to_word_tokens(tokens, language)
+    their_words, their_tokens = theirs.split_to_word_tokens(list(tokens))
+    assert (words, word_tokens) == (their_words, their_tokens)
+    assert [token for word in word_tokens for token in word] == tokens
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 50256), min_size=1, max_size=30), st.sampled_from(["en", "zh"]))
+def test_words_of_any_tokens(tokens, language):
+    """Random tokens are mostly broken UTF-8; where upstream runs off the end of the text, ours does not."""
+    ours, theirs = pair((True, 99), language)
+    words, word_tokens = ours.split_to_word_tokens(tokens, language)
+    try:
+        expected = theirs.split_to_word_tokens(list(tokens))
+    except IndexError:
+        assert words
+        return
+    assert (words, word_tokens) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "upstreams"), [((-1,), "-1"), ((5, 7), [5, 7]), ((-1, 5, 6000), [-1, 5, 6000]), ((), None)]
+)
+def test_suppressed_tokens(option, upstreams):
+    ours, theirs = pair((True, 99))
+    task = upstream_task(theirs, upstreams)
+    expected = task._get_suppress_tokens() if upstreams else ()
+    assert ours.suppressed_tokens(option) == expected
+
+
+def upstream_task(tokenizer, suppress_tokens):
+    """Upstream's DecodingTask with only what its suppression rule reads."""
+    from whisper.decoding import DecodingOptions, DecodingTask
+
+    task = DecodingTask.__new__(DecodingTask)
+    task.tokenizer = tokenizer
+    task.options = DecodingOptions(suppress_tokens=suppress_tokens)
+    return task
+
+
+def test_import_needs_no_torch():
+    script = (
+        "import sys; import asr.text.tokenizer as t; t.tokenizer_for(True, 99).encode('x');"
+        "print(sorted({'torch', 'whisper', 'ts'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

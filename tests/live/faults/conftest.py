@@ -1,0 +1,43 @@
+"""One TorchServe and one gateway for the faults that both survive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live.faults import table
+from tests.live.faults.stack import CLIP, DEMO, RESPONSE_TIMEOUT_S, Gateway, started_server
+from tests.servers import Server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(__file__.rpartition("/")[0]):
+            item.add_marker(pytest.mark.server)
+            if not (DEMO.is_file() and CLIP.is_file()):
+                item.add_marker(pytest.mark.skip(reason="the demo checkpoint or its sample is not there"))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    table.write_if_asked(passed=exitstatus == 0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = started_server(
+        tmp_path_factory.mktemp("server"), model_config={"responseTimeout": RESPONSE_TIMEOUT_S}
+    )
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    running = Gateway(tmp_path_factory.mktemp("gateway"), [server])
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        assert running.stop() == 0
+        assert list(running.temp_dir.iterdir()) == [], "the gateway left files behind"

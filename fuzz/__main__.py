@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = ("media", "options", "multipart")
+TARGETS = ("media", "request_options", "multipart")
 MEMORY_MB = 3_000  # of a target's process; more is a finding
 INPUT_S = 20  # of one input; more is a finding
 START_S = 120  # instrumenting the modules

@@ -28,7 +28,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_named_in_code_marks_exist(document: Path) -> None:
     names = re.findall(
-        r"`((?:handler|config|clients|scripts|docs|tests|training|model-archiver)/[\w./-]+)`",
+        r"`((?:asr|gateway|handler|config|clients|scripts|docs|tests|training|model-archiver)/[\w./-]+)`",
         document.read_text(encoding="utf-8"),
     )
     made_at_run_time = ("training/runs/",)

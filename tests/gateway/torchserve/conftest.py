@@ -1,0 +1,5 @@
+"""The dispatcher's fakes: a test has as many TorchServe servers as it starts."""
+
+from tests.gateway.dispatch.conftest import fake, fakes
+
+__all__ = ["fake", "fakes"]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from asr.config import ConfigError
+from asr.engine import ModelSpec
 from asr.engines.ctranslate2.directory import (
     MODEL_FILE,
     check_vocabulary,
@@ -59,6 +60,17 @@ class Checkpoint:
     dims: ModelDims
     state: Mapping[str, Tensor]
     alignment_heads: tuple[tuple[int, int], ...]
+
+    def spec(self) -> ModelSpec:
+        """What sessions must know of the model."""
+        dims = self.dims
+        return ModelSpec(
+            name=self.name,
+            multilingual=dims.multilingual,
+            num_languages=dims.num_languages,
+            n_mels=dims.n_mels,
+            n_text_ctx=dims.n_text_ctx,
+        )
 
 
 def load_checkpoint(path: str) -> Checkpoint:

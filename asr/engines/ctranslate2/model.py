@@ -16,10 +16,9 @@ from asr.engines.checkpoint import ModelDims
 from asr.engines.ctranslate2.conversion import ctranslate2
 from asr.engines.ctranslate2.search import Call, Features, call_of, search
 from asr.engines.decoding.loop_guard import is_loop
-from asr.engines.decoding.plan import Plan, plan_all
-from asr.engines.decoding.search import Found
+from asr.engines.decoding.plan import DecodePlan, plan_all
 from asr.engines.features import LogMel
-from asr.engines.pytorch.language import TOP_LANGUAGES, Detection
+from asr.engines.results import TOP_LANGUAGES, Detection, SearchResult
 from asr.schema import EngineSeconds, Hypothesis, TokenAlignment, Window
 from asr.text.slicing import kept_text_tokens
 from asr.text.tokenizer import Tokenizer
@@ -120,15 +119,15 @@ class Model:
         return [float(result.no_speech_prob) for result in results]
 
     def _search(
-        self, windows: Sequence[Window], plans: Sequence[Plan], features: Features
-    ) -> list[Found | None]:
+        self, windows: Sequence[Window], plans: Sequence[DecodePlan], features: Features
+    ) -> list[SearchResult | None]:
         """The best sequence of every window; None where only the language was asked for."""
         calls: dict[Call, list[int]] = {}
         for slot, window in enumerate(windows):
             if window.options.task != "detect_language":
                 call = call_of(plans[slot], token_logprobs=window.options.token_logprobs)
                 calls.setdefault(call, []).append(slot)
-        found: list[Found | None] = [None] * len(windows)
+        found: list[SearchResult | None] = [None] * len(windows)
         for call, slots in calls.items():
             # all windows in one call, which is the rule: no copy
             part = features if len(slots) == len(windows) else features[slots]
@@ -140,8 +139,8 @@ class Model:
     def _align(
         self,
         windows: Sequence[Window],
-        plans: Sequence[Plan],
-        found: Sequence[Found | None],
+        plans: Sequence[DecodePlan],
+        found: Sequence[SearchResult | None],
         features: Features,
     ) -> list[TokenAlignment | None]:
         """Token times of the windows that ask for them, None for the others."""
@@ -173,13 +172,13 @@ class Model:
     def _hypothesis(
         self,
         window: Window,
-        its_plan: Plan,
+        its_plan: DecodePlan,
         detection: Detection | None,
-        found: Found | None,
+        found: SearchResult | None,
         extras: tuple[TokenAlignment | None, EngineSeconds],
     ) -> Hypothesis:
         if found is None:
-            found = Found((), 0.0, detection.no_speech_prob if detection else 0.0)
+            found = SearchResult((), 0.0, detection.no_speech_prob if detection else 0.0)
         probs = detection.probs if detection else ()
         if window.options.task == "detect_language" and not detection:
             probs = ((its_plan.language, 1.0),)  # an English-only model

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.engines.decoding.plan import Plan
-from asr.engines.decoding.search import Found, rank
+from asr.engines.decoding.plan import DecodePlan
+from asr.engines.results import SearchResult, rank
 from asr.text.tokenizer import NUM_TIMESTAMPS
 
 LOWEST_LOGPROB = -1e4  # an empty beam's score is lost: CTranslate2 divides it by its length, zero
@@ -76,7 +76,7 @@ class Call:
         }
 
 
-def call_of(plan: Plan, *, token_logprobs: bool) -> Call:
+def call_of(plan: DecodePlan, *, token_logprobs: bool) -> Call:
     """The call in which a window can be decoded."""
     return Call(
         sot_index=plan.sot_index,
@@ -94,7 +94,9 @@ def call_of(plan: Plan, *, token_logprobs: bool) -> Call:
     )
 
 
-def search(package: Any, model: Any, call: Call, plans: Sequence[Plan], features: Features) -> list[Found]:
+def search(
+    package: Any, model: Any, call: Call, plans: Sequence[DecodePlan], features: Features
+) -> list[SearchResult]:
     """The best sequence of every window, in order; all of `plans` belong to `call`."""
     storage = package.StorageView.from_array(np.ascontiguousarray(features))
     prompts = [list(plan.initial_tokens) for plan in plans]
@@ -102,7 +104,7 @@ def search(package: Any, model: Any, call: Call, plans: Sequence[Plan], features
     return [_best(result, plan, call) for result, plan in zip(results, plans, strict=True)]
 
 
-def _best(result: Any, plan: Plan, call: Call) -> Found:
+def _best(result: Any, plan: DecodePlan, call: Call) -> SearchResult:
     logits = result.logits if call.token_logprobs else [()] * len(result.sequences_ids)
     candidates = [
         _candidate(tokens, score, steps, call, result.no_speech_prob)
@@ -113,10 +115,10 @@ def _best(result: Any, plan: Plan, call: Call) -> Found:
 
 def _candidate(
     tokens: Sequence[int], score: float, steps: Sequence[Any], call: Call, no_speech_prob: float
-) -> Found:
+) -> SearchResult:
     """steps: the logits of each step, [n_vocab] or [1, n_vocab], with -inf where the rules forbid a token."""
     logprob = score * len(tokens) if call.is_beam and tokens else score
-    return Found(
+    return SearchResult(
         tokens=tuple(tokens),
         logprob=logprob if math.isfinite(logprob) else LOWEST_LOGPROB,
         no_speech_prob=no_speech_prob,

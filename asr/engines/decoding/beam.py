@@ -13,20 +13,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.engines.decoding.logit_rules import Choice
-from asr.engines.decoding.plan import Plan
-from asr.engines.decoding.search import Found, Search, SearchSettings, rank
-from asr.engines.pytorch.decoder import Decoder
-from asr.engines.pytorch.kv_cache import CrossCache
+from asr.engines.decoding.kv_cache import CrossCache
+from asr.engines.decoding.logit_rules import RuledLogits
+from asr.engines.decoding.network import StepDecoder
+from asr.engines.decoding.plan import DecodePlan
+from asr.engines.decoding.search import Search, SearchSettings
+from asr.engines.results import SearchResult, rank
 from asr.text.tokenizer import Tokenizer
 
 
 class BeamSearch(Search):
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: StepDecoder,
         tokenizer: Tokenizer,
-        plans: Sequence[Plan],
+        plans: Sequence[DecodePlan],
         cross: CrossCache,
         settings: SearchSettings,
     ) -> None:
@@ -50,7 +51,7 @@ class BeamSearch(Search):
             "caps": torch.tensor([plan.max_tokens for plan in self.plans], device=device),
         }
 
-    def _choose(self, choice: Choice, sampled: int) -> Tensor:
+    def _choose(self, choice: RuledLogits, sampled: int) -> Tensor:
         state, beams = self._beams, self.group
         windows = len(state["sums"])
         logprobs, ids = (values.view(windows, -1) for values in choice.top(beams + 1))
@@ -103,7 +104,7 @@ class BeamSearch(Search):
         state = self._beams
         return ((state["num_ends"] >= state["limits"]) | (state["caps"] <= sampled)).tolist()
 
-    def _result(self, slot: int, sampled: int) -> Found:
+    def _result(self, slot: int, sampled: int) -> SearchResult:
         """The best of the finished sequences, and of unfinished ones where fewer than the beams finished."""
         state, eot = self._beams, self._tokenizer.eot
         candidates = []
@@ -122,7 +123,7 @@ class BeamSearch(Search):
         tokens, logprob, logprobs, truncated = max(
             candidates, key=lambda candidate: rank(candidate[1], len(candidate[0]), penalty)
         )
-        return Found(
+        return SearchResult(
             tokens=tuple(tokens),
             logprob=logprob,
             no_speech_prob=self.no_speech(slot),

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from asr.engines.decoding.logit_rules import Choice
+from asr.engines.decoding.kv_cache import CrossCache
+from asr.engines.decoding.logit_rules import RuledLogits
 from asr.engines.decoding.loop_guard import GUARD_EVERY, is_loop
-from asr.engines.decoding.plan import Plan
-from asr.engines.decoding.search import Found, Search, SearchSettings, rank
-from asr.engines.pytorch.decoder import Decoder
-from asr.engines.pytorch.kv_cache import CrossCache
+from asr.engines.decoding.network import StepDecoder
+from asr.engines.decoding.plan import DecodePlan
+from asr.engines.decoding.search import Search, SearchSettings
+from asr.engines.results import SearchResult, rank
 from asr.text.tokenizer import Tokenizer
 
 
@@ -21,9 +22,9 @@ class GreedySearch(Search):
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: StepDecoder,
         tokenizer: Tokenizer,
-        plans: Sequence[Plan],
+        plans: Sequence[DecodePlan],
         cross: CrossCache,
         settings: SearchSettings,
     ) -> None:
@@ -39,7 +40,7 @@ class GreedySearch(Search):
         }
         self._sampling = _Sampling(self.plans, self.group, self.cap, self.device)
 
-    def _choose(self, choice: Choice, sampled: int) -> Tensor:
+    def _choose(self, choice: RuledLogits, sampled: int) -> Tensor:
         rows, eot = self._rows, self._tokenizer.eot
         tokens = self._sampling.replace(choice, choice.greedy(), sampled)
         tokens = tokens.where(rows["alive"], eot)
@@ -67,20 +68,20 @@ class GreedySearch(Search):
                 self._rows["alive"][row] = False
                 self._rows["looped"][row] = True
 
-    def _result(self, slot: int, sampled: int) -> Found:
+    def _result(self, slot: int, sampled: int) -> SearchResult:
         rows = range(slot * self.group, (slot + 1) * self.group)
         candidates = [self._row_result(row, slot, sampled) for row in rows]
         penalty = self.plans[self.live[slot]].length_penalty
-        return max(candidates, key=lambda found: rank(found.logprob, len(found.tokens), penalty))
+        return max(candidates, key=lambda result: rank(result.logprob, len(result.tokens), penalty))
 
-    def _row_result(self, row: int, slot: int, sampled: int) -> Found:
+    def _row_result(self, row: int, slot: int, sampled: int) -> SearchResult:
         eot = self._tokenizer.eot
         cap = self.plans[self.live[slot]].max_tokens
         tokens = self._rows["tokens"][row, : min(sampled, cap)].tolist()
         logprobs = self._rows["logprobs"][row, : min(sampled, cap)]
         length = tokens.index(eot) if eot in tokens else len(tokens)
         looped = bool(self._rows["looped"][row])
-        return Found(
+        return SearchResult(
             tokens=tuple(tokens[:length]),
             logprob=float(logprobs.sum()),
             no_speech_prob=self.no_speech(slot),
@@ -97,7 +98,7 @@ class GreedySearch(Search):
 class _Sampling:
     """Tokens of the rows with a temperature, drawn with numbers that depend on their window alone."""
 
-    def __init__(self, plans: Sequence[Plan], group: int, cap: int, device: torch.device) -> None:
+    def __init__(self, plans: Sequence[DecodePlan], group: int, cap: int, device: torch.device) -> None:
         temperatures = [plan.temperature for plan in plans for _ in range(group)]
         self._is_sampled = [temperature > 0 for temperature in temperatures]
         self._temperatures = torch.tensor(temperatures, device=device)
@@ -123,7 +124,7 @@ class _Sampling:
         self._draws = self._draws[rows]
         self._index_rows(rows.device)
 
-    def replace(self, choice: Choice, tokens: Tensor, sampled: int) -> Tensor:
+    def replace(self, choice: RuledLogits, tokens: Tensor, sampled: int) -> Tensor:
         """`tokens` with those of the sampled rows drawn at random."""
         if not len(self._index):
             return tokens

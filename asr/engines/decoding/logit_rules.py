@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from asr.engines.decoding.plan import Plan
+from asr.engines.decoding.plan import DecodePlan
 from asr.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RuledLogits:
     """Logits after the rules."""
 
     logits: Tensor  # float32 [rows, n_vocab]; where `text_allowed` is False the text range does not count
@@ -56,7 +56,7 @@ class Choice:
 class LogitRules:
     """Suppression, blank and timestamp rules, and what they must remember of each row's tokens."""
 
-    def __init__(self, plans: Sequence[Plan], tokenizer: Tokenizer, device: torch.device) -> None:
+    def __init__(self, plans: Sequence[DecodePlan], tokenizer: Tokenizer, device: torch.device) -> None:
         """One plan per row."""
         self._eot = tokenizer.eot
         self._begin = tokenizer.timestamp_begin
@@ -94,7 +94,7 @@ class LogitRules:
         rows["last_was"] = is_timestamp
         rows["last_timestamp"] = torch.where(is_timestamp, tokens - self._begin, rows["last_timestamp"])
 
-    def apply(self, logits: Tensor, *, is_first: bool) -> Choice:
+    def apply(self, logits: Tensor, *, is_first: bool) -> RuledLogits:
         """The rules on logits float32 [rows, n_vocab], which are changed in place."""
         self._suppression.apply(logits)
         if is_first and self._any_blank:
@@ -111,7 +111,7 @@ class LogitRules:
         text_best = text_best.masked_fill(~allowed, -torch.inf)
         text_total = text_total.masked_fill(~allowed, -torch.inf)
         log_total = torch.logaddexp(text_total, rest.logsumexp(1))
-        return Choice(logits, allowed, log_total, text_best, text_token, self._eot)
+        return RuledLogits(logits, allowed, log_total, text_best, text_token, self._eot)
 
     def _pair_timestamps(self, rest: Tensor, is_first: bool) -> Tensor:
         """Forbid timestamps that break the pairs or go back; returns where text is allowed, [rows]."""

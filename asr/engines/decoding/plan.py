@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from asr.constants import WINDOW_SECONDS
 from asr.engines.checkpoint import ModelDims
-from asr.engines.pytorch.language import Detection
+from asr.engines.results import Detection
 from asr.errors import InvalidOption
 from asr.schema import DecodingOptions, Window
 from asr.text.tokenizer import TIMESTAMPS, Tokenizer
@@ -17,7 +17,7 @@ TASKS = ("transcribe", "translate", "detect_language")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DecodePlan:
     """What the search must know of one window; every rule is upstream's DecodingTask's."""
 
     initial_tokens: tuple[int, ...]  # previous text, sot sequence
@@ -80,7 +80,7 @@ def search_key(options: DecodingOptions) -> tuple[bool, int]:
     return is_beam, (options.beam_size if is_beam else best_of) or 1
 
 
-def plan(window: Window, language: str, dims: ModelDims, tokenizer: Tokenizer) -> Plan:
+def plan(window: Window, language: str, dims: ModelDims, tokenizer: Tokenizer) -> DecodePlan:
     """How to decode a window whose language is known."""
     options = window.options
     is_beam, group = search_key(options)
@@ -88,7 +88,7 @@ def plan(window: Window, language: str, dims: ModelDims, tokenizer: Tokenizer) -
     # upstream's loop also ends when `tokens.shape[-1] > n_ctx`: the last position's token is still sampled
     room = dims.n_text_ctx + 1 - len(initial)
     tick_s = WINDOW_SECONDS / dims.n_audio_ctx
-    return Plan(
+    return DecodePlan(
         initial_tokens=initial,
         sot_index=sot_index,
         language=language,
@@ -111,7 +111,7 @@ def plan(window: Window, language: str, dims: ModelDims, tokenizer: Tokenizer) -
 
 def plan_all(
     windows: Sequence[Window], detections: Sequence[Detection | None], dims: ModelDims, tokenizer: Tokenizer
-) -> list[Plan]:
+) -> list[DecodePlan]:
     """A plan per window; its language is the detected one, the option's, or English."""
     return [
         plan(window, detection.language if detection else window.options.language or "en", dims, tokenizer)

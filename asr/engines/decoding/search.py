@@ -10,31 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asr.engines.decoding.logit_rules import Choice, LogitRules
-from asr.engines.decoding.plan import Plan
-from asr.engines.pytorch.decoder import Decoder
-from asr.engines.pytorch.kv_cache import CrossCache
+from asr.engines.decoding.kv_cache import CrossCache
+from asr.engines.decoding.logit_rules import LogitRules, RuledLogits
+from asr.engines.decoding.network import StepDecoder
+from asr.engines.decoding.plan import DecodePlan
+from asr.engines.results import SearchResult
 from asr.text.tokenizer import Tokenizer
 
 # oneDNN compiles a kernel for every shape and keeps it: a batch whose columns grew one by one spent 30 ms on
 # that, and a worker 0.6 GB in time. Reading a few columns too many costs next to nothing.
 COLUMN_STEP = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The best sequence of one window."""
-
-    tokens: tuple[int, ...]  # sampled, without eot
-    logprob: float  # sum over the tokens and, where it was sampled, eot
-    no_speech_prob: float
-    truncated: bool = False
-    looped: bool = False
-    token_logprobs: tuple[float, ...] = ()
-
-    @property
-    def avg_logprob(self) -> float:
-        return self.logprob / (len(self.tokens) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +34,14 @@ class SearchSettings:
     fixed_columns: int | None = None
 
 
-def rank(logprob: float, length: int, length_penalty: float | None) -> float:
-    """Score of a sequence among its group (whisper/decoding.py, MaximumLikelihoodRanker)."""
-    penalty = length if length_penalty is None else ((5 + length) / 6) ** length_penalty
-    return logprob / (penalty or 1)  # an empty sequence: upstream divides by zero
-
-
 class Search(ABC):
     """Windows with the same number of rows, decoded side by side until the last one is done."""
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: StepDecoder,
         tokenizer: Tokenizer,
-        plans: Sequence[Plan],
+        plans: Sequence[DecodePlan],
         cross: CrossCache,
         settings: SearchSettings,
     ) -> None:
@@ -89,9 +68,9 @@ class Search(ABC):
         # position of the token that the next step feeds
         self._positions = torch.tensor([len(plan.initial_tokens) for plan in per_row], device=self.device)
         self._no_speech: list[float] = []
-        self.found: dict[int, Found] = {}
+        self.found: dict[int, SearchResult] = {}
 
-    def run(self) -> list[Found]:
+    def run(self) -> list[SearchResult]:
         """The best sequence of every window, in order."""
         tokens = self._choose(self.rules.apply(self._prefill(), is_first=True), 0)
         sampled = 1
@@ -110,7 +89,7 @@ class Search(ABC):
             sampled += 1
 
     @abstractmethod
-    def _choose(self, choice: Choice, sampled: int) -> Tensor:
+    def _choose(self, choice: RuledLogits, sampled: int) -> Tensor:
         """Take token number `sampled` of every row; returns the tokens, int64 [rows]."""
 
     @abstractmethod
@@ -122,7 +101,7 @@ class Search(ABC):
         """Whether each slot's window is done."""
 
     @abstractmethod
-    def _result(self, slot: int, sampled: int) -> Found:
+    def _result(self, slot: int, sampled: int) -> SearchResult:
         """What the window in `slot` came to."""
 
     @abstractmethod
@@ -152,15 +131,16 @@ class Search(ABC):
             for plan, length in zip(plans, lengths, strict=True)
         ]
         tokens = torch.tensor(padded, device=self.device)
+        sot_and_end = [(plan.sot_index, length - 1) for plan, length in zip(plans, lengths, strict=True)]
+        places = torch.tensor(sot_and_end, device=self.device)
         rows = slice(windows[0] * self.group, (windows[-1] + 1) * self.group)
-        hidden = self._decoder.prefill(tokens, self._cross.slots(windows), self._cache.part(rows))
-        slot = torch.arange(len(windows), device=self.device)
-        at_sot = hidden[slot, torch.tensor([plan.sot_index for plan in plans], device=self.device)]
-        at_end = hidden[slot, torch.tensor(lengths, device=self.device) - 1]
-        before, logits = self._decoder.logits(torch.cat([at_sot, at_end])).chunk(2)
-        no_speech = (before[:, self._tokenizer.no_speech] - before.logsumexp(1)).exp()
+        logits = self._decoder.prompt_logits(
+            tokens, places, self._cross.slots(windows), self._cache.part(rows)
+        )
+        at_sot, at_end = logits.unbind(1)
+        no_speech = (at_sot[:, self._tokenizer.no_speech] - at_sot.logsumexp(1)).exp()
         self._no_speech += no_speech.tolist()
-        return logits
+        return at_end.contiguous()
 
     def _num_columns(self, sampled: int) -> int:
         """Columns that the next step reads: a few more than it needs, which a mask hides."""

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asr.engines.decoding.kv_cache import CrossCache, SelfCache
 from asr.engines.device import Placement
 from asr.engines.pytorch.attention import attention_layout, times
 from asr.engines.pytorch.few_queries import HEAD_SIZE, attend_few
-from asr.engines.pytorch.kv_cache import CrossCache, SelfCache
 from asr.engines.pytorch.weights import DecoderWeights
 
 # Up to so many queries per window a plain product beats torch's fused attention on the CPU
@@ -39,18 +39,20 @@ class CrossScores:
 class Decoder:
     """Whisper's text decoder without state of its own; caches are arguments."""
 
-    def __init__(self, weights: DecoderWeights, placement: Placement, audio_positions: int) -> None:
+    def __init__(self, weights: DecoderWeights, placement: Placement) -> None:
         self._weights = weights
         self._placement = placement
-        self._audio_positions = audio_positions
         self._layout = attention_layout(placement)
 
-    def cross_cache(self, windows: int, *, is_kept: bool) -> CrossCache:
-        """Room for the keys and values of so many windows; `is_kept`: no search may overwrite it."""
+    def cross_cache(self, windows: int, positions: int, *, is_kept: bool) -> CrossCache:
+        """Room for the keys and values of `windows`; `is_kept`: no search may overwrite it."""
         weights, heads = self._weights, self._weights.num_heads
         size = weights.positions.shape[1] // heads
-        shape = (len(weights.layers), windows, heads, self._audio_positions, size)
-        return CrossCache.empty(shape, self._placement, self._layout)
+        shape = (len(weights.layers), windows, heads, positions, size)
+        keys_swapped, values_swapped = self._layout.keys.is_swapped, self._layout.values.is_swapped
+        return CrossCache.empty(
+            shape, self._placement, keys_swapped=keys_swapped, values_swapped=values_swapped
+        )
 
     def fill_cross_cache(self, cross: CrossCache, features: Tensor, first: int) -> None:
         """Keep keys and values of audio features [windows, positions, state] as windows `first` and on."""
@@ -66,10 +68,7 @@ class Decoder:
         self, cross: CrossCache, windows: Sequence[int], room: int, *, is_kept: bool
     ) -> CrossCache:
         """The caches of some windows, with room for `room`, for a search to overwrite."""
-        part = cross.select(windows)
-        if room > len(windows):
-            return part.padded(room)
-        return part.copied() if is_kept and part is cross else part
+        return cross.for_search(windows, room, is_kept=is_kept)
 
     def self_cache(self, windows: int, group: int, columns: int) -> SelfCache:
         """An empty cache for `group` rows per window."""
@@ -77,6 +76,25 @@ class Decoder:
         size = weights.positions.shape[1] // weights.num_heads
         shape = (len(weights.layers), windows * group, weights.num_heads, columns, size)
         return SelfCache.empty(shape, group, self._placement)
+
+    def prompt_logits(
+        self, tokens: Tensor, places: Tensor, cross: CrossCache, cache: SelfCache | None = None
+    ) -> Tensor:
+        """Logits at some places of whole token sequences, see `StepDecoder`."""
+        return self._logits_at(self.prefill(tokens, cross, cache), places)
+
+    def scored_logits(
+        self, tokens: Tensor, places: Tensor, cross: CrossCache, heads: Sequence[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
+        """The same with the scores of some heads, see `StepDecoder`."""
+        scores = CrossScores(heads)
+        logits = self._logits_at(self.prefill(tokens, cross, scores=scores), places)
+        return logits, torch.stack([scores.scores[head] for head in heads], 1)
+
+    def _logits_at(self, hidden: Tensor, places: Tensor) -> Tensor:
+        """float32 [windows, places, n_vocab] of hidden states [windows, length, state]."""
+        rows = torch.arange(len(hidden), device=hidden.device)[:, None]
+        return self.logits(hidden[rows, places])
 
     def prefill(
         self,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from asr.engines.decoding.kv_cache import CrossCache, SelfCache
 from asr.engines.device import Placement
 from asr.engines.pytorch.decoder import Decoder
-from asr.engines.pytorch.kv_cache import CrossCache, SelfCache
 from asr.engines.pytorch.step_graphs import Bucket, Recorder, Step
 from asr.engines.pytorch.weights import DecoderWeights
 
@@ -64,7 +64,8 @@ class StaticDecoder(Decoder):
     def __init__(
         self, weights: DecoderWeights, placement: Placement, audio_positions: int, record: Recorder
     ) -> None:
-        super().__init__(weights, placement, audio_positions)
+        super().__init__(weights, placement)
+        self._audio_positions = audio_positions
         self._record = record
         self._memory: _Memory | None = None
         self._buckets: tuple[Bucket, ...] = ()
@@ -91,15 +92,17 @@ class StaticDecoder(Decoder):
             logger.warning("decode steps without CUDA graphs (rows x columns) and why: %s", failed)
         logger.info("%d decode steps recorded in %.1f s", len(self._steps), time.perf_counter() - begun)
 
-    def cross_cache(self, windows: int, *, is_kept: bool) -> CrossCache:
-        if self._memory is None or is_kept:
-            return super().cross_cache(windows, is_kept=is_kept)
+    def cross_cache(self, windows: int, positions: int, *, is_kept: bool) -> CrossCache:
+        if self._memory is None or is_kept or positions != self._audio_positions:
+            return super().cross_cache(windows, positions, is_kept=is_kept)
         return self._memory.cross.slots(range(windows))
 
     def cross_to_search(
         self, cross: CrossCache, windows: Sequence[int], room: int, *, is_kept: bool
     ) -> CrossCache:
         if self._memory is None:
+            return super().cross_to_search(cross, windows, room, is_kept=is_kept)
+        if cross.keys.shape[3] != self._audio_positions:  # shorter windows than those that were recorded
             return super().cross_to_search(cross, windows, room, is_kept=is_kept)
         part, fixed = cross.select(windows), self._memory.cross.slots(range(room))
         if part.keys.data_ptr() != fixed.keys.data_ptr():
@@ -133,7 +136,7 @@ class StaticDecoder(Decoder):
     def _allocated(self, largest: Bucket) -> _Memory:
         embedding, rows = self._weights.embedding, largest.rows
         memory = _Memory(
-            cross=super().cross_cache(rows, is_kept=True),
+            cross=super().cross_cache(rows, self._audio_positions, is_kept=True),
             cache=super().self_cache(rows, 1, largest.columns),
             tokens=torch.zeros(rows, dtype=torch.int64, device=embedding.device),
             positions=torch.zeros(rows, dtype=torch.int64, device=embedding.device),

@@ -1,33 +1,22 @@
-"""The Engine on PyTorch: batches of windows, errors as values, retries when memory runs out."""
+"""The engine on PyTorch: CPUs and NVIDIA's GPUs, in the number format that the device is fast in."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from asr.config import EngineConfig
-from asr.constants import WINDOW_FRAMES, WINDOW_SAMPLES
-from asr.engine import ModelSpec
-from asr.engines.batch_runner import BatchRunner
+from asr.engines.base import BaseEngine, silent_window
 from asr.engines.checkpoint import ModelDims, load_checkpoint
-from asr.engines.decoding.plan import check_options
+from asr.engines.decoding.pipeline import BatchSettings, Pipeline
 from asr.engines.device import cpu_threads, encoder_batch, placement
-from asr.engines.memory_plan import (
-    MIB,
-    MemoryPlan,
-    available_bytes,
-    check_fits,
-    least_rows,
-    memory_plan,
-    most_rows,
-)
-from asr.engines.pytorch.model import BatchSettings, Model
+from asr.engines.memory_plan import MIB, MemoryPlan, available_bytes, check_fits, memory_plan, most_rows
+from asr.engines.pytorch.network import TorchNetwork
 from asr.engines.pytorch.step_graphs import Recorder, buckets, step_recorder
 from asr.errors import AsrError
-from asr.schema import DecodingOptions, Hypothesis, Window
+from asr.schema import Hypothesis, Window
 
 logger = logging.getLogger(__name__)
 
@@ -39,89 +28,61 @@ CPU_OUT_OF_MEMORY = (
 )
 
 
-class TorchEngine:
-    """Decodes with OpenAI's weights; implements `asr.engine.Engine`. Cheap to make, `load` does the work."""
+class TorchEngine(BaseEngine):
+    """Decodes with OpenAI's weights."""
 
     def __init__(self, config: EngineConfig, gpu_id: int | None = None) -> None:
         """Raises ConfigError when this machine lacks the device or the precision."""
-        self._config = config
+        super().__init__(config)
         self._placement = placement(config, gpu_id)
-        self._model: Model | None = None
-        self._spec: ModelSpec | None = None
-        self._runner = BatchRunner(
-            config.max_batch_size,
-            least_rows(config.max_batch_size),
-            check=lambda window: check_options(window.options, self._loaded().tokenizer),
-            decode_batch=lambda windows: self._loaded().decode(windows),
-            is_out_of_memory=is_out_of_memory,
-            after_out_of_memory=self._empty_cache,
-        )
+        self._network: TorchNetwork | None = None
 
     def load(self) -> None:
-        """Read the weights; raises ConfigError when they are unusable or the batch cannot fit."""
-        config = self._config
+        config, place = self._config, self._placement
         threads = cpu_threads(config)
-        if not self._placement.is_cuda:
+        if not place.is_cuda:
             torch.set_num_threads(threads)
-        together = encoder_batch(config, self._placement, threads)
+        together = encoder_batch(config, place, threads)
         checkpoint = load_checkpoint(config.model)
-        dims = checkpoint.dims
-        needed, record = self._what_fits(dims, together)
-        self._runner.max_rows = most_rows(
-            needed,
-            available_bytes(self._placement.device),
-            self._placement,
-            deterministic=config.deterministic,
-        )
-        settings = BatchSettings(
-            config.max_batch_size, together, config.deterministic, config.loop_guard, record=record
-        )
-        self._model = Model(checkpoint, self._placement, settings)
-        self._spec = ModelSpec(
-            name=checkpoint.name,
-            multilingual=dims.multilingual,
-            num_languages=dims.num_languages,
-            n_mels=dims.n_mels,
-            n_text_ctx=dims.n_text_ctx,
-        )
-        cores = "" if self._placement.is_cuda else f", {threads} threads"
-        logger.info("model %s on %s%s: %s", checkpoint.name, self._placement, cores, needed)
+        needed, record = self._what_fits(checkpoint.dims, together)
+        rows = most_rows(needed, available_bytes(place.device), place, deterministic=config.deterministic)
+        settings = BatchSettings(config.max_batch_size, together, config.deterministic, config.loop_guard)
+        self._network = TorchNetwork(checkpoint, place, record)
+        self._ready(checkpoint, Pipeline(checkpoint, self._network, place, settings), rows)
+        cores = "" if place.is_cuda else f", {threads} threads"
+        logger.info("model %s on %s%s: %s", checkpoint.name, place, cores, needed)
 
     def warm_up(self) -> None:
         """Record decode steps, decode silence, words included: the first request pays for no compilation."""
-        self._loaded().record_steps()
-        options = DecodingOptions(language="en", max_tokens=8, word_timestamps=True, suppress_blank=False)
-        silence = np.zeros(WINDOW_SAMPLES, dtype=np.int16)
-        window = Window(silence, WINDOW_FRAMES, options)
+        self.record_steps()
         sizes = {1, self.max_batch_size} if self._placement.is_cuda else {1}
         for size in sorted(sizes):
-            self.decode([window] * size)
+            self.decode([silent_window()] * size)
 
-    @property
-    def spec(self) -> ModelSpec:
-        if self._spec is None:
+    def record_steps(self) -> None:
+        """Record the decode steps that searches will replay, where there is a recorder."""
+        if self._network is None:
             raise RuntimeError("TorchEngine.load() has not been called")
-        return self._spec
-
-    @property
-    def max_batch_size(self) -> int:
-        return self._config.max_batch_size
+        is_fixed = self._config.deterministic
+        self._network.record_steps(
+            buckets(self._config.max_batch_size, self.spec.n_text_ctx, is_fixed=is_fixed)
+        )
 
     @property
     def description(self) -> str:
-        """Device and number format, for the log: "cpu bfloat16"."""
         return str(self._placement)
 
-    @property
-    def oom_count(self) -> int:
-        """Batches that ran out of memory."""
-        return self._runner.oom_count
-
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
-        """One outcome per window, in order; never raises for a window's sake."""
-        outcomes = self._runner.decode(windows)
+        outcomes = super().decode(windows)
         self._keep_memory_low()
         return outcomes
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        return is_out_of_memory(error)
+
+    def free_memory(self) -> None:
+        if self._placement.is_cuda:
+            torch.cuda.empty_cache()
 
     def _what_fits(self, dims: ModelDims, together: int) -> tuple[MemoryPlan, Recorder | None]:
         """The memory needed, and what records decode steps; raises ConfigError where neither way fits."""
@@ -138,15 +99,6 @@ class TorchEngine:
         check_fits(plan, available)
         return plan, None
 
-    def _loaded(self) -> Model:
-        if self._model is None:
-            raise RuntimeError("TorchEngine.load() has not been called")
-        return self._model
-
-    def _empty_cache(self) -> None:
-        if self._placement.is_cuda:
-            torch.cuda.empty_cache()
-
     def _keep_memory_low(self) -> None:
         """Apply the configured policy for the memory that torch keeps reserved on the GPU."""
         if not self._placement.is_cuda or self._config.cache_policy == "never":
@@ -155,7 +107,7 @@ class TorchEngine:
         total = torch.cuda.get_device_properties(device).total_memory
         share = torch.cuda.memory_reserved(device) / total
         if self._config.cache_policy == "always" or share > self._config.cache_threshold:
-            self._empty_cache()
+            self.free_memory()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -21,7 +21,7 @@ class Pair:
     """The same weights in both implementations."""
 
     path: Path
-    upstream: Whisper
+    reference: Whisper
     engine: TorchEngine
 
     def engine_with(self, **config: object) -> TorchEngine:

@@ -68,7 +68,7 @@ def test_samples_do_not_depend_on_how_long_a_neighbour_may_be(multilingual, dete
 def test_a_row_that_waits_at_the_last_position_stays_there(make_pair, monkeypatch, settings):
     """A long prompt reaches the last position before its neighbour reaches its cap, and is fed on."""
     engine = make_pair(seed=3, end_weight=0.0).engine_with(**settings)
-    model = engine._loaded()
+    model = engine.model
     monkeypatch.setattr(model, "_settings", replace(model._settings, compaction=False))
     pieces = [
         window(random_audio(1, seed), language="en", prompt=prompt)

@@ -18,7 +18,7 @@ def pieces(count):
 
 def fail_when(engine, monkeypatch, is_bad, error):
     """Let the model raise on every batch for which `is_bad(windows)`; returns the sizes it was given."""
-    model, sizes = engine._loaded(), []
+    model, sizes = engine.model, []
     whole = model.decode
 
     def decode(windows):
@@ -94,7 +94,7 @@ def test_one_window_of_ten_beams_runs_however_small_the_batches(multilingual, de
 def test_rows_of_no_window_are_bounded_too(multilingual, monkeypatch, options, rows):
     """In deterministic mode a search has the same shapes whoever is there."""
     engine = multilingual.engine_with(max_batch_size=16, deterministic=True)
-    decoder, seen = engine._loaded()._decoder, []
+    decoder, seen = engine.model._decoder, []
     empty = decoder.self_cache
 
     def self_cache(windows, group, columns):

@@ -100,7 +100,7 @@ def test_beams_are_ranked_by_upstreams_length_penalty(float32: CTranslate2Engine
         window = reference.window(
             checkpoints.random_audio(1, 1), language="en", beam_size=2, length_penalty=penalty
         )
-        model = float32._loaded()
+        model = float32.model
         its_plan = plan(window, "en", model.dims, model.tokenizer)
         found = search._best(result, its_plan, call_of(its_plan, token_logprobs=False))
         assert (found.tokens, found.logprob) == (best, pytest.approx(sums[best]))
@@ -190,7 +190,7 @@ def test_a_sampled_window_reports_the_likelihood_without_temperature(
     sot = list(tokenizer.sot_sequence_including_notimestamps)
     mel = reference.segment(window.samples, window.num_frames, 80)[None]
     with torch.inference_mode():
-        logits = multilingual.upstream(mel, torch.tensor([[*sot, *tokens]]))[0, len(sot) - 1 :]
+        logits = multilingual.reference(mel, torch.tensor([[*sot, *tokens]]))[0, len(sot) - 1 :]
     logits = logits.clone()  # what inference mode made cannot be changed
     logits[0, [*tokenizer.encode(" "), tokenizer.eot]] = -torch.inf
     logprobs = logits.log_softmax(-1)

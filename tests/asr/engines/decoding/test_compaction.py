@@ -13,7 +13,7 @@ from tests.asr.engines.reference import window
 
 def decoded(engine, pieces, compaction, monkeypatch):
     """Outcomes without their seconds, and the rows of every step."""
-    model = engine._loaded()
+    model = engine.model
     widths = []
     step = model._decoder.step
     with monkeypatch.context() as patch:

@@ -45,7 +45,7 @@ def test_alone(multilingual, case):
     for seed, seconds in ((1, 30), (2, 4.37)):
         piece = window(random_audio(seconds, seed), language="en", **CASES[case])
         [ours] = multilingual.engine.decode([piece])
-        assert_equal(ours, reference.decode(multilingual.upstream, piece))
+        assert_equal(ours, reference.decode(multilingual.reference, piece))
 
 
 @pytest.mark.parametrize("seed", range(10, 13))
@@ -65,14 +65,14 @@ def test_mixed_batch(multilingual, seed):
         for index, options in enumerate(mixed)
     ]
     for ours, piece in zip(multilingual.engine.decode(pieces), pieces, strict=True):
-        assert_equal(ours, reference.decode(multilingual.upstream, piece))
+        assert_equal(ours, reference.decode(multilingual.reference, piece))
 
 
 def test_more_windows_than_a_batch(multilingual):
     engine = multilingual.engine_with(max_batch_size=3)
     pieces = [window(random_audio(3, seed), language="en") for seed in range(7)]
     for ours, piece in zip(engine.decode(pieces), pieces, strict=True):
-        assert_equal(ours, reference.decode(multilingual.upstream, piece))
+        assert_equal(ours, reference.decode(multilingual.reference, piece))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_english_only(english_only, options):
     for seed in (1, 2):
         piece = window(random_audio(12, seed), language="en", **options)
         [ours] = english_only.engine.decode([piece])
-        assert_equal(ours, reference.decode(english_only.upstream, piece))
+        assert_equal(ours, reference.decode(english_only.reference, piece))
 
 
 def test_english_only_needs_no_language(english_only):
@@ -96,7 +96,7 @@ def test_english_only_needs_no_language(english_only):
 def test_large_v3(large_v3):
     pieces = [window(random_audio(20, seed), language=code) for seed, code in ((1, "yue"), (2, "en"))]
     for ours, piece in zip(large_v3.engine.decode(pieces), pieces, strict=True):
-        assert_equal(ours, reference.decode(large_v3.upstream, piece))
+        assert_equal(ours, reference.decode(large_v3.reference, piece))
 
 
 def test_odd_sizes(make_pair):
@@ -104,7 +104,7 @@ def test_odd_sizes(make_pair):
     pair = make_pair(seed=4, state=72, layers=3, heads=3)
     pieces = [window(random_audio(9, seed), language="en", prompt=(seed,)) for seed in range(3)]
     for ours, piece in zip(pair.engine.decode(pieces), pieces, strict=True):
-        assert_equal(ours, reference.decode(pair.upstream, piece))
+        assert_equal(ours, reference.decode(pair.reference, piece))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_context_stop(endless, prompt, options):
     """Upstream's loop ends when the tokens outgrow the 448 positions, whatever the cap."""
     piece = window(random_audio(30, 3), language="en", prompt=prompt, max_tokens=600, **options)
     [ours] = endless.engine.decode([piece])
-    assert_equal(ours, reference.decode(endless.upstream, piece))
+    assert_equal(ours, reference.decode(endless.reference, piece))
     assert ours.truncated
     assert len(ours.tokens) == 449 - 3 - (224 if prompt else 0)
 
@@ -162,7 +162,7 @@ def test_language_detection(multilingual):
         ranked = sorted(theirs.items(), key=lambda pair: -pair[1])[:5]
         assert [code for code, _ in ours.language_probs] == [code for code, _ in ranked]
         assert [prob for _, prob in ours.language_probs] == pytest.approx([p for _, p in ranked], abs=1e-5)
-        assert_equal(ours, reference.decode(multilingual.upstream, piece))
+        assert_equal(ours, reference.decode(multilingual.reference, piece))
     assert (given.language, given.language_probs) == ("hi", ())
 
 
@@ -194,7 +194,7 @@ def test_sampling_is_a_function_of_the_window(multilingual):
         avg_logprob=together[2].avg_logprob,
         no_speech_prob=together[2].no_speech_prob,
     )
-    assert_equal(together[1], reference.decode(multilingual.upstream, greedy))
+    assert_equal(together[1], reference.decode(multilingual.reference, greedy))
     assert len({outcome.tokens for outcome in together}) == 4
 
 

@@ -7,10 +7,10 @@ import itertools
 import pytest
 import torch
 
+from asr.engines.decoding.kv_cache import CrossCache
 from asr.engines.device import Placement
 from asr.engines.pytorch import attention
 from asr.engines.pytorch.attention import AttentionLayout, Kept, attention_layout, cpu_is_intels, times
-from asr.engines.pytorch.kv_cache import CrossCache
 
 CPU = torch.device("cpu")
 ORDERS = [Kept(is_swapped, first) for is_swapped, first in itertools.product((False, True), (0, 1, 2))]
@@ -56,7 +56,12 @@ def test_the_maker_is_read(tmp_path):
     ("keys", "values"), list(itertools.product((Kept(), Kept(is_swapped=True)), repeat=2))
 )
 def test_a_cache_is_the_same_in_any_order(keys, values):
-    cross = CrossCache.empty((2, 4, 3, 5, 8), Placement(CPU, torch.float32), AttentionLayout(keys, values))
+    cross = CrossCache.empty(
+        (2, 4, 3, 5, 8),
+        Placement(CPU, torch.float32),
+        keys_swapped=keys.is_swapped,
+        values_swapped=values.is_swapped,
+    )
     content = torch.arange(cross.keys.numel(), dtype=torch.float32).view(cross.keys.shape)
     cross.keys.copy_(content)
     cross.values.copy_(-content)

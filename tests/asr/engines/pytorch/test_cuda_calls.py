@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from asr.engines.decoding.stage_clock import StageClock
 from asr.engines.device import Placement
-from asr.engines.pytorch.stage_clock import StageClock
 from asr.engines.pytorch.step_graphs import CudaRecorder
 from asr.engines.transfer import HostToDevice
 

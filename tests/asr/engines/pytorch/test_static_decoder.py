@@ -13,7 +13,7 @@ from asr.engines.checkpoint import load_checkpoint
 from asr.engines.device import Placement
 from asr.engines.memory_plan import memory_plan
 from asr.engines.pytorch.static_decoder import StaticDecoder
-from asr.engines.pytorch.step_graphs import Bucket, Recorder, Step, buckets, step_recorder, unrecorded
+from asr.engines.pytorch.step_graphs import Bucket, Recorder, Step, buckets, step_recorder
 from asr.engines.pytorch.torch_engine import TorchEngine
 from asr.schema import Hypothesis, Window
 from tests.asr.checkpoints import random_audio
@@ -44,12 +44,17 @@ class Counting:
         return replay
 
 
+def unrecorded(step: Step) -> Step:
+    """The stand-in for a recorder: the step itself, on the same memory in the same shapes."""
+    return step
+
+
 def static_engine(pair: Pair, record: Recorder = unrecorded, **config: object) -> TorchEngine:
     """An engine on the CPU whose steps go through fixed memory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asr.engines.pytorch.torch_engine.step_recorder", lambda policy, placement: record)
         engine = pair.engine_with(**({"max_batch_size": ROWS} | config))
-    engine._loaded().record_steps()
+    engine.record_steps()
     return engine
 
 
@@ -116,7 +121,7 @@ def test_tokens_are_those_of_ordinary_steps(multilingual: Pair, static: TorchEng
 def test_leftovers_never_show(multilingual: Pair) -> None:
     """Not even NaN in all of the memory, which a mask would let through."""
     engine = static_engine(multilingual)
-    memory = engine._loaded()._decoder._memory
+    memory = engine.model._decoder._memory
     for batch in (pieces(8), pieces(3, 10), pieces(7, 20)):
         expected = multilingual.engine.decode(batch)
         for cache in (memory.cross.keys, memory.cross.values, memory.cache.keys, memory.cache.values):
@@ -129,7 +134,7 @@ def test_steps_take_the_smallest_bucket(multilingual: Pair, monkeypatch: pytest.
     """Rows follow compaction, columns the prompt and the text; no step is an ordinary one."""
     record = Counting()
     engine = static_engine(multilingual, record)
-    decoder = engine._loaded()._decoder
+    decoder = engine.model._decoder
     step, shapes = decoder.step, []
 
     def noted(tokens, positions, cross, cache, columns):
@@ -224,7 +229,7 @@ def test_without_any_recorded_step_nothing_is_kept(
     engine = static_engine(multilingual, fail)
     [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning.count("no graphs here") == 1
-    assert engine._loaded()._decoder._memory is None
+    assert engine.model._decoder._memory is None
     assert_same(engine.decode(pieces(3)), multilingual.engine.decode(pieces(3)))
 
 
@@ -238,7 +243,7 @@ def test_buckets() -> None:
 
 def test_who_records(multilingual: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     assert step_recorder("auto", CPU) is None
-    assert not isinstance(multilingual.engine._loaded()._decoder, StaticDecoder)
+    assert not isinstance(multilingual.engine.model._decoder, StaticDecoder)
     monkeypatch.setattr("asr.engines.pytorch.step_graphs.CudaRecorder", lambda device: unrecorded)
     gpu = Placement(torch.device("cuda", 0), torch.float16)
     assert step_recorder("auto", gpu) is unrecorded
@@ -247,7 +252,7 @@ def test_who_records(multilingual: Pair, monkeypatch: pytest.MonkeyPatch) -> Non
         EngineConfig(model="m.pt", cuda_graphs="off")
     # what is recorded during the warm-up is not without one
     engine = static_engine(multilingual, warm_up=False)
-    assert not isinstance(engine._loaded()._decoder, StaticDecoder)
+    assert not isinstance(engine.model._decoder, StaticDecoder)
 
 
 def test_the_memory_is_counted(
@@ -260,7 +265,7 @@ def test_the_memory_is_counted(
     assert recording.total - plain.total <= recording.self_cache + recording.step_graphs
     assert "step_graphs 256 MiB" in str(recording)
     assert "step_graphs" not in str(plain)
-    memory = static_engine(multilingual)._loaded()._decoder._memory
+    memory = static_engine(multilingual).model._decoder._memory
     assert sum(tensor.nbytes for tensor in (memory.cross.keys, memory.cross.values)) == plain.cross_cache
     # the plan has one half of it twice, as a cache that grows does for a moment
     assert sum(tensor.nbytes for tensor in (memory.cache.keys, memory.cache.values)) == (
@@ -268,7 +273,7 @@ def test_the_memory_is_counted(
     )
     monkeypatch.setattr("asr.engines.pytorch.torch_engine.available_bytes", lambda _: recording.total - 1)
     engine = static_engine(multilingual)
-    assert not isinstance(engine._loaded()._decoder, StaticDecoder)
+    assert not isinstance(engine.model._decoder, StaticDecoder)
     assert "no CUDA graphs: they need" in caplog.text
 
 

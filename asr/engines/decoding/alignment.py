@@ -12,14 +12,14 @@ from torch import Tensor
 from whisper.timing import dtw, median_filter
 
 from asr.constants import FRAMES_PER_POSITION
+from asr.engines.decoding.kv_cache import CrossCache
+from asr.engines.decoding.network import StepDecoder
 from asr.engines.device import torch_threads_kept
-from asr.engines.pytorch.decoder import CrossScores, Decoder
-from asr.engines.pytorch.kv_cache import CrossCache
 from asr.schema import TokenAlignment
 from asr.text.tokenizer import Tokenizer
 
 MEDIAN_WIDTH = 7  # positions, as upstream
-# scores of all alignment heads kept at once; a large model whose heads are not known has 320 of them
+# scores of all alignment heads, and logits, at once; a large model of unknown heads has 320 of them
 MAX_SCORE_BYTES = 256 << 20
 
 
@@ -33,7 +33,9 @@ class AlignmentTask:
 
 
 class Aligner:
-    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, heads: Sequence[tuple[int, int]], n_ctx: int):
+    def __init__(
+        self, decoder: StepDecoder, tokenizer: Tokenizer, heads: Sequence[tuple[int, int]], n_ctx: int
+    ):
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._heads = heads
@@ -43,7 +45,8 @@ class Aligner:
         """One alignment per task, many in one forward pass; `cross` holds their windows in order."""
         tasks = [self._fitting(task) for task in tasks]
         longest = max(len(task.sot_sequence) + len(task.text_tokens) + 2 for task in tasks)
-        per_task = len(self._heads) * longest * cross.keys.shape[3] * torch.float32.itemsize
+        per_token = len(self._heads) * cross.keys.shape[3] + self._tokenizer.n_vocab
+        per_task = longest * per_token * torch.float32.itemsize
         size = max(1, MAX_SCORE_BYTES // per_task)
         aligned: list[TokenAlignment] = []
         for first in range(0, len(tasks), size):
@@ -58,13 +61,15 @@ class Aligner:
         ]
         longest = max(map(len, sequences))
         padded = [sequence + [self._tokenizer.eot] * (longest - len(sequence)) for sequence in sequences]
-        scores = CrossScores(self._heads)
         tokens = torch.tensor(padded, device=cross.keys.device)
-        hidden = self._decoder.prefill(tokens, cross, scores=scores)
-        # [tasks, heads, tokens, positions]
-        stacked = torch.stack([scores.scores[head] for head in self._heads], 1)
+        leads = torch.tensor([len(task.sot_sequence) for task in tasks], device=tokens.device)
+        # at each text token, what came before it foretells it
+        most = max(len(task.text_tokens) for task in tasks)
+        places = leads[:, None] + torch.arange(most, device=tokens.device)
+        places.clamp_(max=longest - 1)
+        logits, scores = self._decoder.scored_logits(tokens, places, cross, self._heads)
         return [
-            self._align(task, hidden[row], stacked[row, :, : len(sequences[row])])
+            self._align(task, logits[row], scores[row, :, : len(sequences[row])])
             for row, task in enumerate(tasks)
         ]
 
@@ -75,8 +80,8 @@ class Aligner:
             return task
         return AlignmentTask(task.text_tokens[:room], task.sot_sequence, task.num_frames)
 
-    def _align(self, task: AlignmentTask, hidden: Tensor, scores: Tensor) -> TokenAlignment:
-        """hidden: [tokens, state], padded; scores: float32 [heads, tokens, positions] of this task alone."""
+    def _align(self, task: AlignmentTask, logits: Tensor, scores: Tensor) -> TokenAlignment:
+        """logits: [text tokens, n_vocab], padded; scores: float32 [heads, tokens, positions]."""
         lead = len(task.sot_sequence)
         matrix = _matrix(scores, task.num_frames)[lead:-1]  # from no_timestamps to the last text token
         text_indices, positions = _path(-matrix)
@@ -84,15 +89,15 @@ class Aligner:
         return TokenAlignment(
             tokens=task.text_tokens,
             starts=tuple(int(position) for position in positions[is_jump]),
-            probs=self._probs(task.text_tokens, hidden[lead : lead + len(task.text_tokens)]),
+            probs=self._probs(task.text_tokens, logits[: len(task.text_tokens)]),
         )
 
-    def _probs(self, text_tokens: tuple[int, ...], hidden: Tensor) -> tuple[float, ...]:
+    def _probs(self, text_tokens: tuple[int, ...], logits: Tensor) -> tuple[float, ...]:
         """Probability of each text token among all text tokens, given those before it."""
         if not text_tokens:
             return ()
-        probs = self._decoder.logits(hidden)[:, : self._tokenizer.eot].softmax(-1)
-        index = torch.tensor(text_tokens, device=hidden.device)
+        probs = logits[:, : self._tokenizer.eot].softmax(-1)
+        index = torch.tensor(text_tokens, device=logits.device)
         return tuple(probs.gather(1, index[:, None])[:, 0].tolist())
 
 

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
-from asr.engines.pytorch.decoder import Decoder
-from asr.engines.pytorch.kv_cache import CrossCache
+from asr.engines.decoding.kv_cache import CrossCache
+from asr.engines.decoding.network import StepDecoder
+from asr.engines.results import TOP_LANGUAGES, Detection
 from asr.text.tokenizer import Tokenizer
-
-TOP_LANGUAGES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    language: str
-    probs: tuple[tuple[str, float], ...]  # best first, at most five
-    no_speech_prob: float
 
 
 def detect_languages(
-    decoder: Decoder, tokenizer: Tokenizer, cross: CrossCache, candidates: Sequence[tuple[str, ...]]
+    decoder: StepDecoder, tokenizer: Tokenizer, cross: CrossCache, candidates: Sequence[tuple[str, ...]]
 ) -> list[Detection]:
     """One detection per window of `cross`, in one forward pass with the sot token alone.
 
@@ -30,7 +21,7 @@ def detect_languages(
     """
     device = cross.keys.device
     tokens = torch.full((len(candidates), 1), tokenizer.sot, device=device)
-    logits = decoder.logits(decoder.prefill(tokens, cross)[:, 0])
+    logits = decoder.prompt_logits(tokens, torch.zeros_like(tokens), cross)[:, 0]
     no_speech = (logits[:, tokenizer.no_speech] - logits.logsumexp(1)).exp().tolist()
     languages = logits[:, list(tokenizer.language_tokens)].cpu()  # [windows, languages]
     detections = []

@@ -13,14 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asr.engines.device import Placement
-from asr.engines.pytorch.attention import AttentionLayout
 
 
 class CrossCache:
     """Keys and values of the audio features, shared by all rows of a window.
 
     keys, values: [layers, windows, heads, positions, head_size]. In memory the last two dimensions may be
-    swapped, see attention.py.
+    swapped: each backend keeps them as it reads them fastest.
     """
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -29,15 +28,18 @@ class CrossCache:
 
     @classmethod
     def empty(
-        cls, shape: tuple[int, int, int, int, int], placement: Placement, layout: AttentionLayout
+        cls,
+        shape: tuple[int, int, int, int, int],
+        placement: Placement,
+        *,
+        keys_swapped: bool,
+        values_swapped: bool,
     ) -> CrossCache:
-        """Uninitialised; shape as of the keys."""
+        """Uninitialised; shape as of the keys. Swapped: positions lie next to each other in memory."""
         order = {False: (0, 1, 2, 3, 4), True: (0, 1, 2, 4, 3)}
         keys, values = (
-            torch.empty_permuted(
-                shape, order[kept.is_swapped], dtype=placement.dtype, device=placement.device
-            )
-            for kept in (layout.keys, layout.values)
+            torch.empty_permuted(shape, order[is_swapped], dtype=placement.dtype, device=placement.device)
+            for is_swapped in (keys_swapped, values_swapped)
         )
         return cls(keys, values)
 
@@ -55,6 +57,13 @@ class CrossCache:
         """A view of neighbouring windows."""
         part = slice(slots[0], slots[-1] + 1)
         return CrossCache(self.keys[:, part], self.values[:, part])
+
+    def for_search(self, windows: Sequence[int], room: int, *, is_kept: bool) -> CrossCache:
+        """The caches of some windows, with room for `room`, for a search to overwrite."""
+        part = self.select(windows)
+        if room > len(windows):
+            return part.padded(room)
+        return part.copied() if is_kept and part is self else part
 
     def padded(self, windows: int) -> CrossCache:
         """A copy with room for `windows`; the new ones hold copies of the first."""

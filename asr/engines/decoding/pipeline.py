@@ -8,22 +8,19 @@ from dataclasses import dataclass, replace
 import torch
 
 from asr.engines.checkpoint import Checkpoint, ModelDims
+from asr.engines.decoding.alignment import Aligner, AlignmentTask
 from asr.engines.decoding.beam import BeamSearch
 from asr.engines.decoding.greedy import GreedySearch
-from asr.engines.decoding.plan import Plan, plan_all, search_key
-from asr.engines.decoding.search import Found, SearchSettings
+from asr.engines.decoding.kv_cache import CrossCache
+from asr.engines.decoding.language import detect_languages
+from asr.engines.decoding.network import Network
+from asr.engines.decoding.plan import DecodePlan, plan_all, search_key
+from asr.engines.decoding.search import SearchSettings
+from asr.engines.decoding.stage_clock import StageClock
 from asr.engines.device import Placement
 from asr.engines.features import LogMel
 from asr.engines.memory_plan import least_rows
-from asr.engines.pytorch.alignment import Aligner, AlignmentTask
-from asr.engines.pytorch.decoder import Decoder
-from asr.engines.pytorch.encoder import Encoder
-from asr.engines.pytorch.kv_cache import CrossCache
-from asr.engines.pytorch.language import Detection, detect_languages
-from asr.engines.pytorch.stage_clock import StageClock
-from asr.engines.pytorch.static_decoder import StaticDecoder
-from asr.engines.pytorch.step_graphs import Recorder, buckets
-from asr.engines.pytorch.weights import decoder_weights, encoder_weights
+from asr.engines.results import Detection, SearchResult
 from asr.schema import Hypothesis, TokenAlignment, Window
 from asr.text.slicing import kept_text_tokens
 from asr.text.tokenizer import Tokenizer, tokenizer_for
@@ -38,30 +35,24 @@ class BatchSettings:
     deterministic: bool
     loop_guard: bool
     compaction: bool = True
-    record: Recorder | None = None  # of decode steps; None: every step is launched kernel by kernel
 
 
-class Model:
-    """The loaded model. `decode` takes what fits into one forward pass and lets errors through."""
+class Pipeline:
+    """A loaded network. `decode` takes what fits into one forward pass and lets errors through."""
 
-    def __init__(self, checkpoint: Checkpoint, placement: Placement, settings: BatchSettings) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, network: Network, placement: Placement, settings: BatchSettings
+    ) -> None:
         self.dims: ModelDims = checkpoint.dims
         self.tokenizer: Tokenizer = tokenizer_for(self.dims.multilingual, self.dims.num_languages)
         self._placement = placement
         self._settings = settings
         self._log_mel = LogMel(self.dims.n_mels, placement.device)
-        self._encoder = Encoder(encoder_weights(checkpoint, placement), placement)
-        self._decoder = _decoder(checkpoint, placement, settings.record)
+        self._network = network
+        self._decoder = network.decoder
         self._aligner = Aligner(
             self._decoder, self.tokenizer, checkpoint.alignment_heads, self.dims.n_text_ctx
         )
-
-    @torch.inference_mode()
-    def record_steps(self) -> None:
-        """Record the decode steps that `decode` will replay, where the settings want that."""
-        if isinstance(self._decoder, StaticDecoder):
-            rows, columns = self._settings.max_batch_size, self.dims.n_text_ctx
-            self._decoder.record_steps(buckets(rows, columns, is_fixed=self._settings.deterministic))
 
     @torch.inference_mode()
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis]:
@@ -83,14 +74,14 @@ class Model:
 
     def _cross_cache(self, windows: Sequence[Window], clock: StageClock, *, is_kept: bool) -> CrossCache:
         """Keys and values of the audio, a few windows at a time."""
-        cross = self._decoder.cross_cache(len(windows), is_kept=is_kept)
+        cross = self._network.cross_cache(len(windows), self.dims.n_audio_ctx, is_kept=is_kept)
         size = self._settings.encoder_batch
         groups = [windows[first : first + size] for first in range(0, len(windows), size)]
         staged = self._log_mel.stage(groups[0])
         for number, following in enumerate([*groups[1:], None]):
             log_mel = self._log_mel.of(staged)
             clock.lap("features")
-            self._decoder.fill_cross_cache(cross, self._encoder(log_mel), number * size)
+            self._network.fill_cross_cache(cross, log_mel, number * size)
             clock.lap("encode")
             if following is not None:  # on CUDA the encoder has only been queued: this runs beside it
                 staged = self._log_mel.stage(following)
@@ -114,14 +105,14 @@ class Model:
         return detections
 
     def _search(
-        self, windows: Sequence[Window], plans: Sequence[Plan], cross: CrossCache, *, is_kept: bool
-    ) -> list[Found | None]:
+        self, windows: Sequence[Window], plans: Sequence[DecodePlan], cross: CrossCache, *, is_kept: bool
+    ) -> list[SearchResult | None]:
         """The best sequence of every window; None where only the language was asked for."""
         groups: dict[tuple[bool, int], list[int]] = {}
         for slot, window in enumerate(windows):
             if window.options.task != "detect_language":
                 groups.setdefault(search_key(window.options), []).append(slot)
-        found: list[Found | None] = [None] * len(windows)
+        found: list[SearchResult | None] = [None] * len(windows)
         for (is_beam, group), slots in groups.items():
             settings = self._search_settings(is_beam, group)
             room = settings.fixed_windows or len(slots)
@@ -146,8 +137,8 @@ class Model:
     def _align(
         self,
         windows: Sequence[Window],
-        plans: Sequence[Plan],
-        found: Sequence[Found | None],
+        plans: Sequence[DecodePlan],
+        found: Sequence[SearchResult | None],
         cross: CrossCache,
     ) -> list[TokenAlignment | None]:
         """Token times of the windows that ask for them, None for the others."""
@@ -171,13 +162,6 @@ class Model:
         return alignments
 
 
-def _decoder(checkpoint: Checkpoint, placement: Placement, record: Recorder | None) -> Decoder:
-    weights, positions = decoder_weights(checkpoint, placement), checkpoint.dims.n_audio_ctx
-    if record is None:
-        return Decoder(weights, placement, positions)
-    return StaticDecoder(weights, placement, positions, record)
-
-
 def _outlives_search(windows: Sequence[Window]) -> bool:
     """Whether the audio's keys and values are read again after a search, which overwrites its own."""
     options = [window.options for window in windows]
@@ -187,14 +171,14 @@ def _outlives_search(windows: Sequence[Window]) -> bool:
 
 def _hypothesis(
     window: Window,
-    its_plan: Plan,
+    its_plan: DecodePlan,
     detection: Detection | None,
-    found: Found | None,
+    found: SearchResult | None,
     alignment: TokenAlignment | None,
 ) -> Hypothesis:
     if found is None:
         silence = detection.no_speech_prob if detection else 0.0
-        found = Found((), 0.0, silence)
+        found = SearchResult((), 0.0, silence)
     probs = detection.probs if detection else ()
     if window.options.task == "detect_language" and not detection:
         probs = ((its_plan.language, 1.0),)  # an English-only model

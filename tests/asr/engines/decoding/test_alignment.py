@@ -27,17 +27,17 @@ OPTIONS = [
 
 def their_alignment(pair, piece, text_tokens, language):
     tokenizer = get_tokenizer(
-        pair.upstream.is_multilingual,
-        num_languages=pair.upstream.num_languages,
+        pair.reference.is_multilingual,
+        num_languages=pair.reference.num_languages,
         language=language,
         task=piece.options.task,
     )
-    mel = reference.segment(piece.samples, piece.num_frames, pair.upstream.dims.n_mels)
-    return find_alignment(pair.upstream, tokenizer, list(text_tokens), mel, piece.num_frames)
+    mel = reference.segment(piece.samples, piece.num_frames, pair.reference.dims.n_mels)
+    return find_alignment(pair.reference, tokenizer, list(text_tokens), mel, piece.num_frames)
 
 
 def assert_aligned(pair, ours, piece):
-    tokenizer = pair.engine._loaded().tokenizer
+    tokenizer = pair.engine.model.tokenizer
     text = kept_text_tokens(ours.tokens, tokenizer.timestamp_begin, tokenizer.eot)
     alignment = ours.alignment
     assert alignment.tokens == text
@@ -108,7 +108,7 @@ def test_heads_of_openais_models(tmp_path):
 def test_many_heads_are_aligned_in_parts(multilingual, monkeypatch):
     pieces = [window(random_audio(5, seed), language="en", word_timestamps=True) for seed in range(4)]
     together = [ours.alignment for ours in multilingual.engine.decode(pieces)]
-    monkeypatch.setattr("asr.engines.pytorch.alignment.MAX_SCORE_BYTES", 1)
+    monkeypatch.setattr("asr.engines.decoding.alignment.MAX_SCORE_BYTES", 1)
     apart = [ours.alignment for ours in multilingual.engine.decode(pieces)]
     assert [alignment.starts for alignment in apart] == [alignment.starts for alignment in together]
     assert any(alignment.tokens for alignment in apart)

@@ -10,10 +10,11 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 CACHE_POLICIES = ("auto", "always", "never")
 CUDA_GRAPHS = ("auto", "never")  # not "off": YAML reads that as false
-BACKENDS = ("torch", "ctranslate2")
+BACKENDS = ("torch", "ctranslate2", "onnxruntime")
+PROVIDERS = ("auto", "cpu", "cuda", "tensorrt", "openvino")
 COMPUTE_TYPES = (
     *("auto", "float32", "float16", "bfloat16", "int8", "int16"),
-    *("int8_float32", "int8_float16", "int8_bfloat16"),
+    *("int8_float32", "int8_float16", "int8_bfloat16", "weights_int8"),
 )
 
 T = TypeVar("T")
@@ -40,22 +41,41 @@ class EngineConfig:
     cache_policy: str = "auto"  # torch.cuda.empty_cache: after out-of-memory and above the threshold
     cache_threshold: float = 0.9  # reserved share of device memory above which "auto" empties the cache
     backend: str = "torch"  # or "ctranslate2", an extra: pip install -r requirements-ctranslate2.txt
+    provider: str = "auto"  # onnxruntime's: auto follows `device`
     compute_type: str = "auto"  # ctranslate2's number format; auto: `precision`, and int8 for auto on CPUs
 
     def __post_init__(self) -> None:
         _one_of("backend", self.backend, BACKENDS)
         _one_of("compute_type", self.compute_type, COMPUTE_TYPES)
-        if self.backend != "ctranslate2" and self.compute_type != "auto":
-            raise ConfigError(
-                f"compute_type is {self.compute_type!r}, which only backend 'ctranslate2' has, "
-                f"not {self.backend!r}: set precision instead"
-            )
+        _one_of("provider", self.provider, PROVIDERS)
+        _check_backend(self)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("cuda_graphs", self.cuda_graphs, CUDA_GRAPHS)
         _one_of("cache_policy", self.cache_policy, CACHE_POLICIES)
         _at_least("max_batch_size", self.max_batch_size, 1)
         _at_least("workers", self.workers, 1)
         _at_least("threads", self.threads, 0)
+
+
+def _check_backend(config: EngineConfig) -> None:
+    """Raises ConfigError for what belongs to another backend."""
+    backend, compute_type = config.backend, config.compute_type
+    if backend == "torch" and compute_type != "auto":
+        raise ConfigError(
+            f"compute_type is {compute_type!r}, which only the other backends have, not 'torch': "
+            "set precision instead"
+        )
+    if backend == "onnxruntime" and compute_type not in ("auto", "float32", "weights_int8"):
+        raise ConfigError(
+            f"compute_type is {compute_type!r}, must be auto, float32 or weights_int8 with backend "
+            "'onnxruntime': its dynamic int8 loses half of the words"
+        )
+    if backend == "ctranslate2" and compute_type == "weights_int8":
+        raise ConfigError("compute_type is 'weights_int8', which only backend 'onnxruntime' has: use int8")
+    if backend != "onnxruntime" and config.provider != "auto":
+        raise ConfigError(
+            f"provider is {config.provider!r}, which only backend 'onnxruntime' has: set device instead"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,14 @@ call, each as four pieces that overlap by half. Its probabilities become spans b
 from __future__ import annotations
 
 import functools
-import os
 import threading
 from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 
-# ONNX Runtime's Linux wheels report to their maker from the import on (since 1.29), unless told not to.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-import onnxruntime
-
 from asr.audio.levels import FRAME_SAMPLES, local_gains
+from asr.audio.onnx_runtime import onnxruntime
 from asr.constants import SAMPLE_RATE
 from asr.request.options import VadOptions
 from asr.schema import Samples, SpeechSpan

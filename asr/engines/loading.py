@@ -22,7 +22,13 @@ def _ctranslate2(config: EngineConfig, gpu_id: int | None) -> BaseEngine:
     return CTranslate2Engine(config, gpu_id)
 
 
-BACKENDS: Mapping[str, Backend] = {"torch": _torch, "ctranslate2": _ctranslate2}
+def _onnxruntime(config: EngineConfig, gpu_id: int | None) -> BaseEngine:
+    from asr.engines.ort.ort_engine import OrtEngine
+
+    return OrtEngine(config, gpu_id)
+
+
+BACKENDS: Mapping[str, Backend] = {"torch": _torch, "ctranslate2": _ctranslate2, "onnxruntime": _onnxruntime}
 
 
 def load_engine(config: EngineConfig, gpu_id: int | None = None) -> BaseEngine:

@@ -107,14 +107,14 @@ class CTranslate2:
         import torch
 
         from asr.engines.checkpoint import load_checkpoint
-        from asr.engines.ctranslate2.conversion import converted_model
+        from asr.engines.ctranslate2.conversion import converted_folder
         from asr.engines.features import LogMel
         from asr.text.tokenizer import tokenizer_for
 
         torch.set_num_threads(threads)
         loaded = load_checkpoint(str(checkpoint))
         tokenizer = tokenizer_for(loaded.dims.multilingual, loaded.dims.num_languages)
-        folder = converted_model(loaded, checkpoint, tokenizer)
+        folder = converted_folder(loaded, checkpoint, tokenizer)
         self._package = ctranslate2
         self._model = ctranslate2.models.Whisper(
             str(folder), device="cpu", compute_type=compute_type, intra_threads=threads, inter_threads=1

@@ -44,16 +44,20 @@ def references() -> dict[str, dict[str, Any]]:
 
 
 @functools.cache
-def engine(name: str) -> Engine:
+def engine(name: str, backend: str = "torch") -> Engine:
     """OpenAI's model as it is shipped, but in float32: the oracle's format."""
     torch.set_num_threads(2)
-    config = EngineConfig(str(real_checkpoint(name)), device="cpu", precision="float32", warm_up=False)
+    config = EngineConfig(
+        str(real_checkpoint(name)), device="cpu", precision="float32", warm_up=False, backend=backend
+    )
     return load_engine(config, None)
 
 
-def transcribed(name: str, requests: Sequence[tuple[Samples, RequestOptions]]) -> list[FileSession]:
+def transcribed(
+    name: str, requests: Sequence[tuple[Samples, RequestOptions]], backend: str = "torch"
+) -> list[FileSession]:
     """The sessions of all requests, driven side by side."""
-    model = engine(name)
+    model = engine(name, backend)
     sessions = [
         open_session(prepared_from(audio_of(samples), options, model.spec.n_mels), options, model.spec)
         for samples, options in requests

@@ -6,11 +6,6 @@ no transformers is needed. What is written is what its own converter writes: oth
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import logging
-import shutil
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,16 +16,13 @@ from numpy.typing import NDArray
 
 from asr.config import ConfigError
 from asr.engines.checkpoint import Checkpoint
-from asr.engines.ctranslate2.directory import MODEL_FILE, weights_file
+from asr.engines.converted import Format, converted_model
+from asr.engines.ctranslate2.directory import MODEL_FILE
 from asr.engines.vocabulary import vocabulary
 from asr.text.tokenizer import Tokenizer
 
-logger = logging.getLogger(__name__)
-
 REQUIREMENTS = "requirements-ctranslate2.txt"
 LAYOUT = 1  # raised when this file writes something else for the same checkpoint
-DIGEST_CHARS = 16
-CACHE_NAME = ".ctranslate2"
 
 Weights = NDArray[Any]  # float32 or float16, as the checkpoint has it
 
@@ -46,59 +38,16 @@ def ctranslate2() -> Any:
         ) from error
 
 
-def converted_model(checkpoint: Checkpoint, path: Path, tokenizer: Tokenizer) -> Path:
-    """Folder of the converted model, made when it is not there yet; raises ConfigError when it cannot be.
+def converted_folder(checkpoint: Checkpoint, path: Path, tokenizer: Tokenizer) -> Path:
+    """Folder of the converted model, see `converted_model`."""
 
-    It lies in `.ctranslate2/` beside the checkpoint or, where that cannot be written, in the user's cache,
-    under a SHA-256 of weights and alignment heads: another file of the same name is another model.
-    """
-    with weights_file(path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    digest.update(repr(checkpoint.alignment_heads).encode())  # a folder has them in another file
-    name = f"{checkpoint.name}-{digest.hexdigest()[:DIGEST_CHARS]}-{LAYOUT}"
-    homes = _homes(path)
-    for home in homes:
-        if (home / name / MODEL_FILE).is_file():
-            return home / name
-    reasons = []
-    for home in homes:
-        try:
-            return _write(checkpoint, tokenizer, home, name)
-        except OSError as error:
-            reasons.append(str(error))
-    raise ConfigError(f"engine.model {str(path)!r} cannot be converted: {'; '.join(reasons)}")
-
-
-def _homes(path: Path) -> list[Path]:
-    """Where converted models may lie, best first."""
-    homes = [path.parent / CACHE_NAME]
-    with contextlib.suppress(RuntimeError):  # a user without a home
-        homes.append(Path.home() / ".cache" / "whisper-torchserve" / CACHE_NAME.removeprefix("."))
-    return homes
-
-
-def _write(checkpoint: Checkpoint, tokenizer: Tokenizer, home: Path, name: str) -> Path:
-    """The model in its folder below `home`; nobody ever sees half of it."""
-    home.mkdir(parents=True, exist_ok=True)
-    ignore = home / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=home))
-    try:
+    def write(folder: Path) -> None:
         spec = model_spec(checkpoint, tokenizer)
         spec.validate()
         spec.optimize(quantization="float16" if _is_half(checkpoint) else None)
-        spec.save(str(unfinished))
-        unfinished.chmod(0o755)  # mkdtemp's folders are their owner's alone
-        try:
-            unfinished.rename(home / name)
-        except OSError:
-            if not (home / name / MODEL_FILE).is_file():  # else another worker was first
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    logger.info("model %s converted to %s", checkpoint.name, home / name)
-    return home / name
+        spec.save(str(folder))
+
+    return converted_model(checkpoint, path, Format("ctranslate2", LAYOUT, MODEL_FILE, write))
 
 
 def _is_half(checkpoint: Checkpoint) -> bool:

@@ -10,7 +10,7 @@ import torch
 from asr.config import ConfigError, EngineConfig
 from asr.engines.base import BaseEngine
 from asr.engines.checkpoint import load_checkpoint
-from asr.engines.ctranslate2.conversion import converted_model, ctranslate2
+from asr.engines.ctranslate2.conversion import converted_folder, ctranslate2
 from asr.engines.ctranslate2.model import Model, RunSettings
 from asr.engines.device import Placement, cpu_threads, placement
 from asr.engines.memory_plan import available_bytes, check_fits, memory_plan, most_rows
@@ -41,7 +41,7 @@ class CTranslate2Engine(BaseEngine):
         needed = memory_plan(dims, place, config.max_batch_size)
         check_fits(needed, available)
         tokenizer = tokenizer_for(dims.multilingual, dims.num_languages)
-        folder = converted_model(checkpoint, Path(config.model), tokenizer)
+        folder = converted_folder(checkpoint, Path(config.model), tokenizer)
         threads = cpu_threads(config)
         if self._device.type == "cpu":
             torch.set_num_threads(threads)  # for the log-Mel spectrogram

@@ -136,11 +136,13 @@ def test_alone(key: tuple[str, str]) -> None:
     assert_equal(session, expected(key), len(request[0]))
 
 
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
 @pytest.mark.parametrize("name", ["tiny.en", "base"])
-def test_in_mixed_batches(name: str) -> None:
+def test_in_mixed_batches(name: str, backend: str) -> None:
     keys = [key for key in CASES if key[0] == name]
     requests = [request_of(key) for key in keys]
-    for key, request, session in zip(keys, requests, real.transcribed(name, requests), strict=True):
+    found = real.transcribed(name, requests, backend)
+    for key, request, session in zip(keys, requests, found, strict=True):
         assert isinstance(session, SequentialSession)
         try:
             assert_equal(session, expected(key), len(request[0]))

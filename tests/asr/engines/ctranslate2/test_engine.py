@@ -264,7 +264,7 @@ def test_the_conversion_is_made_once_and_follows_the_content(
     path = tmp_path / "some.pt"
     shutil.copy(multilingual.path, path)
     make_engine(path)
-    cache = tmp_path / conversion.CACHE_NAME
+    cache = tmp_path / ".ctranslate2"
     [made] = [folder for folder in cache.iterdir() if folder.is_dir()]
     assert {"model.bin", "config.json", "vocabulary.json"} <= {file.name for file in made.iterdir()}
     with monkeypatch.context() as patch:
@@ -281,7 +281,7 @@ def test_where_the_checkpoint_lies_read_only_the_users_cache_is_taken(
 ) -> None:
     path = tmp_path / "some.pt"
     shutil.copy(multilingual.path, path)
-    (tmp_path / conversion.CACHE_NAME).write_text("no folder can be made here")
+    (tmp_path / ".ctranslate2").write_text("no folder can be made here")
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     make_engine(path)
     assert len(list((tmp_path / "home").rglob("model.bin"))) == 1
@@ -305,7 +305,7 @@ def test_two_workers_that_convert_at_once_share_one_model(
 
     monkeypatch.setattr(conversion, "model_spec", build_after_another_worker)
     make_engine(path)
-    cache = tmp_path / conversion.CACHE_NAME
+    cache = tmp_path / ".ctranslate2"
     assert len(list(cache.rglob("model.bin"))) == 1
     assert not [folder for folder in cache.iterdir() if folder.name.startswith(".some")]
 
@@ -314,7 +314,7 @@ def test_a_half_precision_checkpoint_stays_one(tmp_path: Path) -> None:
     model = checkpoints.random_model(checkpoints.dims(), seed=4).half()
     path = checkpoints.save_checkpoint(model, tmp_path / "half.pt")
     engine = make_engine(path)
-    [model_file] = (tmp_path / conversion.CACHE_NAME).glob("*/model.bin")
+    [model_file] = (tmp_path / ".ctranslate2").glob("*/model.bin")
     assert model_file.stat().st_size < 1.2 * path.stat().st_size
     [hypothesis] = engine.decode(windows(1, max_tokens=5))
     assert isinstance(hypothesis, Hypothesis)
@@ -335,7 +335,7 @@ def test_a_missing_package_is_named_with_its_command(
     ("settings", "message"),
     [
         ({"backend": "ctranslate2", "compute_type": "int8_float16"}, r"compute_type.*int8_float16.*int8"),
-        ({"backend": "torch", "compute_type": "int8"}, "only backend 'ctranslate2' has"),
+        ({"backend": "torch", "compute_type": "int8"}, "only the other backends have"),
         ({"backend": "onnx"}, "backend is 'onnx', must be one of torch, ctranslate2"),
         ({"backend": "ctranslate2", "compute_type": "int4"}, "compute_type is 'int4'"),
     ],

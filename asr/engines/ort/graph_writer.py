@@ -1,0 +1,132 @@
+"""Nodes and weights of an ONNX graph, written one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 20
+IR_VERSION = 10
+MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators
+LARGE_BYTES = 1024  # larger constants go to the file of weights, which is mapped
+
+Array = NDArray[Any]
+
+
+class GraphWriter:
+    """Collects a graph over a checkpoint's weights; `save` writes it."""
+
+    def __init__(self, state: Mapping[str, torch.Tensor]) -> None:
+        self._state = state
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+
+    def weight(self, name: str) -> Array:
+        """One of the checkpoint's weights, float32."""
+        return self._state[name].float().numpy()
+
+    def input(self, name: str, shape: Sequence[str | int], kind: int = TensorProto.FLOAT) -> str:
+        self._inputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
+        return name
+
+    def output(self, name: str, shape: Sequence[str | int]) -> None:
+        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)))
+
+    def constant(self, name: str, value: Array) -> str:
+        """The constant of this name, stored once."""
+        if name not in self._constants:
+            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def op(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str] = (),
+        *,
+        domain: str = "",
+        **attributes: Any,
+    ) -> str:
+        """Adds a node; returns the name of its first output, made up where `outputs` names none."""
+        name = f"{kind}_{len(self._nodes)}"
+        names = list(outputs) or [name]
+        self._nodes.append(
+            helper.make_node(kind, list(inputs), names, name=name, domain=domain, **attributes)
+        )
+        return names[0]
+
+    def split(self, value: str, parts: int) -> list[str]:
+        """Equal parts of the last dimension."""
+        names = [f"{value}_part{part}" for part in range(parts)]
+        self.op("Split", [value], names, axis=-1, num_outputs=parts)
+        return names
+
+    def linear(self, value: str, name: str, weight: Array, bias: Array | None) -> str:
+        """value @ weight.T + bias; weight: [out, in]."""
+        product = self.op("MatMul", [value, self.constant(f"{name}.w", weight.T)])
+        return product if bias is None else self.op("Add", [product, self.constant(f"{name}.b", bias)])
+
+    def layer(self, value: str, prefix: str) -> str:
+        """The checkpoint's linear layer `prefix`."""
+        bias = f"{prefix}.bias"
+        has_bias = bias in self._state
+        return self.linear(
+            value, prefix, self.weight(f"{prefix}.weight"), self.weight(bias) if has_bias else None
+        )
+
+    def norm(self, value: str, prefix: str) -> str:
+        """The checkpoint's layer normalisation `prefix`."""
+        parts = [self.constant(name, self.weight(name)) for name in (f"{prefix}.weight", f"{prefix}.bias")]
+        return self.op("LayerNormalization", [value, *parts], axis=-1, epsilon=1e-5)
+
+    def qkv(self, value: str, prefix: str) -> str:
+        """Queries, keys and values of one attention beside each other, [..., 3 * state]."""
+        names = ("query", "key", "value")
+        weight = np.concatenate([self.weight(f"{prefix}.{name}.weight") for name in names])
+        keys_have_none = np.zeros(len(weight) // 3, np.float32)
+        bias = [self.weight(f"{prefix}.query.bias"), keys_have_none, self.weight(f"{prefix}.value.bias")]
+        return self.linear(value, f"{prefix}.qkv", weight, np.concatenate(bias))
+
+    def heads(self, value: str, heads: int, size: int) -> str:
+        """[batch, length, state] → [batch, heads, length, size]."""
+        return self.op(
+            "Transpose", [self.op("Reshape", [value, self.ints(0, -1, heads, size)])], perm=[0, 2, 1, 3]
+        )
+
+    def merged(self, value: str, state: int) -> str:
+        """[batch, heads, length, size] → [batch, length, state]."""
+        return self.op("Reshape", [self.op("Transpose", [value], perm=[0, 2, 1, 3]), self.ints(0, -1, state)])
+
+    def mlp(self, value: str, block: str) -> str:
+        """A block's residual MLP."""
+        hidden = self.op("Gelu", [self.layer(self.norm(value, f"{block}.mlp_ln"), f"{block}.mlp.0")])
+        return self.op("Add", [value, self.layer(hidden, f"{block}.mlp.2")])
+
+    def save(self, path: Path) -> None:
+        """The graph at `path`, its weights beside it, for ONNX Runtime to map."""
+        graph = helper.make_graph(
+            self._nodes, path.stem, self._inputs, self._outputs, list(self._constants.values())
+        )
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        onnx.save(
+            model,
+            str(path),
+            save_as_external_data=True,
+            all_tensors_to_one_file=True,
+            location=f"{path.name}.data",
+            size_threshold=LARGE_BYTES,
+        )
+        path.with_name(f"{path.name}.data").chmod(0o644)  # onnx leaves it to its owner alone

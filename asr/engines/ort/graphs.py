@@ -1,0 +1,122 @@
+"""A Whisper checkpoint → the graphs of its encoder and decoder, operator by operator (whisper/model.py).
+
+No exporter: its graphs run slower, for none of their attention is fused, and store the embedding twice. Names
+of inputs and outputs: `ck0`, `cv0` are layer 0's keys and values of the audio; `pk0`, `pv0` the text's, and
+`nk0`, `nv0` the same with the new tokens, in the same memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto
+
+from asr.engines.checkpoint import Checkpoint
+from asr.engines.ort.graph_writer import MICROSOFT, GraphWriter
+from asr.engines.ort.weight_bits import EightBitWriter
+
+ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
+
+
+def write_encoder(checkpoint: Checkpoint, path: Path) -> None:
+    """mel [B, n_mels, frames] → keys [B, heads, size, positions] and values [B, heads, positions, size].
+
+    Frames are free, up to what the model has positions for; the projections that the decoder's layers
+    make of the audio are part of it.
+    """
+    dims, graph = checkpoint.dims, GraphWriter(checkpoint.state)
+    heads, state = dims.n_audio_head, dims.n_audio_state
+    x = graph.input("mel", ["B", dims.n_mels, "F"])
+    for number, stride in ((1, 1), (2, 2)):
+        names = [f"encoder.conv{number}.{part}" for part in ("weight", "bias")]
+        kernel = [graph.constant(name, graph.weight(name)) for name in names]
+        convolved = graph.op("Conv", [x, *kernel], pads=[1, 1], strides=[stride], kernel_shape=[3])
+        x = graph.op("Gelu", [convolved])
+    x = graph.op("Transpose", [x], perm=[0, 2, 1])
+    table = graph.constant("positions", graph.weight("encoder.positional_embedding"))
+    length = graph.op("Shape", [x], start=1, end=2)
+    x = graph.op("Add", [x, graph.op("Slice", [table, graph.ints(0), length, graph.ints(0)])])
+    for layer in range(dims.n_audio_layer):
+        block = f"encoder.blocks.{layer}"
+        parts = graph.split(graph.qkv(graph.norm(x, f"{block}.attn_ln"), f"{block}.attn"), 3)
+        attended = graph.op("MultiHeadAttention", parts, domain=MICROSOFT, num_heads=heads)
+        x = graph.op("Add", [x, graph.layer(attended, f"{block}.attn.out")])
+        x = graph.mlp(x, block)
+    x = graph.norm(x, "encoder.ln_post")
+    heads, size = dims.n_text_head, dims.n_text_state // dims.n_text_head
+    for layer in range(dims.n_text_layer):
+        crossing = f"decoder.blocks.{layer}.cross_attn"
+        keys = graph.op("Reshape", [graph.layer(x, f"{crossing}.key"), graph.ints(0, 0, heads, size)])
+        values = graph.op("Reshape", [graph.layer(x, f"{crossing}.value"), graph.ints(0, 0, heads, size)])
+        graph.op("Transpose", [keys], [f"ck{layer}"], perm=[0, 2, 3, 1])
+        graph.op("Transpose", [values], [f"cv{layer}"], perm=[0, 2, 1, 3])
+        graph.output(f"ck{layer}", ["B", heads, size, "T"])
+        graph.output(f"cv{layer}", ["B", heads, "T", size])
+    assert state == dims.n_text_state
+    graph.save(path)
+
+
+def write_decoder(checkpoint: Checkpoint, path: Path, *, eight_bits: bool) -> None:
+    """One graph for prompts, single steps and alignment.
+
+    tokens, positions int64 [R, L]; places int64 [R, K, 1], where logits are wanted; lengths int32 [R], the
+    number of tokens in the cache with the new ones, less one; total int32, the largest of them plus one →
+    logits [R, K, n_vocab], scores [W, alignment heads, L, T] before softmax. A window has R / W rows.
+    """
+    dims = checkpoint.dims
+    graph = (EightBitWriter if eight_bits else GraphWriter)(checkpoint.state)
+    heads, state = dims.n_text_head, dims.n_text_state
+    size = state // heads
+    for name in ("tokens", "positions"):
+        graph.input(name, ["R", "L"], TensorProto.INT64)
+    graph.input("places", ["R", "K", 1], TensorProto.INT64)
+    graph.input("lengths", ["R"], TensorProto.INT32)
+    graph.input("total", [], TensorProto.INT32)
+    embedding = graph.constant("embedding", graph.weight("decoder.token_embedding.weight"))
+    table = graph.constant("positions_table", graph.weight("decoder.positional_embedding"))
+    x = graph.op("Add", [graph.op("Gather", [embedding, "tokens"]), graph.op("Gather", [table, "positions"])])
+    scores = []
+    for layer in range(dims.n_text_layer):
+        block = f"decoder.blocks.{layer}"
+        qkv = graph.qkv(graph.norm(x, f"{block}.attn_ln"), f"{block}.attn")
+        for kind in "kv":
+            graph.input(f"p{kind}{layer}", ["R", heads, "P", size])
+            graph.output(f"n{kind}{layer}", ["R", heads, "P", size])
+        attended = graph.op(
+            "GroupQueryAttention",
+            [qkv, "", "", f"pk{layer}", f"pv{layer}", "lengths", "total"],
+            [f"attended{layer}", f"nk{layer}", f"nv{layer}"],
+            domain=MICROSOFT, num_heads=heads, kv_num_heads=heads,
+        )  # fmt: skip
+        x = graph.op("Add", [x, graph.layer(attended, f"{block}.attn.out")])
+        x, layer_scores = _cross_attention(graph, x, layer, (heads, size))
+        if chosen := [head for at, head in checkpoint.alignment_heads if at == layer]:
+            index = graph.constant(f"alignment_heads{layer}", np.array(chosen, np.int64))
+            scores.append(graph.op("Gather", [layer_scores, index], axis=1))
+        x = graph.mlp(x, block)
+    x = graph.norm(graph.op("GatherND", [x, "places"], batch_dims=1), "decoder.ln")
+    graph.op("MatMul", [x, graph.op("Transpose", [embedding], perm=[1, 0])], ["logits"])
+    graph.output("logits", ["R", "K", dims.n_vocab])
+    graph.op("Concat", scores, ["scores"], axis=1)
+    graph.output("scores", ["W", len(checkpoint.alignment_heads), "L", "T"])
+    graph.save(path)
+
+
+def _cross_attention(graph: GraphWriter, x: str, layer: int, shape: tuple[int, int]) -> tuple[str, str]:
+    """x [R, L, state] after attention to the audio, and its scores [W, heads, queries, T]."""
+    heads, size = shape
+    state = heads * size
+    keys = graph.input(f"ck{layer}", ["W", heads, size, "T"])
+    values = graph.input(f"cv{layer}", ["W", heads, "T", size])
+    crossing = f"decoder.blocks.{layer}.cross_attn"
+    weight, bias = (graph.weight(f"{crossing}.query.{part}") * size**-0.5 for part in ("weight", "bias"))
+    queries = graph.linear(graph.norm(x, f"{crossing}_ln"), f"{crossing}.query", weight, bias)
+    # all rows of a window ask the same audio: [R, L, state] → [W, R / W * L, state]
+    windows = graph.op("Shape", [keys], end=1)
+    by_window = graph.op("Concat", [windows, graph.ints(-1, state)], axis=0)
+    queries = graph.heads(graph.op("Reshape", [queries, by_window]), heads, size)
+    scores = graph.op("MatMul", [queries, keys])
+    attended = graph.op("MatMul", [graph.op("Softmax", [scores], axis=-1), values])
+    by_row = graph.op("Reshape", [graph.merged(attended, state), graph.op("Shape", [x])])
+    return graph.op("Add", [x, graph.layer(by_row, f"{crossing}.out")]), scores

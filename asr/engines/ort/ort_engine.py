@@ -1,0 +1,91 @@
+"""The engine on ONNX Runtime: float32, token for token openai-whisper's, fast on processors without AMX."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from asr.config import ConfigError, EngineConfig
+from asr.engines.base import BaseEngine
+from asr.engines.checkpoint import Checkpoint, load_checkpoint
+from asr.engines.converted import Format, converted_model
+from asr.engines.decoding.pipeline import BatchSettings, Pipeline
+from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
+from asr.engines.memory_plan import available_bytes, check_fits, memory_plan, most_rows
+from asr.engines.ort.network import OrtNetwork, Sessions
+from asr.engines.ort.sessions import opened, provider_of
+
+logger = logging.getLogger(__name__)
+
+LAYOUT = 1  # raised when graphs.py writes something else for the same checkpoint
+OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "CUDA out of memory")
+
+
+class OrtEngine(BaseEngine):
+    """Decodes with graphs that are written from the checkpoint."""
+
+    def __init__(self, config: EngineConfig, gpu_id: int | None = None) -> None:
+        """Raises ConfigError when a package, the provider or the number format is missing here."""
+        super().__init__(config)
+        if config.precision not in ("auto", "float32"):
+            raise ConfigError(
+                f"engine.precision is {config.precision!r}, but backend 'onnxruntime' computes in float32: "
+                "use auto or float32"
+            )
+        device = placement(config, gpu_id).device
+        self._placement = Placement(device, torch.float32)
+        self._provider = provider_of(config.provider, device)
+
+    def load(self) -> None:
+        config, place = self._config, self._placement
+        checkpoint = load_checkpoint(config.model)
+        threads = cpu_threads(config)
+        torch.set_num_threads(threads)
+        together = encoder_batch(config, place, threads)
+        available = available_bytes(place.device)
+        needed = memory_plan(checkpoint.dims, place, config.max_batch_size, together)
+        check_fits(needed, available)
+        folder = converted_model(checkpoint, Path(config.model), _format(checkpoint))
+        sessions = Sessions(
+            opened(folder / "encoder.onnx", self._provider, threads, spins=False),
+            opened(folder / self._decoder_file, self._provider, threads, spins=True),
+        )
+        settings = BatchSettings(config.max_batch_size, together, config.deterministic, config.loop_guard)
+        pipeline = Pipeline(checkpoint, OrtNetwork(checkpoint, place, sessions), place, settings)
+        rows = most_rows(needed, available, place, deterministic=config.deterministic)
+        self._ready(checkpoint, pipeline, rows)
+        logger.info("model %s on %s, %d threads: %s", checkpoint.name, self.description, threads, needed)
+
+    @property
+    def description(self) -> str:
+        numbers = "float32" if self._config.compute_type != "weights_int8" else "weights_int8"
+        return f"{self._placement.device} onnxruntime {numbers}"
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        return isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
+
+    @property
+    def _decoder_file(self) -> str:
+        return "decoder8.onnx" if self._config.compute_type == "weights_int8" else "decoder.onnx"
+
+
+def _format(checkpoint: Checkpoint) -> Format:
+    return Format("onnxruntime", LAYOUT, "decoder8.onnx", partial(_write, checkpoint))
+
+
+def _write(checkpoint: Checkpoint, folder: Path) -> None:
+    """Both graphs, the decoder's in two number formats; raises ConfigError without the onnx package."""
+    try:
+        graphs = import_module("asr.engines.ort.graphs")
+    except ImportError as error:
+        raise ConfigError(
+            f"backend 'onnxruntime' writes its graphs with the onnx package, which is missing ({error}): "
+            "pip install -r requirements-onnxruntime.txt, or set engine.backend to 'torch'"
+        ) from error
+    graphs.write_encoder(checkpoint, folder / "encoder.onnx")
+    graphs.write_decoder(checkpoint, folder / "decoder.onnx", eight_bits=False)
+    graphs.write_decoder(checkpoint, folder / "decoder8.onnx", eight_bits=True)

@@ -25,7 +25,7 @@ from asr.engines.ctranslate2.directory import (
 )
 
 VOCABULARIES = (51_864, 51_865, 51_866)  # English-only, multilingual, multilingual since large-v3
-MULTILINGUAL_VOCAB = 51_865  # upstream: is_multilingual = n_vocab >= 51865
+MULTILINGUAL_VOCAB = 51_865  # openai-whisper: is_multilingual = n_vocab >= 51865
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _dims(raw: Any, path: str) -> ModelDims:
 
 
 def expected_shapes(dims: ModelDims) -> dict[str, tuple[int, ...]]:
-    """Parameter name → shape, as upstream's modules name them."""
+    """Parameter name → shape, as openai-whisper's modules name them."""
     audio, text = dims.n_audio_state, dims.n_text_state
     shapes: dict[str, tuple[int, ...]] = {
         "encoder.conv1.weight": (audio, dims.n_mels, 3),

@@ -23,7 +23,7 @@ class Placement:
 
     @property
     def residual_dtype(self) -> torch.dtype:
-        """bfloat16's 8 bits are too few to add up layer after layer; float16's 11 are what upstream uses."""
+        """bfloat16's 8 bits are too few to add up layer after layer; openai-whisper uses float16's 11."""
         return torch.float32 if self.dtype == torch.bfloat16 else self.dtype
 
     @property

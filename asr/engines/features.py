@@ -53,7 +53,7 @@ class LogMel:
     def of(self, staged: Staged) -> Tensor:
         """Encoder input, float32 [batch, n_mels, WINDOW_FRAMES] on the device.
 
-        Frames past a window's `num_frames` are zeros, as upstream pads its last window.
+        Frames past a window's `num_frames` are zeros, as openai-whisper pads its last window.
         """
         most = staged.most
         pcm, num_frames, peaks = staged.arrival.tensors()

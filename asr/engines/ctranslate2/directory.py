@@ -96,7 +96,7 @@ class _Model:
                 )
 
     def tensor(self, name: str, rank: int) -> Array:
-        """A variable of so many dimensions."""
+        """A variable with this number of dimensions."""
         array = self.arrays.get(name)
         if array is None or array.ndim != rank:
             what = "lacks it" if array is None else f"has it with {array.ndim} dimensions"

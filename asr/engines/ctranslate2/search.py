@@ -1,16 +1,16 @@
-"""Windows grouped into CTranslate2 calls, and what it returns read as upstream means it.
+"""Windows grouped into CTranslate2 calls; its results are read as openai-whisper means them.
 
 Where CTranslate2 4.8 differs from openai-whisper's decode():
 - One call takes one set of options and one length of previous text, so windows are grouped by both.
 - Its `max_length` counts half of a total, or the total less the prompt: `Call.max_length` inverts that.
 - A score is divided by length ** length_penalty. The searches here ask for all candidates and rank them by
-  upstream's rule, so Google's length penalty works and `avg_logprob` has upstream's denominator (length + 1).
+  openai-whisper's rule, so Google's length penalty works and `avg_logprob` divides by length + 1.
 - `max_initial_timestamp_index` cannot be switched off: the last timestamp means "any".
-- A beam may end only where end-of-text is among the best `beam_size` continuations; upstream also takes ends
-  that rank just below. With patience above 1 the chosen beam can therefore differ.
+- A beam may end only where end-of-text is among the best `beam_size` continuations; openai-whisper also takes
+  ends that rank just below. With patience above 1 the chosen beam can therefore differ.
 - At the token cap every live beam becomes a candidate, not only those that fill up the group.
 - Random numbers are drawn by its own threads: a sampled window is not the same twice.
-- It tells no token's probability; they are worked out from the logits it can return, for greedy search only.
+- It returns no probability of a token; greedy search computes them from the logits that it can return.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from asr.engines.device import torch_threads_kept
 from asr.schema import TokenAlignment
 from asr.text.tokenizer import Tokenizer
 
-MEDIAN_WIDTH = 7  # positions, as upstream
+MEDIAN_WIDTH = 7  # positions, as openai-whisper
 # scores of all alignment heads, and logits, at once; a large model of unknown heads has 320 of them
 MAX_SCORE_BYTES = 256 << 20
 

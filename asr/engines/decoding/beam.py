@@ -1,6 +1,6 @@
-"""Beam search with upstream's results (whisper/decoding.py, BeamSearchDecoder), all windows at once.
+"""Beam search with openai-whisper's results (whisper/decoding.py, BeamSearchDecoder), all windows at once.
 
-Upstream ranks Python tuples of tokens in a dictionary, row by row. Here candidates stay on the device:
+openai-whisper ranks Python tuples of tokens in a dictionary, row by row. Here candidates stay on the device:
 sorted per window, the first `beam_size` that go on become the beams, the ends met before are kept as
 finished.
 """
@@ -56,7 +56,7 @@ class BeamSearch(Search):
         windows = len(state["sums"])
         logprobs, ids = (values.view(windows, -1) for values in choice.top(beams + 1))
         scores = state["sums"].repeat_interleave(beams + 1, 1) + logprobs
-        # stable: equal scores stay in upstream's order, beam by beam
+        # stable: equal scores stay in openai-whisper's order, beam by beam
         scores, order = scores.sort(dim=1, descending=True, stable=True)
         ids, logprobs, parents = ids.gather(1, order), logprobs.gather(1, order), order // (beams + 1)
 

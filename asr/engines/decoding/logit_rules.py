@@ -1,6 +1,6 @@
 """What may be sampled next, for all rows at once (whisper/decoding.py, LogitFilter and its subclasses).
 
-Upstream fills whole rows of logits with -inf and takes log_softmax twice. Here the vocabulary is cut in two
+openai-whisper fills whole rows of logits with -inf and takes log_softmax twice. Here the vocabulary has two
 ranges, text [0, eot) and the rest (special and timestamp tokens): a rule that forbids all text only clears a
 flag of its row, and the maxima and sums of the ranges are combined afterwards.
 """
@@ -74,7 +74,7 @@ class LogitRules:
         self._rows = {
             "timestamps": torch.tensor([plan.timestamps for plan in plans], device=device),
             "last_initial": torch.tensor(limits, device=device),
-            # upstream counts what precedes the first token as a timestamp
+            # openai-whisper counts what precedes the first token as a timestamp
             "last_was": torch.ones(len(plans), dtype=torch.bool, device=device),
             "one_before_was": torch.ones(len(plans), dtype=torch.bool, device=device),
             # the latest timestamp sampled, counted from timestamp_begin

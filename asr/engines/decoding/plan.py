@@ -18,7 +18,7 @@ TASKS = ("transcribe", "translate", "detect_language")
 
 @dataclass(frozen=True, slots=True)
 class DecodePlan:
-    """What the search must know of one window; every rule is upstream's DecodingTask's."""
+    """What the search must know of one window; every rule is openai-whisper's DecodingTask's."""
 
     initial_tokens: tuple[int, ...]  # previous text, sot sequence
     sot_index: int  # where sot lies in them: the no-speech probability is read there
@@ -85,7 +85,7 @@ def plan(window: Window, language: str, dims: ModelDims, tokenizer: Tokenizer) -
     options = window.options
     is_beam, group = search_key(options)
     initial, sot_index = _initial_tokens(options, language, dims, tokenizer)
-    # upstream's loop also ends when `tokens.shape[-1] > n_ctx`: the last position's token is still sampled
+    # openai-whisper's loop ends when `tokens.shape[-1] > n_ctx`: the last position's token is still sampled
     room = dims.n_text_ctx + 1 - len(initial)
     tick_s = WINDOW_SECONDS / dims.n_audio_ctx
     return DecodePlan(
@@ -128,7 +128,7 @@ def _initial_tokens(
     if not options.prompt:
         return tokens, 0
     previous = (tokenizer.sot_prev, *options.prompt[-(dims.n_text_ctx // 2 - 1) :])
-    # upstream looks for the first sot, even one that the prompt itself holds
+    # openai-whisper looks for the first sot, even one that the prompt itself holds
     return previous + tokens, (previous + tokens).index(tokenizer.sot)
 
 

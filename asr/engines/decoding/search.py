@@ -29,7 +29,7 @@ class SearchSettings:
     check_every: int = 1  # steps between two looks at the finished flags (a device-to-host copy)
     loop_guard: bool = True
     compaction: bool = True  # rows of finished windows leave the batch; off only to measure what that brings
-    # Deterministic mode: so many windows in every step and so many columns, whoever is there; else None.
+    # Deterministic mode: every step has this many windows and columns, however few are live. Else None.
     fixed_windows: int | None = None
     fixed_columns: int | None = None
 

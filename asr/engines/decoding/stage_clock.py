@@ -21,7 +21,7 @@ class StageClock:
         self._begun = self._now()
 
     def lap(self, stage: str) -> None:
-        """What was done since the last lap belongs to `stage`."""
+        """The time since the last lap belongs to `stage`."""
         self._laps.append((stage, self._now()))
 
     def shares(self, windows: int) -> EngineSeconds:

@@ -25,23 +25,23 @@ from torch import Tensor
 
 from asr.engines.device import Placement, cpu_has_amx
 
-MANY = 1 << 30  # more queries than there are
+ALWAYS = 1 << 30  # more queries than any window has
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """How keys or values [positions, size] are kept, and multiplied by few queries."""
+class Operand:
+    """How keys or values [positions, size] lie in memory, and how few queries are multiplied by them."""
 
     is_swapped: bool = False  # in memory they are [size, positions]
-    first_up_to: int = 0  # for so many queries they are the left factor of their product
+    left_up_to: int = 0  # up to this many queries they are the left factor of the product
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionLayout:
-    keys: Kept = Kept()
-    values: Kept = Kept()
+    keys: Operand = Operand()
+    values: Operand = Operand()
     fused_encoder: bool = True  # torch's fused attention in the encoder; else oneDNN, head by head
-    loops_up_to: int = 0  # for so many queries few_queries.py attends to the audio, not products
+    loops_up_to: int = 0  # up to this many queries few_queries.py attends to the audio, not products
 
 
 def attention_layout(placement: Placement) -> AttentionLayout:
@@ -50,11 +50,11 @@ def attention_layout(placement: Placement) -> AttentionLayout:
         return AttentionLayout()
     if placement.dtype == torch.bfloat16:
         if cpu_has_amx():
-            return AttentionLayout(Kept(first_up_to=MANY), Kept(is_swapped=True, first_up_to=MANY))
+            return AttentionLayout(Operand(left_up_to=ALWAYS), Operand(is_swapped=True, left_up_to=ALWAYS))
         return AttentionLayout(fused_encoder=False, loops_up_to=2)
     if cpu_is_intels():
-        return AttentionLayout(Kept(is_swapped=True), Kept(is_swapped=True))
-    return AttentionLayout(values=Kept(is_swapped=True, first_up_to=1), fused_encoder=False)
+        return AttentionLayout(Operand(is_swapped=True), Operand(is_swapped=True))
+    return AttentionLayout(values=Operand(is_swapped=True, left_up_to=1), fused_encoder=False)
 
 
 def cpu_is_intels(path: str = "/proc/cpuinfo") -> bool:
@@ -65,8 +65,8 @@ def cpu_is_intels(path: str = "/proc/cpuinfo") -> bool:
         return False
 
 
-def times(rows: Tensor, kept: Tensor, how: Kept) -> Tensor:
-    """rows @ kept, [n, queries, a] by [n, a, b], in the order that `how` wants."""
-    if rows.shape[1] <= how.first_up_to:
-        return torch.bmm(kept.transpose(1, 2), rows.transpose(1, 2)).transpose(1, 2)
-    return torch.bmm(rows, kept)
+def times(rows: Tensor, audio: Tensor, how: Operand) -> Tensor:
+    """rows @ audio, [n, queries, a] by [n, a, b], in the order that `how` wants."""
+    if rows.shape[1] <= how.left_up_to:
+        return torch.bmm(audio.transpose(1, 2), rows.transpose(1, 2)).transpose(1, 2)
+    return torch.bmm(rows, audio)

@@ -15,7 +15,7 @@ from asr.engines.pytorch.attention import attention_layout, times
 from asr.engines.pytorch.few_queries import HEAD_SIZE, attend_few
 from asr.engines.pytorch.weights import DecoderWeights
 
-# Up to so many queries per window a plain product beats torch's fused attention on the CPU
+# Up to this many queries per window a plain product beats torch's fused attention on the CPU
 # (tiny, 16 windows, one query: 2.3 against 8 ms in float32); beyond it the score matrix costs memory.
 MAX_PLAIN_QUERIES = 16
 

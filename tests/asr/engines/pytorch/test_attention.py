@@ -10,10 +10,10 @@ import torch
 from asr.engines.decoding.kv_cache import CrossCache
 from asr.engines.device import Placement
 from asr.engines.pytorch import attention
-from asr.engines.pytorch.attention import AttentionLayout, Kept, attention_layout, cpu_is_intels, times
+from asr.engines.pytorch.attention import AttentionLayout, Operand, attention_layout, cpu_is_intels, times
 
 CPU = torch.device("cpu")
-ORDERS = [Kept(is_swapped, first) for is_swapped, first in itertools.product((False, True), (0, 1, 2))]
+ORDERS = [Operand(is_swapped, first) for is_swapped, first in itertools.product((False, True), (0, 1, 2))]
 
 
 @pytest.mark.parametrize("how", ORDERS)
@@ -53,7 +53,7 @@ def test_the_maker_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("keys", "values"), list(itertools.product((Kept(), Kept(is_swapped=True)), repeat=2))
+    ("keys", "values"), list(itertools.product((Operand(), Operand(is_swapped=True)), repeat=2))
 )
 def test_a_cache_is_the_same_in_any_order(keys, values):
     cross = CrossCache.empty(

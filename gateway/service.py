@@ -25,15 +25,17 @@ from gateway.caller import Caller
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.driver import run_session
 from gateway.dispatch.pending import Ticket
-from gateway.http.forms import SMALL_BYTES
+from gateway.drain import Drain
 from gateway.media.pool import MediaPool
-from gateway.media.turns import LARGE_BYTES
+from gateway.media.sizes import LARGE_BYTES, SMALL_BYTES
+from gateway.observe.metrics import Metrics
 from gateway.observe.record import RequestRecord, current_record
+from gateway.observe.stats import StatsCollector
 from gateway.patience import within
 from gateway.settings import Settings
 
 SHORT_S = 30.0  # of audio: one window
-RECEIVING_S = 0.25  # in which a form has come over a good network
+RECEIVING_S = 0.25  # a good network brings a form in this time; nothing waits longer for a slow sender
 
 OpenSession = Callable[[PreparedAudio, RequestOptions, ModelSpec], FileSession]
 P = ParamSpec("P")
@@ -93,6 +95,9 @@ class Service:
         self.admission = Admission(settings.admission)
         self.pool = MediaPool(settings.media, self.limits)
         self.dispatcher = Dispatcher(settings.upstream)
+        self.drain = Drain()
+        self.metrics = Metrics()
+        self.metrics.registry.register(StatsCollector(self))
 
     async def start(self) -> None:
         await self.pool.start()
@@ -115,17 +120,16 @@ class Service:
                 f"The model `{name[:100]}` does not exist or you do not have access to it.", param="model"
             )
 
-    def receiving(self, num_bytes: int | None) -> AbstractContextManager[None]:
-        """Surrounds the reading of a form of so many bytes, None where nobody knows: its window will come."""
-        return self._expecting(num_bytes, RECEIVING_S)
-
-    def _expecting(
-        self, num_bytes: int | None, longest_s: float | None = None
+    def coming_upload(
+        self, num_bytes: int | None, max_wait_s: float | None = None
     ) -> AbstractContextManager[None]:
-        """A large upload takes longer than anything waits for it."""
+        """While the block receives or prepares an upload, the next batch may wait for its first window.
+
+        None where the size is unknown. Nothing waits for a large upload, which takes too long.
+        """
         if num_bytes is None or num_bytes > LARGE_BYTES:
             return nullcontext()
-        return self.dispatcher.expecting(longest_s)
+        return self.dispatcher.coming_uploads.one(max_wait_s)
 
     @asynccontextmanager
     async def run(
@@ -140,7 +144,7 @@ class Service:
         async with within(deadline_s):
             record = current_record()
             spec = self.dispatcher.spec
-            with record.stage("media"), self._expecting(upload.stat().st_size):
+            with record.stage("media"), self.coming_upload(upload.stat().st_size):
                 prepared = await self.pool.prepare(upload, options, spec.n_mels)
                 await _emptied(upload)
             audio_s = prepared.audio.duration_s

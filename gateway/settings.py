@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AnyHttpUrl,
@@ -24,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -183,6 +185,8 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
+    environ: ClassVar[Mapping[str, str]] = os.environ  # the variables, and the name of the file
+
     server: ServerSettings = ServerSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     media: MediaSettings = MediaSettings()
@@ -199,40 +203,54 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_FILE)
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=file)
+        variables = EnvSettingsSource(settings_cls)
+        variables.env_vars = {name.lower(): value for name, value in cls.environ.items()}
+        file = YamlConfigSettingsSource(settings_cls, yaml_file=_file(cls.environ))
+        return init_settings, variables, file
 
 
-def load_settings(**sections: dict[str, Any]) -> Settings:
-    """The file and the environment, with `sections` laid over; raises SettingsError."""
-    _check_variables()
+def load_settings(environ: Mapping[str, str] | None = None, **sections: dict[str, Any]) -> Settings:
+    """The file and the variables, with `sections` on top; raises SettingsError.
+
+    environ: the variables, those of this process if None.
+    """
+    variables = Settings.environ if environ is None else environ
+
+    class Loaded(Settings):
+        environ = variables
+
+    _check_variables(variables)
     try:
-        _check_file()
-        return Settings(**sections)  # type: ignore[arg-type]  # a section may be a part of its values
+        _check_file(variables)
+        return Loaded(**sections)  # type: ignore[arg-type]  # a section may be a part of its values
     except ValidationError as error:
         raise SettingsError("\n".join(complaints(error, Settings))) from error
     except (SourceError, OSError) as error:
         raise SettingsError(" ".join(str(error).split())) from error
 
 
-def _check_variables() -> None:
-    """pydantic-settings reads the variables that it knows, and never sees a mistyped one."""
+def _file(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get(CONFIG_VARIABLE) or CONFIG_FILE)
+
+
+def _check_variables(environ: Mapping[str, str]) -> None:
+    """Raises SettingsError for a variable that pydantic-settings would pass over, because it is mistyped."""
     known = {CONFIG_VARIABLE}
     for name, field in Settings.model_fields.items():
         known.add(f"{PREFIX}{name}".upper())
         section = field.annotation
         assert isinstance(section, type) and issubclass(section, BaseModel)
         known.update(f"{PREFIX}{name}__{key}".upper() for key in section.model_fields)
-    for variable in sorted(os.environ):
+    for variable in sorted(environ):
         if variable.upper().startswith(PREFIX) and variable.upper() not in known:
             raise SettingsError(f"{variable} is no setting: {unknown_key(variable.upper(), known)}")
 
 
-def _check_file() -> None:
-    given = os.environ.get(CONFIG_VARIABLE)
+def _check_file(environ: Mapping[str, str]) -> None:
+    given = environ.get(CONFIG_VARIABLE)
     if given and not Path(given).is_file():
         raise SettingsError(f"{CONFIG_VARIABLE} is {given!r}, must be the path of a YAML file")
-    path = Path(given or CONFIG_FILE)
+    path = _file(environ)
     content = read_yaml(path) if path.is_file() else None
     if not isinstance(content, dict | None):
         raise SettingsError(f"{path} must have sections: {', '.join(Settings.model_fields)}")

@@ -23,8 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.access.key_entry import KeyEntry, key_digest
-from gateway.access.key_file import read_key_file
+from gateway.access.key_file import KeyEntry, key_digest, read_key_file
 from gateway.access.wrong_keys import WrongKeys
 from gateway.api_errors import Unauthorized
 from gateway.caller import Caller

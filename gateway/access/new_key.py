@@ -9,8 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gateway.access.key_entry import KeyEntry, key_digest
-from gateway.access.key_file import read_key_file
+from gateway.access.key_file import KeyEntry, key_digest, read_key_file
 from gateway.settings import SettingsError
 
 PREFIX = "wsk-"  # tells secret scanners and people what it is

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from contextlib import AbstractContextManager
 from typing import Any
 
 from asr.constants import FRAMES_PER_SECOND
@@ -16,15 +15,14 @@ from asr.schema import Hypothesis, Window
 from gateway.api_errors import NotReady
 from gateway.caller import Caller
 from gateway.dispatch.backoff import Resting
-from gateway.dispatch.coming_uploads import Expected
+from gateway.dispatch.coming_uploads import ComingUploads
 from gateway.dispatch.fair_queue import FairQueue
 from gateway.dispatch.lane import Lane
 from gateway.dispatch.pending import Attempt, Errand, Outcome, Ticket
 from gateway.dispatch.watch import Watch
 from gateway.settings import UpstreamSettings
 from gateway.torchserve.failures import Busy, Cut, NoMemory, NotDecoded, WorkerDied
-from gateway.torchserve.http_client import HttpClient
-from gateway.torchserve.upstream import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, Description, TorchServeUpstream
+from gateway.torchserve.upstream import Description, upstreams
 
 __all__ = ["Dispatcher", "Ticket"]
 
@@ -36,15 +34,8 @@ class Dispatcher:
 
     def __init__(self, settings: UpstreamSettings) -> None:
         self._settings = settings
-        self._client = HttpClient(CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES)
-        managements = itertools.chain(map(str, settings.management_urls), itertools.repeat(None))
         self._lanes = [
-            Lane(
-                TorchServeUpstream(str(url), settings, self._client, management),
-                settings.workers,
-                settings.batches_outstanding,
-            )
-            for url, management in zip(settings.urls, managements, strict=False)
+            Lane(upstream, settings.workers, settings.batches_outstanding) for upstream in upstreams(settings)
         ]
         self._queue: FairQueue[Errand] = FairQueue()
         self._suspects: deque[Errand] = deque()  # were in a batch over which a worker ended
@@ -54,8 +45,8 @@ class Dispatcher:
         self._sessions = itertools.count()
         self._watch = Watch(self)
         self._description: Description | None = None
-        self._expected = Expected(self.pump)
-        self._held: asyncio.TimerHandle | None = None  # until a batch goes without them
+        self.coming_uploads = ComingUploads(self.pump)
+        self._delayed_pump: asyncio.TimerHandle | None = None  # of a batch that waits for coming uploads
         self._sent = self._retries = self._resent = 0
 
     async def start(self) -> None:
@@ -65,14 +56,15 @@ class Dispatcher:
     async def close(self) -> None:
         """Ends at once: what waits fails."""
         await self._watch.stop()
-        if self._held is not None:
-            self._held.cancel()
+        if self._delayed_pump is not None:
+            self._delayed_pump.cancel()
         self.fail_all("the gateway is going down")
         tasks = [attempt.task for attempt in self._attempts if attempt.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._client.close()
+        for lane in self._lanes:
+            lane.upstream.close()
 
     @property
     def lanes(self) -> list[Lane]:
@@ -89,11 +81,6 @@ class Dispatcher:
         return self._described().spec
 
     @property
-    def model(self) -> dict[str, Any]:
-        """What the upstream tells of its model; raises NotReady until it has."""
-        return self._described().facts
-
-    @property
     def ready(self) -> bool:
         """Whether an upstream answers."""
         return any(lane.alive for lane in self._lanes)
@@ -103,13 +90,6 @@ class Dispatcher:
         session = next(self._sessions)
         self._queue.open(session, caller.name, caller.weight, audio_s)
         return Ticket(self, session)
-
-    def expecting(self, longest_s: float | None = None) -> AbstractContextManager[None]:
-        """While the block receives or prepares an upload, an idle upstream may wait a moment for its window.
-
-        For `longest_s` at most: nobody waits for a slow sender.
-        """
-        return self._expected.upload(longest_s)
 
     def stats(self) -> dict[str, Any]:
         """Counts since the start, and what is going on now."""
@@ -174,8 +154,8 @@ class Dispatcher:
         now = asyncio.get_running_loop().time()
         self._send_suspects(now)
         while len(self._queue) and (lane := self._free_lane(now)) is not None:
-            if hold_s := lane.hold_s(now, waiting=len(self._queue), expected=len(self._expected)):
-                self._pump_in(hold_s)
+            if wait_s := lane.coming_wait_s(now, waiting=len(self._queue), coming=len(self.coming_uploads)):
+                self._pump_in(wait_s)
                 return
             errand = self._queue.pop()
             if errand is not None and not errand.outcome.done():
@@ -184,9 +164,9 @@ class Dispatcher:
     # ---- sending
 
     def _pump_in(self, seconds: float) -> None:
-        if self._held is not None:
-            self._held.cancel()
-        self._held = asyncio.get_running_loop().call_later(seconds, self.pump)
+        if self._delayed_pump is not None:
+            self._delayed_pump.cancel()
+        self._delayed_pump = asyncio.get_running_loop().call_later(seconds, self.pump)
 
     def _free_lane(self, now: float) -> Lane | None:
         """The upstream with the least to do among those that have room for the next window."""

@@ -13,7 +13,7 @@ BUSY_PAUSE_S = 0.25
 FIRST_REST_S = 0.25  # after a refusal for want of memory
 LONGEST_REST_S = 4.0  # of those in a row: who has memory again is not left idle for longer
 MAX_CUTS = 3  # connections cut in a row that make an upstream one that is gone
-MAX_HOLD_S = 0.5  # of an idle upstream's next batch, a full one, for uploads that are being prepared
+MAX_COMING_WAIT_S = 0.5  # of an idle upstream's next batch, a full one, for uploads that are being prepared
 SMOOTHING = 0.2
 ONE_DEATH_S = 0.5
 
@@ -42,7 +42,7 @@ class Lane:
     died_at: float = -math.inf
     busy: int = 0
     lacks: int = 0  # refusals for want of memory since it decoded a window
-    held_since: float | None = None
+    waits_since: float | None = None
     _ceiling: float = math.inf  # what its queue has shown to bear
 
     @property
@@ -73,8 +73,8 @@ class Lane:
         limit = self.hard_limit if for_newcomer else self.soft_limit
         return self.alive and self.outstanding < limit and now >= self.paused_until
 
-    def hold_s(self, now: float, *, waiting: int, expected: int) -> float:
-        """Seconds for which its next batch waits for `expected` more windows; 0: what waits goes now.
+    def coming_wait_s(self, now: float, *, waiting: int, coming: int) -> float:
+        """Seconds for which its next batch waits for `coming` more windows; 0: what waits goes now.
 
         Only where it has nothing to do, for a quarter of a batch or more, and the longer the fuller the batch
         will be; never longer than a batch takes: who is not waited for would wait as long. Large batches cost
@@ -82,19 +82,19 @@ class Lane:
         of 16 stays one, and 4 and 12 stay that way.
         """
         size = self.batch // self.workers
-        is_worth_it = expected > 0 and waiting < size <= 4 * (waiting + expected)
+        is_worth_it = coming > 0 and waiting < size <= 4 * (waiting + coming)
         if self.outstanding or self.batch_s is None or not is_worth_it:
-            self.held_since = None
+            self.waits_since = None
             return 0.0
-        if self.held_since is None:
-            self.held_since = now
-        share = min(1.0, (waiting + expected) / size)
-        return max(0.0, self.held_since + share * min(self.batch_s, MAX_HOLD_S) - now)
+        if self.waits_since is None:
+            self.waits_since = now
+        share = min(1.0, (waiting + coming) / size)
+        return max(0.0, self.waits_since + share * min(self.batch_s, MAX_COMING_WAIT_S) - now)
 
     def sent(self) -> None:
         """One more window is out."""
         self.outstanding += 1
-        self.held_since = None
+        self.waits_since = None
 
     @property
     def load(self) -> float:

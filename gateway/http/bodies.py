@@ -15,9 +15,10 @@ from starlette.requests import Request
 from asr.errors import Overloaded, UnsupportedMedia
 from asr.request.bodies import OPTIONS_HEADER, header_options
 from asr.request.values import without_blanks
-from gateway.http.forms import SMALL_BYTES, received_form
+from gateway.http.forms import received_form
 from gateway.http.json_body import JsonBody
 from gateway.http.options import refuse_query
+from gateway.media.sizes import SMALL_BYTES
 
 AUDIO_TYPES = ("audio/", "video/", "application/octet-stream", "application/ogg")
 

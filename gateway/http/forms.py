@@ -19,10 +19,10 @@ from starlette.requests import Request
 
 from asr.errors import InvalidOption, Overloaded, UnsupportedMedia
 from gateway.api_errors import BadForm
+from gateway.media.sizes import SMALL_BYTES
 
 MAX_FIELDS = 2_000  # suppress_tokens alone may be a thousand
 FORM_ROOM = 1_000_000  # bytes of a form beside its files: names, headers and texts of all parts together
-SMALL_BYTES = 1_000_000  # of an upload: half a minute of 16 kHz WAV, dealt with on the event loop
 PLAIN_NAME = re.compile(rb";\s*filename\s*=", re.IGNORECASE)
 EXTENDED_NAME = re.compile(
     rb""";\s*filename\*\s*=\s*"?(?P<charset>utf-8|iso-8859-1)'[^']*'(?P<name>[^;"\s]*)"?""", re.IGNORECASE

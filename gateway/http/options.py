@@ -14,14 +14,9 @@ from asr.request.fields import NAMES, parse_options, plain_name
 from asr.request.options import RequestOptions
 from asr.request.values import without_blanks
 from gateway.caller import Caller
-from gateway.openapi.schemas import WebserviceQuery
+from gateway.http.calls import Call
+from gateway.openapi.schemas import NOT_FOR_TRANSLATIONS, WebserviceQuery
 from gateway.service import Service
-
-# what OpenAI's translations do not take, although its transcriptions do
-NOT_FOR_TRANSLATIONS = (
-    *("task", "language", "languages", "hotwords", "timestamp_granularities", "include", "stream"),
-    "chunking_strategy",
-)
 
 
 def refuse_query(request: Request) -> None:
@@ -54,6 +49,12 @@ def language_options(language: str | None, service: Service, caller: Caller) -> 
     """Options where only the language can be chosen."""
     _check_model({}, service, caller)
     return _parsed({} if language is None else {"language": language}, service)
+
+
+def plain_options(call: Call, language: str | None) -> RequestOptions:
+    """Options of a form that may hold files alone; raises BadForm for anything beside them."""
+    call.form.refuse_fields()
+    return language_options(language, call.service, call.caller)
 
 
 def webservice_options(query: WebserviceQuery, service: Service, caller: Caller) -> RequestOptions:

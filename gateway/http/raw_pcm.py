@@ -14,7 +14,7 @@ from typing import IO
 from asr.constants import SAMPLE_RATE
 from asr.errors import InvalidAudio
 from gateway.http.bodies import disk_room
-from gateway.http.forms import SMALL_BYTES
+from gateway.media.sizes import SMALL_BYTES
 
 SAMPLE_BYTES = 2
 

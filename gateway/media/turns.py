@@ -11,8 +11,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from gateway.media.sizes import LARGE_BYTES
+
 BYTES_PER_SECOND = 1_000_000  # by so much is a larger upload ranked later: the pace of media and VAD together
-LARGE_BYTES = 4_000_000  # half an hour of compressed speech, two minutes of WAV
 
 Place = TypeVar("Place")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -53,14 +53,14 @@ ADMISSION_GAUGES = {
 class StatsCollector(Collector):
     """Turns `stats()` into metrics; a key that a part does not have is left out."""
 
-    def __init__(self, parts: Callable[[], Parts]) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
     def describe(self) -> Iterable[Metric]:
         return ()  # nothing is read before the first scrape
 
     def collect(self) -> Iterator[Metric]:
-        parts = self._parts()
+        parts = self._parts
         dispatcher = parts.dispatcher.stats()
         yield from _gauges(dispatcher, DISPATCHER_GAUGES)
         for key, (name, what) in DISPATCHER_COUNTERS.items():

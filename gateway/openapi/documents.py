@@ -8,8 +8,8 @@ from typing import Any
 from asr.render.formats import SRT, TEXT, TSV, VTT
 from asr.request.fields import FIELDS, Field
 from asr.request.values import Choice, Flag, Items, Kind, Number, Text
-from gateway.http.options import NOT_FOR_TRANSLATIONS
 from gateway.openapi import examples, schemas
+from gateway.openapi.schemas import NOT_FOR_TRANSLATIONS
 
 FORM = "multipart/form-data"
 JSON = "application/json"

@@ -94,11 +94,13 @@ def _serve(settings: Settings) -> None:
     from gateway.app import create_app
     from gateway.observe.logs import configure_logging
     from gateway.process.server import run
+    from gateway.service import Service
 
     configure_logging(settings.observe.log_level)
     if not needs_key(settings):
         log.warning("no API keys: everybody who reaches %s may call", settings.server.host)
-    run(create_app(settings), settings)
+    service = Service(settings)
+    run(create_app(service), service)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,10 +11,11 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from gateway.middleware.drain import Drain
+from gateway.drain import Drain
 from gateway.observe.logs import log_event
 from gateway.process.guarded_connection import guarded
-from gateway.settings import ServerSettings, Settings, SettingsError
+from gateway.service import Service
+from gateway.settings import ServerSettings, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +23,14 @@ BACKLOG = 2_048
 LEFTOVER_S = 2  # for connections when no request runs any more
 
 
-def run(app: FastAPI, settings: Settings) -> None:
+def run(app: FastAPI, service: Service) -> None:
     """Serves until a signal ends it, and returns when it has drained; raises SettingsError."""
-    server = settings.server
+    server = service.settings.server
     raise_file_limit()
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=guarded(server, app.state.metrics.refuse),
+        http=guarded(server, service.metrics.refuse),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -48,7 +49,7 @@ def run(app: FastAPI, settings: Settings) -> None:
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(f"server.tls_cert or server.tls_key cannot be used: {error}") from error
     listener = listening_socket(server)
-    DrainingServer(config, app.state.drain, server.drain_s, _url(server, listener)).run([listener])
+    DrainingServer(config, service.drain, server.drain_s, _url(server, listener)).run([listener])
 
 
 class DrainingServer(uvicorn.Server):

@@ -11,6 +11,8 @@ from starlette.staticfiles import StaticFiles
 
 from asr.languages import LANGUAGES
 from gateway.api_errors import NotReady
+from gateway.http.authentication import service_of
+from gateway.service import Service
 
 PAGE_DIR = Path(__file__).resolve().parents[1] / "page"
 SCRIPT = "text/javascript; charset=utf-8"  # some systems' tables know .js by an older name
@@ -52,7 +54,7 @@ async def index(request: Request) -> Response:
 @router.get("/page/settings.json")
 async def settings(request: Request) -> dict[str, Any]:
     """What the page must know before a key is given: the model's languages and the caps."""
-    service = request.app.state.service
+    service = service_of(request)
     return {
         "languages": languages(service),
         "max_upload_bytes": service.settings.media.max_upload_bytes,
@@ -65,7 +67,7 @@ async def asset(path: str, request: Request) -> Response:
     return await _file(path, request)
 
 
-def languages(service: Any) -> list[dict[str, str]]:
+def languages(service: Service) -> list[dict[str, str]]:
     """Code and English name of what the model speaks; of all that Whisper knows while no worker has told."""
     known = [{"code": code, "name": name} for code, name in LANGUAGES.items()]
     try:

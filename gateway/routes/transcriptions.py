@@ -12,15 +12,14 @@ from starlette.responses import Response
 
 from asr.request.options import RequestOptions
 from gateway.caller import Caller
-from gateway.http.answers import transcript_response
 from gateway.http.authentication import admitted_caller, service_of
 from gateway.http.bodies import received_audio
 from gateway.http.forms import announced_bytes
 from gateway.http.options import transcription_options, translation_options
-from gateway.http.streams import LiveEvents, transcript_events
+from gateway.http.transcripts import LiveEvents, transcript_events, transcript_response
 from gateway.openapi import documents
 from gateway.patience import deadline_s, while_connected
-from gateway.service import Service
+from gateway.service import RECEIVING_S, Service
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 
@@ -55,7 +54,7 @@ async def transcribed(request: Request, read_options: ReadOptions) -> Response:
     caller = await admitted_caller(request)
     deadline = deadline_s(request, service.settings.admission.default_deadline_s)
     async with AsyncExitStack() as stack:
-        with service.receiving(announced_bytes(request)):
+        with service.coming_upload(announced_bytes(request), RECEIVING_S):
             reading = received_audio(request, service.settings.media.spool_dir)
             received = await stack.enter_async_context(reading)
         options = read_options(received.fields, service, caller)

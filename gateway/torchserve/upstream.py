@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from dataclasses import dataclass, fields
@@ -31,7 +32,16 @@ class Description:
 
     spec: ModelSpec
     max_batch_size: int
-    facts: dict[str, Any]  # as the handler's `model` path tells it
+
+
+def upstreams(settings: UpstreamSettings) -> list[TorchServeUpstream]:
+    """The servers that the settings name; they share one HTTP client."""
+    client = HttpClient(CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES)
+    managements = itertools.chain(map(str, settings.management_urls), itertools.repeat(None))
+    return [
+        TorchServeUpstream(str(url), settings, client, management)
+        for url, management in zip(settings.urls, managements, strict=False)
+    ]
 
 
 class TorchServeUpstream:
@@ -57,7 +67,7 @@ class TorchServeUpstream:
         facts = _object(await self._get(f"{self._predictions}/model"))
         try:
             spec = ModelSpec(**{field.name: facts[field.name] for field in fields(ModelSpec)})
-            return Description(spec, int(facts["max_batch_size"]), facts)
+            return Description(spec, int(facts["max_batch_size"]))
         except (KeyError, TypeError, ValueError) as error:
             raise Unreachable(f"{self.url} does not describe a model: {error!r}") from error
 
@@ -87,6 +97,10 @@ class TorchServeUpstream:
             return messages.decode_hypothesis(response)
         except EngineFailure as error:  # the sender broke or it is no Whisper handler: it may do better
             raise WorkerDied(str(error)) from error
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        self._client.close()
 
     async def _get(self, url: str, *, api: str = "inference", timeout_s: float = ASK_TIMEOUT_S) -> bytes:
         return await self._send("GET", url, api, timeout_s, b"")

@@ -44,7 +44,8 @@ class Gateway:
 
     def __init__(self, settings: Settings, *, wait: bool = True) -> None:
         self.settings = settings
-        self.app = create_app(settings)
+        self.service = Service(settings)
+        self.app = create_app(self.service)
         self._wait = wait
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -60,11 +61,6 @@ class Gateway:
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)
-
-    @property
-    def service(self) -> Service:
-        service: Service = self.app.state.service
-        return service
 
     @property
     def uploads(self) -> list[Path]:

@@ -88,6 +88,19 @@ def test_variables_win_over_the_file_and_leave_its_other_values(
     assert (settings.server.port, settings.server.drain_s) == (2, 7)
 
 
+def test_variables_of_another_process_are_read_in_place_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_SERVER__PORT", "2")
+    monkeypatch.setenv("GATEWAY_SERVER__HOST", "ours")
+    file = tmp_path / "theirs.yaml"
+    file.write_text("server:\n  drain_s: 7\n")
+    settings = load_settings({"GATEWAY_CONFIG": str(file), "GATEWAY_SERVER__PORT": "3"})
+    assert (settings.server.port, settings.server.drain_s, settings.server.host) == (3, 7, "127.0.0.1")
+    with pytest.raises(SettingsError, match="GATEWAY_SERVER__POTR is no setting"):
+        load_settings({"GATEWAY_SERVER__POTR": "3"})
+
+
 def test_lists_are_json_or_have_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_ACCESS__TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")
     monkeypatch.setenv("GATEWAY_UPSTREAM__URLS", '["http://a:1", "http://b:2"]')

@@ -13,7 +13,7 @@ from tests.gateway.fake_hypotheses import SPEC
 
 def lane(batch_size: int = 16, workers: int = 1) -> Lane:
     upstream = TorchServeUpstream("http://127.0.0.1:1", UpstreamSettings(), HttpClient(1.0, MAX_ANSWER_BYTES))
-    made = Lane(upstream, workers, max_batches=3.0, description=Description(SPEC, batch_size, {}))
+    made = Lane(upstream, workers, max_batches=3.0, description=Description(SPEC, batch_size))
     made.alive = True
     return made
 

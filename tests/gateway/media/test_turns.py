@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from itertools import count
 
-from gateway.media.turns import BYTES_PER_SECOND, LARGE_BYTES, Line, Turn
+from gateway.media.sizes import LARGE_BYTES
+from gateway.media.turns import BYTES_PER_SECOND, Line, Turn
 
 SMALL, LARGE = 100_000, 60_000_000
 

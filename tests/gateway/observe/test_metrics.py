@@ -40,7 +40,7 @@ def loaded() -> Metrics:
         ),
         pool=SimpleNamespace(stats=lambda: {"processes": 2, "busy": 1, "prepared": 4}),
     )
-    metrics.registry.register(StatsCollector(lambda: parts))
+    metrics.registry.register(StatsCollector(parts))
     return metrics
 
 

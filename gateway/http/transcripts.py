@@ -1,4 +1,4 @@
-"""A transcript as server-sent events while it is made."""
+"""A run → the answer to its request: the transcript as a whole, or as server-sent events while it is made."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ from starlette.types import Receive, Scope, Send
 
 from asr.errors import AsrError
 from asr.render.events import EventStream
-from asr.render.formats import sse_error
+from asr.render.formats import render, sse_error
 from asr.request.options import RequestOptions
 from gateway.api_errors import ClientGone
 from gateway.http.failures import internal_error
 from gateway.observe.record import current_record
 from gateway.patience import while_connected
-from gateway.service import Run
+from gateway.service import Run, off_loop
 
 log = logging.getLogger(__name__)
+
+
+async def transcript_response(run: Run, options: RequestOptions) -> Response:
+    """The transcript of a finished run, in the format that the options name."""
+    with current_record().stage("render"):
+        audio_s = run.prepared.audio.duration_s
+        body, content_type = await off_loop(audio_s, render, run.transcript, options)
+    return Response(body, headers={"Content-Type": content_type})
 
 
 async def transcript_events(

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -22,8 +23,8 @@ from gateway.access.keys import KeyStore
 from gateway.access.limits import Limiter
 from gateway.api_errors import ModelNotFound
 from gateway.caller import Caller
-from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.driver import run_session
+from gateway.dispatch.fleet import Fleet, ServedModel
 from gateway.dispatch.pending import Ticket
 from gateway.drain import Drain
 from gateway.media.pool import MediaPool
@@ -81,6 +82,14 @@ class Run:
         self._news.set()
 
 
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """What a caller asks of one model."""
+
+    model: ServedModel
+    options: RequestOptions
+
+
 class Service:
     """What the routes use; made once per process."""
 
@@ -94,31 +103,35 @@ class Service:
         self.limiter = Limiter(settings.access)
         self.admission = Admission(settings.admission)
         self.pool = MediaPool(settings.media, self.limits)
-        self.dispatcher = Dispatcher(settings.upstream)
+        self.fleet = Fleet(settings.upstream)
         self.drain = Drain()
         self.metrics = Metrics()
         self.metrics.registry.register(StatsCollector(self))
 
     async def start(self) -> None:
         await self.pool.start()
-        await self.dispatcher.start()
+        await self.fleet.start()
 
     async def close(self) -> None:
-        await self.dispatcher.close()
+        await self.fleet.close()
         await self.pool.close()
 
-    def model_names(self, caller: Caller) -> list[str]:
-        """The names under which this caller may use the model, its own name first; raises NotReady."""
-        upstream = self.settings.upstream
-        names = dict.fromkeys((self.dispatcher.spec.name, upstream.model, *upstream.aliases))
-        return [name for name in names if not caller.models or name in caller.models]
+    def models(self, caller: Caller) -> dict[str, ServedModel]:
+        """The models that this caller may use, by name, the default one first; raises NotReady."""
+        models = self.fleet.models
+        return {name: models[name] for name in models if not caller.models or name in caller.models}
 
-    def check_model(self, name: str, caller: Caller) -> None:
-        """Raises ModelNotFound, in OpenAI's words, unless the caller may use a model of this name."""
-        if name not in self.model_names(caller):
+    def model(self, name: str | None, caller: Caller) -> ServedModel:
+        """The model of this name, or the caller's default if None; raises NotReady, or ModelNotFound in
+        OpenAI's words."""
+        models = self.models(caller)
+        if name is None:
+            name = next(iter(models), "")
+        if name not in models:
             raise ModelNotFound(
                 f"The model `{name[:100]}` does not exist or you do not have access to it.", param="model"
             )
+        return models[name]
 
     def coming_upload(
         self, num_bytes: int | None, max_wait_s: float | None = None
@@ -129,13 +142,13 @@ class Service:
         """
         if num_bytes is None or num_bytes > LARGE_BYTES:
             return nullcontext()
-        return self.dispatcher.coming_uploads.one(max_wait_s)
+        return self.fleet.coming_uploads.one(max_wait_s)
 
     @asynccontextmanager
     async def run(
         self,
         upload: Path,
-        options: RequestOptions,
+        request: ModelRequest,
         caller: Caller,
         deadline_s: float,
         opening: OpenSession = open_session,
@@ -143,16 +156,16 @@ class Service:
         """The upload's session at work. Leaving the block drops what has not been decoded."""
         async with within(deadline_s):
             record = current_record()
-            spec = self.dispatcher.spec
+            model, options = request.model, request.options
             with record.stage("media"), self.coming_upload(upload.stat().st_size):
-                prepared = await self.pool.prepare(upload, options, spec.n_mels)
+                prepared = await self.pool.prepare(upload, options, model.spec.n_mels)
                 await _emptied(upload)
             audio_s = prepared.audio.duration_s
             record.audio_s = (record.audio_s or 0.0) + audio_s
             with self.admission.admit(audio_s):
                 await self.limiter.check_audio(caller, audio_s)
-                session = await off_loop(audio_s, opening, prepared, options, spec)
-                with self.dispatcher.ticket(caller, audio_s) as ticket:
+                session = await off_loop(audio_s, opening, prepared, options, model.spec)
+                with model.dispatcher.ticket(caller, audio_s) as ticket:
                     run = Run(prepared, session, ticket)
                     try:
                         with record.stage("decode"):

@@ -31,7 +31,7 @@ async def admitted_caller(request: Request) -> Caller:
     caller = authenticated(request)
     service = service_of(request)
     await service.limiter.check_request(caller)
-    _ = service.dispatcher.spec  # NotReady is said before the upload, not after it
+    _ = service.fleet.default  # raises NotReady before the upload, not after it
     return caller
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from starlette.requests import Request
 
-from asr.request.options import RequestOptions
 from asr.sessions import open_session
 from gateway.caller import Caller
 from gateway.http.authentication import service_of
 from gateway.http.forms import Form, received_form
 from gateway.patience import deadline_s
-from gateway.service import OpenSession, Run, Service
+from gateway.service import ModelRequest, OpenSession, Run, Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +27,10 @@ class Call:
     form: Form
 
     def run(
-        self, upload: Path, options: RequestOptions, opening: OpenSession = open_session
+        self, upload: Path, model_request: ModelRequest, opening: OpenSession = open_session
     ) -> AbstractAsyncContextManager[Run]:
         """The session of one upload."""
-        return self.service.run(upload, options, self.caller, self.deadline_s, opening)
+        return self.service.run(upload, model_request, self.caller, self.deadline_s, opening)
 
 
 @asynccontextmanager

@@ -1,9 +1,9 @@
 """What the gateway and a media process say to each other: JSON in single messages, samples in a file.
 
-The process reads what strangers sent, so what it answers is checked like a stranger's: nothing is unpickled,
-every field has its type and its bounds, errors are named from a fixed list.
+The process reads strangers' uploads, so its answers are checked like a stranger's: nothing is unpickled,
+every field has a type and bounds, errors come from a fixed list.
 
-The output file holds the samples (int16) and behind them the speech probabilities (float32).
+The output file holds the samples (int16), then the speech probabilities (float32).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gateway.media.output import mapped_samples
 MAX_MESSAGE_BYTES = 65_536
 MAX_MESSAGE_CHARS = 4_000  # of an error
 READY = b"ready"
-TAKEN = b"taken"  # sent before the upload is touched: who dies earlier, dies of something else
+TAKEN = b"taken"  # sent before the upload is read: a process that dies earlier did not die of it
 ERRORS: dict[str, type[AsrError]] = {
     kind.__name__: kind
     for kind in (InvalidOption, InvalidAudio, UnsupportedMedia, TooLarge, Overloaded, EngineFailure)
@@ -45,7 +45,7 @@ SAMPLE_BYTES, PROB_BYTES = 2, 4
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a process is told when it starts."""
+    """A process's parameters, passed on its command line."""
 
     socket: int  # its file descriptor
     parent: int  # process id
@@ -65,7 +65,7 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One upload's options, as far as preparing it depends on them: no prompt, no names."""
+    """The options that preparing one upload depends on: no prompt, no names."""
 
     long_form: str
     vad_filter: bool
@@ -80,16 +80,14 @@ class Task:
 
 
 class Garbled(Exception):
-    """An answer that no honest process gives."""
+    """No honest process gives this answer."""
 
 
 def answer_of(outcome: PreparedAudio | AsrError, *, stays: bool = True) -> bytes:
-    """The message that tells of an outcome; `stays`: the process takes another upload."""
+    """The message about an outcome; `stays`: the process takes another upload."""
     answer: dict[str, Any] = {"stays": stays}
     if isinstance(outcome, AsrError):
-        message = (
-            outcome.message[:MAX_MESSAGE_CHARS].encode("ascii", "replace").decode()
-        )  # as `text` wants it
+        message = outcome.message[:MAX_MESSAGE_CHARS].encode("ascii", "replace").decode()
         answer["error"] = {"kind": type(outcome).__name__, "message": message, "param": outcome.param}
     else:
         answer["num_samples"] = len(outcome.audio.samples)

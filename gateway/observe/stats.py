@@ -19,7 +19,7 @@ class Parts(Protocol):
     """What of the service counts."""
 
     @property
-    def dispatcher(self) -> HasStats: ...
+    def fleet(self) -> HasStats: ...
     @property
     def admission(self) -> HasStats: ...
     @property
@@ -61,7 +61,7 @@ class StatsCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         parts = self._parts
-        dispatcher = parts.dispatcher.stats()
+        dispatcher = parts.fleet.stats()
         yield from _gauges(dispatcher, DISPATCHER_GAUGES)
         for key, (name, what) in DISPATCHER_COUNTERS.items():
             if key in dispatcher:

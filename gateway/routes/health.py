@@ -27,7 +27,7 @@ async def ready(request: Request) -> JSONResponse:
     reasons = []
     if service.drain.draining:
         reasons.append("the server is going down")
-    if not service.dispatcher.ready:
+    if not service.fleet.ready:
         reasons.append("no upstream has answered its canary lately")
     body = {"status": "not ready" if reasons else "ready", "reasons": reasons}
     return JSONResponse(body, 503 if reasons else 200, headers=NEVER_STORED)

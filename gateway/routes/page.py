@@ -71,7 +71,7 @@ def languages(service: Service) -> list[dict[str, str]]:
     """Code and English name of what the model speaks; of all that Whisper knows while no worker has told."""
     known = [{"code": code, "name": name} for code, name in LANGUAGES.items()]
     try:
-        spec = service.dispatcher.spec
+        spec = service.fleet.default.spec
     except NotReady:
         return known
     return known[: spec.num_languages] if spec.multilingual else known[:1]

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from gateway.http.authentication import AdmittedCaller
 from gateway.http.calls import received_call
-from gateway.http.options import plain_options
+from gateway.http.options import plain_request
 from gateway.openapi import documents
 from gateway.openapi.schemas import PictureQuery
 from gateway.patience import while_connected
@@ -47,11 +47,11 @@ async def visualize(
 ) -> Response:
     """A picture of one file: waveform, segments and log-Mel spectrogram over the same time axis."""
     async with received_call(request, caller) as call:
-        options = plain_options(call, query.language)
+        model_request = plain_request(call, query.language)
         upload = call.form.single_upload().path
-        async with while_connected(request.receive), call.run(upload, options) as run:
+        async with while_connected(request.receive), call.run(upload, model_request) as run:
             await run.finish()
-            n_mels = call.service.dispatcher.spec.n_mels
+            n_mels = model_request.model.spec.n_mels
             body = await asyncio.to_thread(_drawn, run, query.format, n_mels)
     return Response(body, media_type=SHAPES[query.format][1], headers={"Content-Security-Policy": POLICY})
 

@@ -19,7 +19,7 @@ from gateway.caller import Caller
 from gateway.http.authentication import AdmittedCaller
 from gateway.http.calls import Call, received_call
 from gateway.http.forms import Upload
-from gateway.http.options import language_options, webservice_options
+from gateway.http.options import language_request, webservice_request
 from gateway.http.raw_pcm import as_wav
 from gateway.http.webservice_answers import rendered
 from gateway.openapi import documents, examples
@@ -44,10 +44,11 @@ async def asr(
 ) -> Response:
     """The text of one file. Query parameters beside these are not looked at, as the webservice does it."""
     async with _received(request, caller, encode=query.encode) as (call, upload):
-        options = webservice_options(query, call.service, caller)
-        async with while_connected(request.receive), call.run(upload.path, options) as run:
+        model_request = webservice_request(query, call.service, caller)
+        async with while_connected(request.receive), call.run(upload.path, model_request) as run:
             await run.finish()
             audio_s = run.prepared.audio.duration_s
+            options = model_request.options
             body = await off_loop(audio_s, rendered, run.transcript, options, query.output)
     name = f"{quote(upload.filename or FILE)}.{query.output}"
     headers = {"Asr-Engine": ENGINE, "Content-Disposition": f'attachment; filename="{name}"'}
@@ -71,8 +72,8 @@ async def detect_language(
 
 async def _detected_language(call: Call, upload: Path) -> tuple[str, float]:
     """Whisper's code of the upload's language and its probability, 0..1."""
-    options = language_options(None, call.service, call.caller)
-    async with call.run(upload, options, open_detection) as run:
+    model_request = language_request(None, call.service, call.caller)
+    async with call.run(upload, model_request, open_detection) as run:
         await run.finish()
         assert isinstance(run.session, DetectionSession)
         return run.session.language, run.session.confidence

@@ -73,7 +73,7 @@ class Gateway:
         self._thread.start()
         self._until(lambda: self._server.started, "the gateway did not start")
         if self._wait:
-            self._until(lambda: self.service.dispatcher.ready, "no upstream answered")
+            self._until(lambda: self.service.fleet.ready, "no upstream answered")
         return self
 
     def __exit__(

@@ -36,7 +36,7 @@ def test_nothing_is_held_without_a_reason() -> None:
     assert lane().coming_wait_s(5.0, waiting=1, coming=2) == 0, "TorchServe itself waits for so few"
     assert lane(batch_s=None).coming_wait_s(5.0, waiting=1, coming=9) == 0, "nobody knows what a batch costs"
     busy = lane()
-    busy.sent()
+    busy.record_send()
     assert busy.coming_wait_s(5.0, waiting=1, coming=9) == 0, "a batch is at work; there is time enough"
     assert lane(workers=2).coming_wait_s(5.0, waiting=BATCH, coming=9) == 0, "one worker's batch is full"
 
@@ -63,7 +63,7 @@ def test_a_hold_is_as_long_as_the_batch_will_be_full() -> None:
 def test_each_batch_is_held_for_itself() -> None:
     holding = lane()
     holding.coming_wait_s(10.0, waiting=8, coming=8)
-    holding.sent()
+    holding.record_send()
     holding.outstanding = 0
     assert holding.coming_wait_s(20.0, waiting=8, coming=8) == MAX_COMING_WAIT_S
     holding.coming_wait_s(20.1, waiting=8, coming=0)
@@ -120,7 +120,7 @@ class Loop:
             if self.lane.coming_wait_s(self._now, waiting=len(self._waiting), coming=coming):
                 return
             self.waited_s.append(self._now - self._waiting.pop(0))
-            self.lane.sent()
+            self.lane.record_send()
             self._queued.append(self._now)
 
     def _begin(self) -> None:
@@ -150,7 +150,7 @@ class Loop:
 
     def _answer(self, size: int) -> None:
         for _ in range(size):
-            self.lane.took(self._queued.pop(0), self._now, self.lane.outstanding)
+            self.lane.record_answer(self._queued.pop(0), self._now, self.lane.outstanding)
             self.lane.outstanding -= 1
             self._forms.append(self.READ_S)
 

@@ -1,4 +1,4 @@
-"""The application: its routes, its middlewares and the life of its parts."""
+"""The application: routes, middlewares, start and end of the service."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def create_app(service: Service) -> FastAPI:
         description=DESCRIPTION,
         version=VERSION,
         lifespan=_lifespan,
-        docs_url=None,  # Swagger's page comes from another host
+        docs_url=None,  # Swagger's page loads scripts from another host
         redoc_url=None,
         telemetry=telemetry(service.settings.observe),
         generate_unique_id_function=lambda route: route.name,

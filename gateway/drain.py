@@ -26,14 +26,13 @@ class Drain:
         return len(self._tasks)
 
     def begin(self, seconds: float) -> None:
-        """Refuses new requests from now on and cancels running ones after `seconds`, counted anew by a second
-        call."""
+        """Refuses new requests from now on, and cancels running ones after `seconds`. A second call sets a
+        new deadline."""
         self.draining = True
         self._ends_at = self._clock() + seconds
 
     def finished(self) -> bool:
-        """Whether the process may end: no request runs, or the time is over and the cancelled ones had their
-        grace."""
+        """Whether the process may end. Cancels the running requests once their time is over."""
         if not self._tasks or self._clock() >= self._ends_at + GRACE_S:
             return True
         if self._clock() >= self._ends_at and not self.expired:

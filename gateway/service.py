@@ -1,4 +1,4 @@
-"""The parts of the gateway, and what they do together for one request."""
+"""The parts of the gateway, and how they work together on one request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from gateway.observe.stats import StatsCollector
 from gateway.patience import within
 from gateway.settings import Settings
 
-SHORT_S = 30.0  # of audio: one window
+SHORT_S = 30.0  # one window of audio
 RECEIVING_S = 0.25  # a good network brings a form in this time; nothing waits longer for a slow sender
 
 OpenSession = Callable[[PreparedAudio, RequestOptions, ModelSpec], FileSession]
@@ -44,19 +44,19 @@ T = TypeVar("T")
 
 
 class Run:
-    """One request at work: its session is driven in the background, and `advance` follows it."""
+    """One session at work: a background task drives it, and `advance` follows it."""
 
     def __init__(self, prepared: PreparedAudio, session: FileSession, ticket: Ticket) -> None:
         self.prepared = prepared
         self.session = session
-        self._news = asyncio.Event()
+        self._progress = asyncio.Event()
         self._task = asyncio.create_task(run_session(session, ticket, self._progressed))
-        self._task.add_done_callback(lambda _: self._news.set())
+        self._task.add_done_callback(lambda _: self._progress.set())
 
     async def advance(self) -> bool:
-        """Waits for news of the session; False when it is done. Raises its AsrError."""
-        await self._news.wait()
-        self._news.clear()
+        """Waits for progress; False once the session is done. Raises the session's AsrError."""
+        await self._progress.wait()
+        self._progress.clear()
         if self._task.done():
             self._task.result()
         if self.session.error is not None:
@@ -64,22 +64,22 @@ class Run:
         return not self._task.done()
 
     async def finish(self) -> None:
-        """Waits until the session is done; raises its AsrError."""
+        """Waits until the session is done; raises the session's AsrError."""
         while await self.advance():
             pass
 
     @cached_property
     def transcript(self) -> Transcript:
-        """Only when done without error."""
+        """Only after the session is done without an error."""
         return self.session.transcript()
 
     async def stop(self) -> None:
-        """Ends what still runs."""
+        """Cancels the background task and waits for its end."""
         self._task.cancel()
         await asyncio.wait([self._task])
 
     async def _progressed(self) -> None:
-        self._news.set()
+        self._progress.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class ModelRequest:
 
 
 class Service:
-    """What the routes use; made once per process."""
+    """Everything that the routes use; one per process."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -138,7 +138,7 @@ class Service:
     ) -> AbstractContextManager[None]:
         """While the block receives or prepares an upload, the next batch may wait for its first window.
 
-        None where the size is unknown. Nothing waits for a large upload, which takes too long.
+        num_bytes: None if unknown. No batch waits for a large upload, which takes too long.
         """
         if num_bytes is None or num_bytes > LARGE_BYTES:
             return nullcontext()
@@ -153,13 +153,13 @@ class Service:
         deadline_s: float,
         opening: OpenSession = open_session,
     ) -> AsyncIterator[Run]:
-        """The upload's session at work. Leaving the block drops what has not been decoded."""
+        """The upload's session at work. Leaving the block drops the windows that have not been decoded."""
         async with within(deadline_s):
             record = current_record()
             model, options = request.model, request.options
             with record.stage("media"), self.coming_upload(upload.stat().st_size):
                 prepared = await self.pool.prepare(upload, options, model.spec.n_mels)
-                await _emptied(upload)
+                await _empty(upload)
             audio_s = prepared.audio.duration_s
             record.audio_s = (record.audio_s or 0.0) + audio_s
             with self.admission.admit(audio_s):
@@ -176,14 +176,14 @@ class Service:
 
 
 async def off_loop(audio_s: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of work on so much audio: beside the event loop, unless that takes longer than the work."""
+    """The result of `work` on `audio_s` seconds: in a thread, unless the hop takes longer than the work."""
     if audio_s <= SHORT_S:
         return work(*args, **kwargs)
     return await asyncio.to_thread(work, *args, **kwargs)
 
 
-async def _emptied(upload: Path) -> None:
-    """Gives its disk to those who wait, as soon as its samples are elsewhere."""
+async def _empty(upload: Path) -> None:
+    """Frees the upload's disk space, since its samples are in memory now."""
     if upload.stat().st_size <= SMALL_BYTES:
         os.truncate(upload, 0)
     else:
@@ -191,7 +191,7 @@ async def _emptied(upload: Path) -> None:
 
 
 def _note(record: RequestRecord, run: Run) -> None:
-    """What the log is to know of a run that came to its end."""
+    """Writes a successful run into the request's record."""
     if run.session.done and run.session.error is None:
         record.language = run.transcript.language
         record.windows += run.transcript.stats.windows

@@ -1,6 +1,6 @@
 """The gateway's settings: config/gateway.yaml, overridden by GATEWAY_… environment variables.
 
-A nested value is spelled with two underscores: GATEWAY_SERVER__PORT=9000. An unknown key is an error.
+A nested value has two underscores: GATEWAY_SERVER__PORT=9000. An unknown key is an error.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from gateway.settings_errors import complaints, read_yaml, unknown_key
 
 CONFIG_FILE = Path(__file__).resolve().parents[1] / "config" / "gateway.yaml"
 PREFIX = "GATEWAY_"
-CONFIG_VARIABLE = "GATEWAY_CONFIG"  # another file; may be absent only where it is the default one
+CONFIG_VARIABLE = "GATEWAY_CONFIG"  # names another file; only the default one may be absent
 
 
 def _listed(value: Any) -> Any:
-    """An environment variable's list: JSON, or entries between commas."""
+    """A list from an environment variable: JSON, or entries separated by commas."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -53,7 +53,7 @@ def _listed(value: Any) -> Any:
 
 
 def _flag(value: Any) -> Any:
-    """An environment variable's true or false, which a Literal does not read itself."""
+    """True or false from an environment variable, which a Literal does not parse itself."""
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
@@ -73,19 +73,19 @@ class Section(BaseModel):
 
 
 class ServerSettings(Section):
-    """Where it listens and how it ends."""
+    """Where the gateway listens and how it stops."""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
     tls_cert: Path | None = None
     tls_key: Path | None = None
     cors_origins: Names = ()
-    drain_s: Positive = 30.0  # what runs may finish within, after SIGTERM
-    allow_without_keys: bool = False  # listen beyond loopback although nobody needs a key
-    max_connections: Count = 2_048  # at once; more are answered 503
-    header_timeout_s: Positive = 10.0  # from the first byte, or from connecting, to the end of the headers
-    keep_alive_s: Positive = 20.0  # an idle connection's life
-    send_timeout_s: Positive = 60.0  # a client that takes nothing of its answer for so long is cut off
+    drain_s: Positive = 30.0  # for running requests to finish after SIGTERM
+    allow_without_keys: bool = False  # listen beyond loopback without any key
+    max_connections: Count = 2_048  # at once; further ones are answered 503
+    header_timeout_s: Positive = 10.0  # from connecting, or from the first byte, to the end of the headers
+    keep_alive_s: Positive = 20.0  # lifetime of an idle connection
+    send_timeout_s: Positive = 60.0  # a client that reads nothing of its answer for this time is cut off
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> ServerSettings:
@@ -99,16 +99,14 @@ class UpstreamSettings(Section):
 
     urls: Urls = (AnyHttpUrl("http://127.0.0.1:8080"),)
     management_urls: Urls = ()  # in the order of `urls`; to follow the number of workers
-    model: str = "whisper"  # TorchServe's name of it
-    aliases: Names = ("whisper-1",)  # more names that callers may use for it
-    key_file: Path | None = None  # TorchServe's key_file.json, where its token authorization is on
-    workers: Count = 1  # per upstream, where no management address tells
-    batches_outstanding: Positive = (
-        3.0  # windows at work per worker, in batches: measured to keep batches full
-    )
-    timeout_s: Positive = 900.0  # of one window
-    max_deaths: Count = 2  # workers a window may kill before its request fails
-    no_memory_s: Positive = 60.0  # a window that no worker had memory for is sent again for so long
+    model: str = "whisper"  # its name in TorchServe
+    aliases: Names = ("whisper-1",)  # further names that callers may use
+    key_file: Path | None = None  # TorchServe's key_file.json, if its token authorization is on
+    workers: Count = 1  # per upstream, if there is no management address to ask
+    batches_outstanding: Positive = 3.0  # in flight per worker: measured to keep batches full
+    timeout_s: Positive = 900.0  # for one window
+    max_deaths: Count = 2  # workers that a window may kill before its request fails
+    no_memory_s: Positive = 60.0  # how long a window is retried while no worker has memory for it
 
     @model_validator(mode="after")
     def _managements_belong_to_upstreams(self) -> UpstreamSettings:
@@ -121,31 +119,31 @@ class UpstreamSettings(Section):
 
 
 class MediaSettings(Section):
-    """What an upload may cost before its first window is decoded."""
+    """Limits of an upload before its first window is decoded."""
 
-    processes: Count = 2  # decoding media and finding speech, in processes that may crash
+    processes: Count = 2  # that decode media and find speech; one may crash without harm
     memory_mb: Count = 2_048  # address space of one of them
     cpu_s: Positive = 240.0  # processor seconds of one upload
     max_upload_bytes: Count = 150_000_000
     max_audio_s: Positive = 4 * 3600.0
-    max_uploads: Count = 64  # at once; more are refused with 429
-    max_uploads_per_key: Count = 32  # of those, where there are keys
+    max_uploads: Count = 64  # at once; further ones are refused with 429
+    max_uploads_per_key: Count = 32  # at once, if there are keys
     upload_idle_s: Positive = 15.0  # without a byte of the body
     min_upload_bytes_per_s: Positive = 1_000.0  # on average, after the first `upload_idle_s`
-    max_upload_s: Positive = 1_800.0  # of waiting for one body's bytes, all together
+    max_upload_s: Positive = 1_800.0  # total wait for the bytes of one body
     spool_dir: Path | None = None  # None: the system's temporary directory
 
 
 class AccessSettings(Section):
-    """Who may call, and how much."""
+    """Who may call, and how often."""
 
     keys_file: Path | None = None  # YAML; gateway/access/keys.py shows one
     keys: ApiKeys = ()  # plain keys of 16 characters or more, without limits of their own
     requests_per_minute: Count | None = None  # per key, unless the key says otherwise
     audio_seconds_per_minute: Positive | None = None
-    requests_per_minute_per_address: Count | None = None  # whatever the key
+    requests_per_minute_per_address: Count | None = None  # for all keys together
     audio_seconds_per_minute_per_address: Positive | None = None
-    wrong_keys_per_minute_per_address: Count | None = 60  # refusals; beyond them with 429 for 401
+    wrong_keys_per_minute_per_address: Count | None = 60  # refusals with 401; further ones are 429
     storage_url: str = "memory://"  # or redis://host:port/0, shared by several gateways
     trusted_proxies: Names = ()  # addresses or networks whose X-Forwarded-For is believed
 
@@ -164,18 +162,18 @@ class AdmissionSettings(Section):
     """How much may wait."""
 
     max_queued_audio_s: Positive = 4 * 3600.0 + 3600.0  # of all requests that are not finished
-    default_deadline_s: Positive = 3600.0  # of a request without X-Request-Deadline
+    default_deadline_s: Positive = 3600.0  # for a request without X-Request-Deadline
 
 
 class ObserveSettings(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_text: bool = False  # transcripts are private
     otlp_endpoint: AnyHttpUrl | None = None  # traces go to its /v1/traces; None: no traces
-    metrics_open: MetricsOpen = "loopback"  # to whom /metrics is open without a key; callers' names are in it
+    metrics_open: MetricsOpen = "loopback"  # who reads /metrics without a key; it has callers' names
 
 
 class Settings(BaseSettings):
-    """Everything, frozen and checked."""
+    """All settings, checked and frozen."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,

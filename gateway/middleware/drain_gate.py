@@ -1,4 +1,4 @@
-"""The door while the server drains: no new request comes in, and a request past its time is answered 503."""
+"""The entrance while the server drains: new requests are answered 503, and so are cancelled ones."""
 
 from __future__ import annotations
 

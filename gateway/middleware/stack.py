@@ -1,7 +1,7 @@
 """The middlewares in their order.
 
 From the outside in: the client's address as a trusted proxy reports it; id, log line and metrics; security
-headers; CORS; the door of the drain; the guard of uploads.
+headers; CORS; the gate of the drain; the guard of uploads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ READABLE = (ID_HEADER, "Retry-After")  # headers that pages of other hosts may r
 
 
 def add_middleware(app: FastAPI, service: Service) -> None:
-    """Puts the middlewares around the application: each call below goes around those before it."""
+    """Puts the middlewares around the application. Each call below wraps the ones above it."""
     settings = service.settings
     app.add_middleware(UploadGuard, settings=settings.media, uploads=service.metrics.uploads)
     app.add_middleware(DrainGate, drain=service.drain)

@@ -1,4 +1,4 @@
-"""What the parts know of themselves, read when Prometheus asks."""
+"""The numbers that the parts keep themselves, read when Prometheus asks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class HasStats(Protocol):
 
 
 class Parts(Protocol):
-    """What of the service counts."""
+    """The parts of the service that keep numbers."""
 
     @property
     def fleet(self) -> HasStats: ...
@@ -42,7 +42,7 @@ UPSTREAM_GAUGES = {
     "workers": ("upstream_workers", "Workers of the upstream."),
     "outstanding": ("upstream_windows_outstanding", "Windows that are at this upstream now."),
 }
-MEDIA_NOW = ("processes", "ready", "busy", "waiting")  # the pool's other numbers only grow
+MEDIA_NOW = ("processes", "ready", "busy", "waiting")  # the pool's other numbers are counters
 ADMISSION_GAUGES = {
     "requests": ("admitted_requests", "Requests that are admitted and not finished."),
     "queued_audio_s": ("admitted_audio_seconds", "Their audio."),
@@ -51,7 +51,7 @@ ADMISSION_GAUGES = {
 
 
 class StatsCollector(Collector):
-    """Turns `stats()` into metrics; a key that a part does not have is left out."""
+    """Turns `stats()` into metrics; a missing key is left out."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts

@@ -1,4 +1,4 @@
-"""The shapes of requests and answers, for the OpenAPI document."""
+"""The shapes of requests and answers for the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths that other Whisper services have and people have clients for: a file in, its text out."""
+"""Paths of other Whisper services, for their clients: a file in, its text out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the gateway lives, whether it can work, and what it counts. All of it is answered from memory."""
+"""Liveness, readiness and metrics, all answered from memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenAI's list of models: the one that is served, under each of its names."""
+"""OpenAI's list of models: each served model under each of its names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/asr and /detect-language, as the whisper-asr-webservice has them: what Bazarr and others call."""
+"""/asr and /detect-language of the whisper-asr-webservice, which Bazarr and others call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gateway.patience import while_connected
 from gateway.service import off_loop
 
 FILE = "audio_file"
-ENGINE = "openai_whisper"  # of those that the webservice knows, the one whose results these are
+ENGINE = "openai_whisper"  # the engine of the webservice whose results these equal
 
 router = APIRouter(tags=["plain"])
 

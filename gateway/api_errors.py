@@ -1,14 +1,14 @@
-"""What can go wrong at the front door, beside what `asr.errors` knows. One class per HTTP status."""
+"""The gateway's own errors, beside those of `asr.errors`. One class per HTTP status."""
 
 from __future__ import annotations
 
 from asr.errors import AsrError
 
-RETRY_S = 5  # of a 503 that does not know better
+RETRY_S = 5  # default Retry-After of a 503
 
 
 class GatewayError(AsrError):
-    """A failure with the headers its answer carries."""
+    """An error whose answer carries headers."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -16,7 +16,7 @@ class GatewayError(AsrError):
 
 
 def headers_of(error: AsrError) -> dict[str, str]:
-    """What the error's answer carries beside its body. Every 503 says when to come back, the core's too."""
+    """The headers of the error's answer. Every 503 has Retry-After, also one of the core's."""
     headers = error.headers if isinstance(error, GatewayError) else {}
     return {"Retry-After": str(RETRY_S), **headers} if error.status == 503 else headers
 
@@ -54,7 +54,7 @@ class UploadTimeout(GatewayError):
 
 
 class BadForm(GatewayError):
-    """The body is not the form its headers announce."""
+    """The body is not the form that its headers announce."""
 
     status = 400
     type = "invalid_request_error"
@@ -62,7 +62,7 @@ class BadForm(GatewayError):
 
 
 class RateLimited(GatewayError):
-    """The caller, or the whole server, has more to do than it may; the same request passes later."""
+    """The caller or the whole server is at a limit; the same request succeeds later."""
 
     status = 429
     type = "rate_limit_error"
@@ -82,7 +82,7 @@ class QueueFull(RateLimited):
 
 
 class TooManyWrongKeys(RateLimited):
-    """An address sends one request after another without a key that is known here."""
+    """One address keeps sending requests without a valid key."""
 
     code = "too_many_wrong_keys"
 
@@ -96,7 +96,7 @@ class ClientGone(GatewayError):
 
 
 class NotReady(GatewayError):
-    """No worker, or the gateway is going down."""
+    """No worker is ready, or the gateway is shutting down."""
 
     status = 503
     type = "server_error"

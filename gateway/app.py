@@ -1,4 +1,4 @@
-"""The application: its routes, its middlewares and the life of its parts."""
+"""The application: routes, middlewares, start and end of the service."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.http import failures
-from gateway.middleware import add_middleware
 from gateway.middleware.head import HeadAsGet
+from gateway.middleware.stack import add_middleware
 from gateway.observe.tracing import telemetry
 from gateway.openapi import documents
 from gateway.routes import compat, docs, health, models, page, transcriptions, visualize, webservice
 from gateway.service import Service
-from gateway.settings import Settings
 
 TITLE = "Whisper on TorchServe"
 DESCRIPTION = "OpenAI's audio API, served by TorchServe workers."
@@ -32,26 +31,26 @@ ROUTERS = (
 )
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The gateway as an ASGI application."""
+def create_app(service: Service) -> FastAPI:
+    """The service as an ASGI application, which starts and closes it."""
     app = FastAPI(
         title=TITLE,
         description=DESCRIPTION,
         version=VERSION,
         lifespan=_lifespan,
-        docs_url=None,  # Swagger's page comes from another host
+        docs_url=None,  # Swagger's page loads scripts from another host
         redoc_url=None,
-        telemetry=telemetry(settings.observe),
+        telemetry=telemetry(service.settings.observe),
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.service = Service(settings)
+    app.state.service = service  # the only thing there; `service_of` reads it
     for router in ROUTERS:
         app.include_router(router)
     failures.install(app)
     _document(app)
     app.add_middleware(HeadAsGet)
     app.add_middleware(failures.CatchAll)
-    add_middleware(app, settings)
+    add_middleware(app, service)
     return app
 
 

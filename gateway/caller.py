@@ -1,4 +1,4 @@
-"""Who sent a request: what the access layer knows and the dispatcher and the limits act on."""
+"""Who sent a request: the access layer finds out, the dispatcher and the limits act on it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One API key's owner; without keys, everybody on loopback is the same caller."""
+    """The owner of one API key. Without keys, every client is the same caller."""
 
-    name: str = "local"  # fit for logs and metric labels
-    weight: float = 1.0  # share of the windows when the server is full
+    name: str = "local"  # safe for logs and metric labels
+    weight: float = 1.0  # share of the windows under full load
     models: tuple[str, ...] = ()  # allowed model names; empty: all
     requests_per_minute: int | None = None  # None: no limit
     audio_seconds_per_minute: float | None = None

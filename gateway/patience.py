@@ -1,4 +1,4 @@
-"""What a client may still do while its request is at work: leave, or run out of patience."""
+"""How long a request may run: until its client leaves, or until its deadline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEADLINE_HEADER = "X-Request-Deadline"
 
 @asynccontextmanager
 async def while_connected(receive: Receive) -> AsyncIterator[None]:
-    """The block, ended with ClientGone when the client leaves. The request's body must have been read."""
+    """Ends the block with ClientGone when the client leaves. The request's body must have been read."""
     task = asyncio.current_task()
     assert task is not None
     gone = False
@@ -34,7 +34,7 @@ async def while_connected(receive: Receive) -> AsyncIterator[None]:
     try:
         yield
         if gone:
-            await asyncio.sleep(0)  # where the cancellation arrives that came too late for the block
+            await asyncio.sleep(0)  # a cancellation scheduled after the block finished arrives here
     except asyncio.CancelledError:
         if gone and task.uncancel() == 0:
             raise ClientGone("the client closed the connection") from None
@@ -45,7 +45,7 @@ async def while_connected(receive: Receive) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def within(seconds: float) -> AsyncIterator[None]:
-    """The block, ended with DeadlineExceeded after so many seconds."""
+    """Ends the block with DeadlineExceeded after `seconds`."""
     try:
         async with asyncio.timeout(seconds) as timeout:
             yield
@@ -56,7 +56,7 @@ async def within(seconds: float) -> AsyncIterator[None]:
 
 
 def deadline_s(request: Request, default: float) -> float:
-    """Seconds the caller gives this request; raises InvalidOption."""
+    """Seconds that the caller gives this request, at most `default`; raises InvalidOption."""
     text = request.headers.get(DEADLINE_HEADER)
     if text is None:
         return default

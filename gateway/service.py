@@ -1,4 +1,4 @@
-"""The parts of the gateway, and what they do together for one request."""
+"""The parts of the gateway, and how they work together on one request."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -22,18 +23,20 @@ from gateway.access.keys import KeyStore
 from gateway.access.limits import Limiter
 from gateway.api_errors import ModelNotFound
 from gateway.caller import Caller
-from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.driver import run_session
+from gateway.dispatch.fleet import Fleet, ServedModel
 from gateway.dispatch.pending import Ticket
-from gateway.http.forms import SMALL_BYTES
+from gateway.drain import Drain
 from gateway.media.pool import MediaPool
-from gateway.media.turns import LARGE_BYTES
+from gateway.media.sizes import LARGE_BYTES, SMALL_BYTES
+from gateway.observe.metrics import Metrics
 from gateway.observe.record import RequestRecord, current_record
+from gateway.observe.stats import StatsCollector
 from gateway.patience import within
 from gateway.settings import Settings
 
-SHORT_S = 30.0  # of audio: one window
-RECEIVING_S = 0.25  # in which a form has come over a good network
+SHORT_S = 30.0  # one window of audio
+RECEIVING_S = 0.25  # a good network brings a form in this time; nothing waits longer for a slow sender
 
 OpenSession = Callable[[PreparedAudio, RequestOptions, ModelSpec], FileSession]
 P = ParamSpec("P")
@@ -41,19 +44,19 @@ T = TypeVar("T")
 
 
 class Run:
-    """One request at work: its session is driven in the background, and `advance` follows it."""
+    """One session at work: a background task drives it, and `advance` follows it."""
 
     def __init__(self, prepared: PreparedAudio, session: FileSession, ticket: Ticket) -> None:
         self.prepared = prepared
         self.session = session
-        self._news = asyncio.Event()
+        self._progress = asyncio.Event()
         self._task = asyncio.create_task(run_session(session, ticket, self._progressed))
-        self._task.add_done_callback(lambda _: self._news.set())
+        self._task.add_done_callback(lambda _: self._progress.set())
 
     async def advance(self) -> bool:
-        """Waits for news of the session; False when it is done. Raises its AsrError."""
-        await self._news.wait()
-        self._news.clear()
+        """Waits for progress; False once the session is done. Raises the session's AsrError."""
+        await self._progress.wait()
+        self._progress.clear()
         if self._task.done():
             self._task.result()
         if self.session.error is not None:
@@ -61,26 +64,34 @@ class Run:
         return not self._task.done()
 
     async def finish(self) -> None:
-        """Waits until the session is done; raises its AsrError."""
+        """Waits until the session is done; raises the session's AsrError."""
         while await self.advance():
             pass
 
     @cached_property
     def transcript(self) -> Transcript:
-        """Only when done without error."""
+        """Only after the session is done without an error."""
         return self.session.transcript()
 
     async def stop(self) -> None:
-        """Ends what still runs."""
+        """Cancels the background task and waits for its end."""
         self._task.cancel()
         await asyncio.wait([self._task])
 
     async def _progressed(self) -> None:
-        self._news.set()
+        self._progress.set()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """What a caller asks of one model."""
+
+    model: ServedModel
+    options: RequestOptions
 
 
 class Service:
-    """What the routes use; made once per process."""
+    """Everything that the routes use; one per process."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -92,63 +103,69 @@ class Service:
         self.limiter = Limiter(settings.access)
         self.admission = Admission(settings.admission)
         self.pool = MediaPool(settings.media, self.limits)
-        self.dispatcher = Dispatcher(settings.upstream)
+        self.fleet = Fleet(settings.upstream)
+        self.drain = Drain()
+        self.metrics = Metrics()
+        self.metrics.registry.register(StatsCollector(self))
 
     async def start(self) -> None:
         await self.pool.start()
-        await self.dispatcher.start()
+        await self.fleet.start()
 
     async def close(self) -> None:
-        await self.dispatcher.close()
+        await self.fleet.close()
         await self.pool.close()
 
-    def model_names(self, caller: Caller) -> list[str]:
-        """The names under which this caller may use the model, its own name first; raises NotReady."""
-        upstream = self.settings.upstream
-        names = dict.fromkeys((self.dispatcher.spec.name, upstream.model, *upstream.aliases))
-        return [name for name in names if not caller.models or name in caller.models]
+    def models(self, caller: Caller) -> dict[str, ServedModel]:
+        """The models that this caller may use, by name, the default one first; raises NotReady."""
+        models = self.fleet.models
+        return {name: models[name] for name in models if not caller.models or name in caller.models}
 
-    def check_model(self, name: str, caller: Caller) -> None:
-        """Raises ModelNotFound, in OpenAI's words, unless the caller may use a model of this name."""
-        if name not in self.model_names(caller):
+    def model(self, name: str | None, caller: Caller) -> ServedModel:
+        """The model of this name, or the caller's default if None; raises NotReady, or ModelNotFound in
+        OpenAI's words."""
+        models = self.models(caller)
+        if name is None:
+            name = next(iter(models), "")
+        if name not in models:
             raise ModelNotFound(
                 f"The model `{name[:100]}` does not exist or you do not have access to it.", param="model"
             )
+        return models[name]
 
-    def receiving(self, num_bytes: int | None) -> AbstractContextManager[None]:
-        """Surrounds the reading of a form of so many bytes, None where nobody knows: its window will come."""
-        return self._expecting(num_bytes, RECEIVING_S)
-
-    def _expecting(
-        self, num_bytes: int | None, longest_s: float | None = None
+    def coming_upload(
+        self, num_bytes: int | None, max_wait_s: float | None = None
     ) -> AbstractContextManager[None]:
-        """A large upload takes longer than anything waits for it."""
+        """While the block receives or prepares an upload, the next batch may wait for its first window.
+
+        num_bytes: None if unknown. No batch waits for a large upload, which takes too long.
+        """
         if num_bytes is None or num_bytes > LARGE_BYTES:
             return nullcontext()
-        return self.dispatcher.expecting(longest_s)
+        return self.fleet.coming_uploads.one(max_wait_s)
 
     @asynccontextmanager
     async def run(
         self,
         upload: Path,
-        options: RequestOptions,
+        request: ModelRequest,
         caller: Caller,
         deadline_s: float,
         opening: OpenSession = open_session,
     ) -> AsyncIterator[Run]:
-        """The upload's session at work. Leaving the block drops what has not been decoded."""
+        """The upload's session at work. Leaving the block drops the windows that have not been decoded."""
         async with within(deadline_s):
             record = current_record()
-            spec = self.dispatcher.spec
-            with record.stage("media"), self._expecting(upload.stat().st_size):
-                prepared = await self.pool.prepare(upload, options, spec.n_mels)
-                await _emptied(upload)
+            model, options = request.model, request.options
+            with record.stage("media"), self.coming_upload(upload.stat().st_size):
+                prepared = await self.pool.prepare(upload, options, model.spec.n_mels)
+                await _empty(upload)
             audio_s = prepared.audio.duration_s
             record.audio_s = (record.audio_s or 0.0) + audio_s
             with self.admission.admit(audio_s):
                 await self.limiter.check_audio(caller, audio_s)
-                session = await off_loop(audio_s, opening, prepared, options, spec)
-                with self.dispatcher.ticket(caller, audio_s) as ticket:
+                session = await off_loop(audio_s, opening, prepared, options, model.spec)
+                with model.dispatcher.ticket(caller, audio_s) as ticket:
                     run = Run(prepared, session, ticket)
                     try:
                         with record.stage("decode"):
@@ -159,14 +176,14 @@ class Service:
 
 
 async def off_loop(audio_s: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of work on so much audio: beside the event loop, unless that takes longer than the work."""
+    """The result of `work` on `audio_s` seconds: in a thread, unless the hop takes longer than the work."""
     if audio_s <= SHORT_S:
         return work(*args, **kwargs)
     return await asyncio.to_thread(work, *args, **kwargs)
 
 
-async def _emptied(upload: Path) -> None:
-    """Gives its disk to those who wait, as soon as its samples are elsewhere."""
+async def _empty(upload: Path) -> None:
+    """Frees the upload's disk space, since its samples are in memory now."""
     if upload.stat().st_size <= SMALL_BYTES:
         os.truncate(upload, 0)
     else:
@@ -174,7 +191,7 @@ async def _emptied(upload: Path) -> None:
 
 
 def _note(record: RequestRecord, run: Run) -> None:
-    """What the log is to know of a run that came to its end."""
+    """Writes a successful run into the request's record."""
     if run.session.done and run.session.error is None:
         record.language = run.transcript.language
         record.windows += run.transcript.stats.windows

@@ -1,15 +1,16 @@
 """The gateway's settings: config/gateway.yaml, overridden by GATEWAY_… environment variables.
 
-A nested value is spelled with two underscores: GATEWAY_SERVER__PORT=9000. An unknown key is an error.
+A nested value has two underscores: GATEWAY_SERVER__PORT=9000. An unknown key is an error.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AnyHttpUrl,
@@ -24,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -38,11 +40,11 @@ from gateway.settings_errors import complaints, read_yaml, unknown_key
 
 CONFIG_FILE = Path(__file__).resolve().parents[1] / "config" / "gateway.yaml"
 PREFIX = "GATEWAY_"
-CONFIG_VARIABLE = "GATEWAY_CONFIG"  # another file; may be absent only where it is the default one
+CONFIG_VARIABLE = "GATEWAY_CONFIG"  # names another file; only the default one may be absent
 
 
 def _listed(value: Any) -> Any:
-    """An environment variable's list: JSON, or entries between commas."""
+    """A list from an environment variable: JSON, or entries separated by commas."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -51,7 +53,7 @@ def _listed(value: Any) -> Any:
 
 
 def _flag(value: Any) -> Any:
-    """An environment variable's true or false, which a Literal does not read itself."""
+    """True or false from an environment variable, which a Literal does not parse itself."""
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
@@ -71,19 +73,19 @@ class Section(BaseModel):
 
 
 class ServerSettings(Section):
-    """Where it listens and how it ends."""
+    """Where the gateway listens and how it stops."""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
     tls_cert: Path | None = None
     tls_key: Path | None = None
     cors_origins: Names = ()
-    drain_s: Positive = 30.0  # what runs may finish within, after SIGTERM
-    allow_without_keys: bool = False  # listen beyond loopback although nobody needs a key
-    max_connections: Count = 2_048  # at once; more are answered 503
-    header_timeout_s: Positive = 10.0  # from the first byte, or from connecting, to the end of the headers
-    keep_alive_s: Positive = 20.0  # an idle connection's life
-    send_timeout_s: Positive = 60.0  # a client that takes nothing of its answer for so long is cut off
+    drain_s: Positive = 30.0  # for running requests to finish after SIGTERM
+    allow_without_keys: bool = False  # listen beyond loopback without any key
+    max_connections: Count = 2_048  # at once; further ones are answered 503
+    header_timeout_s: Positive = 10.0  # from connecting, or from the first byte, to the end of the headers
+    keep_alive_s: Positive = 20.0  # lifetime of an idle connection
+    send_timeout_s: Positive = 60.0  # a client that reads nothing of its answer for this time is cut off
 
     @model_validator(mode="after")
     def _tls_is_complete(self) -> ServerSettings:
@@ -97,16 +99,14 @@ class UpstreamSettings(Section):
 
     urls: Urls = (AnyHttpUrl("http://127.0.0.1:8080"),)
     management_urls: Urls = ()  # in the order of `urls`; to follow the number of workers
-    model: str = "whisper"  # TorchServe's name of it
-    aliases: Names = ("whisper-1",)  # more names that callers may use for it
-    key_file: Path | None = None  # TorchServe's key_file.json, where its token authorization is on
-    workers: Count = 1  # per upstream, where no management address tells
-    batches_outstanding: Positive = (
-        3.0  # windows at work per worker, in batches: measured to keep batches full
-    )
-    timeout_s: Positive = 900.0  # of one window
-    max_deaths: Count = 2  # workers a window may kill before its request fails
-    no_memory_s: Positive = 60.0  # a window that no worker had memory for is sent again for so long
+    model: str = "whisper"  # its name in TorchServe
+    aliases: Names = ("whisper-1",)  # further names that callers may use
+    key_file: Path | None = None  # TorchServe's key_file.json, if its token authorization is on
+    workers: Count = 1  # per upstream, if there is no management address to ask
+    batches_outstanding: Positive = 3.0  # in flight per worker: measured to keep batches full
+    timeout_s: Positive = 900.0  # for one window
+    max_deaths: Count = 2  # workers that a window may kill before its request fails
+    no_memory_s: Positive = 60.0  # how long a window is retried while no worker has memory for it
 
     @model_validator(mode="after")
     def _managements_belong_to_upstreams(self) -> UpstreamSettings:
@@ -119,31 +119,31 @@ class UpstreamSettings(Section):
 
 
 class MediaSettings(Section):
-    """What an upload may cost before its first window is decoded."""
+    """Limits of an upload before its first window is decoded."""
 
-    processes: Count = 2  # decoding media and finding speech, in processes that may crash
+    processes: Count = 2  # that decode media and find speech; one may crash without harm
     memory_mb: Count = 2_048  # address space of one of them
     cpu_s: Positive = 240.0  # processor seconds of one upload
     max_upload_bytes: Count = 150_000_000
     max_audio_s: Positive = 4 * 3600.0
-    max_uploads: Count = 64  # at once; more are refused with 429
-    max_uploads_per_key: Count = 32  # of those, where there are keys
+    max_uploads: Count = 64  # at once; further ones are refused with 429
+    max_uploads_per_key: Count = 32  # at once, if there are keys
     upload_idle_s: Positive = 15.0  # without a byte of the body
     min_upload_bytes_per_s: Positive = 1_000.0  # on average, after the first `upload_idle_s`
-    max_upload_s: Positive = 1_800.0  # of waiting for one body's bytes, all together
+    max_upload_s: Positive = 1_800.0  # total wait for the bytes of one body
     spool_dir: Path | None = None  # None: the system's temporary directory
 
 
 class AccessSettings(Section):
-    """Who may call, and how much."""
+    """Who may call, and how often."""
 
     keys_file: Path | None = None  # YAML; gateway/access/keys.py shows one
     keys: ApiKeys = ()  # plain keys of 16 characters or more, without limits of their own
     requests_per_minute: Count | None = None  # per key, unless the key says otherwise
     audio_seconds_per_minute: Positive | None = None
-    requests_per_minute_per_address: Count | None = None  # whatever the key
+    requests_per_minute_per_address: Count | None = None  # for all keys together
     audio_seconds_per_minute_per_address: Positive | None = None
-    wrong_keys_per_minute_per_address: Count | None = 60  # refusals; beyond them with 429 for 401
+    wrong_keys_per_minute_per_address: Count | None = 60  # refusals with 401; further ones are 429
     storage_url: str = "memory://"  # or redis://host:port/0, shared by several gateways
     trusted_proxies: Names = ()  # addresses or networks whose X-Forwarded-For is believed
 
@@ -162,18 +162,18 @@ class AdmissionSettings(Section):
     """How much may wait."""
 
     max_queued_audio_s: Positive = 4 * 3600.0 + 3600.0  # of all requests that are not finished
-    default_deadline_s: Positive = 3600.0  # of a request without X-Request-Deadline
+    default_deadline_s: Positive = 3600.0  # for a request without X-Request-Deadline
 
 
 class ObserveSettings(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_text: bool = False  # transcripts are private
     otlp_endpoint: AnyHttpUrl | None = None  # traces go to its /v1/traces; None: no traces
-    metrics_open: MetricsOpen = "loopback"  # to whom /metrics is open without a key; callers' names are in it
+    metrics_open: MetricsOpen = "loopback"  # who reads /metrics without a key; it has callers' names
 
 
 class Settings(BaseSettings):
-    """Everything, frozen and checked."""
+    """All settings, checked and frozen."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -182,6 +182,8 @@ class Settings(BaseSettings):
         frozen=True,
         nested_model_default_partial_update=True,
     )
+
+    environ: ClassVar[Mapping[str, str]] = os.environ  # the variables, and the name of the file
 
     server: ServerSettings = ServerSettings()
     upstream: UpstreamSettings = UpstreamSettings()
@@ -199,40 +201,54 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_FILE)
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=file)
+        variables = EnvSettingsSource(settings_cls)
+        variables.env_vars = {name.lower(): value for name, value in cls.environ.items()}
+        file = YamlConfigSettingsSource(settings_cls, yaml_file=_file(cls.environ))
+        return init_settings, variables, file
 
 
-def load_settings(**sections: dict[str, Any]) -> Settings:
-    """The file and the environment, with `sections` laid over; raises SettingsError."""
-    _check_variables()
+def load_settings(environ: Mapping[str, str] | None = None, **sections: dict[str, Any]) -> Settings:
+    """The file and the variables, with `sections` on top; raises SettingsError.
+
+    environ: the variables, those of this process if None.
+    """
+    variables = Settings.environ if environ is None else environ
+
+    class Loaded(Settings):
+        environ = variables
+
+    _check_variables(variables)
     try:
-        _check_file()
-        return Settings(**sections)  # type: ignore[arg-type]  # a section may be a part of its values
+        _check_file(variables)
+        return Loaded(**sections)  # type: ignore[arg-type]  # a section may be a part of its values
     except ValidationError as error:
         raise SettingsError("\n".join(complaints(error, Settings))) from error
     except (SourceError, OSError) as error:
         raise SettingsError(" ".join(str(error).split())) from error
 
 
-def _check_variables() -> None:
-    """pydantic-settings reads the variables that it knows, and never sees a mistyped one."""
+def _file(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get(CONFIG_VARIABLE) or CONFIG_FILE)
+
+
+def _check_variables(environ: Mapping[str, str]) -> None:
+    """Raises SettingsError for a variable that pydantic-settings would pass over, because it is mistyped."""
     known = {CONFIG_VARIABLE}
     for name, field in Settings.model_fields.items():
         known.add(f"{PREFIX}{name}".upper())
         section = field.annotation
         assert isinstance(section, type) and issubclass(section, BaseModel)
         known.update(f"{PREFIX}{name}__{key}".upper() for key in section.model_fields)
-    for variable in sorted(os.environ):
+    for variable in sorted(environ):
         if variable.upper().startswith(PREFIX) and variable.upper() not in known:
             raise SettingsError(f"{variable} is no setting: {unknown_key(variable.upper(), known)}")
 
 
-def _check_file() -> None:
-    given = os.environ.get(CONFIG_VARIABLE)
+def _check_file(environ: Mapping[str, str]) -> None:
+    given = environ.get(CONFIG_VARIABLE)
     if given and not Path(given).is_file():
         raise SettingsError(f"{CONFIG_VARIABLE} is {given!r}, must be the path of a YAML file")
-    path = Path(given or CONFIG_FILE)
+    path = _file(environ)
     content = read_yaml(path) if path.is_file() else None
     if not isinstance(content, dict | None):
         raise SettingsError(f"{path} must have sections: {', '.join(Settings.model_fields)}")

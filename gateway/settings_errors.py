@@ -1,4 +1,4 @@
-"""Settings for people: what is wrong, in lines that name key, value and what would be right; what holds."""
+"""Settings for people: complaints that name the key, its value and what is allowed; settings as YAML."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SECRET_LENGTH = re.compile(r"Value should have (at (?:least|most) \d+) items aft
 
 
 class SettingsError(ValueError):
-    """The settings cannot be used; each line names a key, its value and what would be right."""
+    """The settings cannot be used. Each line names a key, its value and what is allowed."""
 
 
 def read_yaml(path: Path) -> Any:
-    """The file's content; raises SettingsError. A parser's own message quotes the file, secrets and all."""
+    """The file's content; raises SettingsError without the parser's message, which may quote secrets."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
@@ -37,37 +37,37 @@ def read_yaml(path: Path) -> Any:
 
 
 def complaints(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """One line for each thing that is wrong."""
+    """One line for each error."""
     return [_complaint(detail, model) for detail in error.errors()]
 
 
 def unknown_key(name: str, known: Iterable[str]) -> str:
-    """`name` is unknown, and what was probably meant."""
+    """The known name that is closest to `name`, or all of them."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
 
 
 def section_of(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel] | None:
-    """The model that lies at `path`; None where a plain value lies there."""
+    """The model at `path`; None for a plain value."""
     here: type[BaseModel] | None = model
     for step in path:
         if isinstance(step, int):
-            continue  # an entry of the list that the step before named
+            continue  # an index into the list that the previous step named
         field = here.model_fields.get(step) if here else None
         here = _model_in(field.annotation) if field else None
     return here
 
 
-def shown(settings: BaseModel) -> str:
-    """The settings as YAML, as the file has them; keys and the passwords of URLs are masked."""
+def to_yaml(settings: BaseModel) -> str:
+    """The settings as YAML, in the form of the file. Keys and passwords in URLs are masked."""
     values: Any = json.loads(settings.model_dump_json())
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return without_passwords(text)
 
 
 def without_passwords(text: str) -> str:
-    """The text with the passwords of its URLs masked."""
+    """The text with the passwords in its URLs masked."""
     return PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
 
 
@@ -82,7 +82,7 @@ def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{name} is missing"
     if detail["type"] == "value_error":
         return f"{name}: {message}" if name else message
-    if not path:  # a whole file, and its parser's words are Python's
+    if not path:  # the whole file; Pydantic's message would be about Python types
         found = "empty" if detail["input"] is None else f"a {type(detail['input']).__name__}"
         return f"the file is {found}, must have entries under `{next(iter(model.model_fields))}:`"
     right = message.removeprefix("Input should be ").removeprefix("URL scheme should be ")

@@ -119,3 +119,77 @@ def test_an_import_that_breaks_a_rule_is_found(tmp_path: Path, monkeypatch: pyte
         "deep.py imports torch.nn.functional",
         "deep.py imports ts.context",
     ]
+
+
+# The gateway's rooms, from the roof down: each imports from the floors below its own, and nothing else.
+GATEWAY_FLOORS = (
+    ("__main__",),
+    ("process",),
+    ("app",),
+    ("routes", "middleware"),
+    ("http",),
+    ("service", "openapi", "visualize"),
+    ("dispatch",),
+    ("torchserve", "access", "media"),
+    ("observe", "patience"),
+    ("settings",),
+    ("api_errors", "caller", "drain", "settings_errors"),
+)
+
+
+def room_of(name: str, package: str) -> str | None:
+    """The room of a module, a folder or a file at the package's top; None for another package's module."""
+    top, _, rest = name.partition(".")
+    room = rest.partition(".")[0]
+    is_room = (ROOT / package / room).is_dir() or (ROOT / package / f"{room}.py").is_file()
+    return room if top == package and room and is_room else None
+
+
+def room_arrows(package: str) -> dict[str, set[str]]:
+    """Each room of a package → the other rooms that its files import."""
+    arrows: dict[str, set[str]] = {}
+    for file in python_files(ROOT / package):
+        here = file.relative_to(ROOT / package).with_suffix("").parts[0]
+        rooms = {room for name in imports(file) if (room := room_of(name, package))}
+        arrows.setdefault(here, set()).update(rooms - {here})
+    del arrows["__init__"]
+    return arrows
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """The rooms that lie on a circle of imports or lead to one; none where there is none."""
+    left = dict(arrows)
+    while free := [room for room, others in left.items() if not others & left.keys()]:
+        for room in free:
+            del left[room]
+    return sorted(left)
+
+
+@pytest.mark.parametrize("package", ["asr", "gateway"])
+def test_no_imports_between_rooms_go_round(package: str) -> None:
+    arrows = room_arrows(package)
+    assert len(arrows) >= 10, f"{package}/ is not where this test looks"
+    assert circle(arrows) == []
+
+
+def test_the_gateways_rooms_import_from_the_floors_below() -> None:
+    floor = {room: number for number, rooms in enumerate(GATEWAY_FLOORS) for room in rooms}
+    arrows = room_arrows("gateway")
+    assert arrows.keys() == floor.keys(), "a room without a floor, or a floor without its room"
+    wrong = [
+        f"{room} imports {other}"
+        for room, others in arrows.items()
+        for other in others
+        if floor[other] <= floor[room]
+    ]
+    assert wrong == []
+
+
+def test_the_dispatcher_knows_no_http_and_no_json() -> None:
+    files = python_files(ROOT / "gateway" / "dispatch")
+    assert offenders(files, {"json", "httptools", "starlette", *HTTP}) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["a", "b", "c", "d"]

@@ -1,4 +1,4 @@
-"""How much may wait: a bound in seconds of audio, and an honest answer to when there is room again."""
+"""How much audio may wait, and after how many seconds a refused request may try again."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from gateway.api_errors import QueueFull
 from gateway.settings import AdmissionSettings
 
-MEMORY_S = 120.0  # busy seconds over which the throughput is averaged
-UNMEASURED_WAIT_S = 30.0  # before the first file is done
+MEMORY_S = 120.0  # time constant of the average, in busy seconds
+UNMEASURED_WAIT_S = 30.0  # Retry-After until a first file is done
 MAX_WAIT_S = 600.0
 
 
 class Throughput:
-    """Seconds of audio finished per busy second, an average that forgets exponentially."""
+    """Seconds of audio finished per busy second: an exponential moving average."""
 
     def __init__(self, memory_s: float = MEMORY_S) -> None:
         self._memory_s = memory_s
@@ -24,7 +24,7 @@ class Throughput:
         self._busy_s = 0.0
 
     def wait(self, busy_s: float) -> None:
-        """So much time passed with work to do."""
+        """Adds a time during which there was work."""
         kept = math.exp(-busy_s / self._memory_s)
         self._finished_s *= kept
         self._busy_s = self._busy_s * kept + self._memory_s * (1 - kept)
@@ -34,19 +34,19 @@ class Throughput:
 
     @property
     def rate(self) -> float | None:
-        """None until something was finished."""
+        """None until the first file is finished."""
         if not self._finished_s or not self._busy_s:
             return None
         return self._finished_s / self._busy_s
 
 
 class Admission:
-    """Bounds the audio of all requests that are not finished.
+    """Bounds the audio of all unfinished requests.
 
         with admission.admit(prepared.audio.duration_s):
             …
 
-    A request is admitted whatever its length where nothing waits, so that none is refused for ever.
+    If no request waits, one of any length is admitted, so that none is refused for ever.
     """
 
     def __init__(self, settings: AdmissionSettings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -59,7 +59,7 @@ class Admission:
 
     @contextmanager
     def admit(self, audio_s: float) -> Iterator[None]:
-        """The request's place for as long as the block lasts; raises QueueFull."""
+        """Holds the request's place during the block; raises QueueFull."""
         self._count_time()
         excess_s = self._queued_s + audio_s - self._max_s
         if excess_s > 0 and self._requests:
@@ -85,7 +85,8 @@ class Admission:
         }
 
     def _count_time(self) -> None:
-        """Idle time does not count, or the measured throughput would fall while nobody asks for any."""
+        """Adds the time since the last call if there was work; idle time would lower the measured
+        throughput."""
         now = self._clock()
         if self._requests:
             self._throughput.wait(now - self._counted_until)

@@ -1,15 +1,15 @@
-"""API keys: from a YAML file, which is read again when it changes, and from the settings.
+"""API keys from the settings and from a YAML file, which is read again when it changes.
 
     keys:
       - name: alice               # for logs and metrics
         sha256: 9f86d081884c7d65… # or `key:` in plain text
-        weight: 2.0               # twice the windows of others when the server is full
+        weight: 2.0               # twice the windows of others under full load
         models: [whisper]         # none: all
         requests_per_minute: 60
         audio_seconds_per_minute: 3600
 
-`python -m gateway.access.keys new alice` makes a key and its entry. Keys are 256 random bits, so a plain
-SHA-256 keeps them: there is nothing to guess that salt or stretching would slow down.
+`python -m gateway.access.keys new alice` makes a key and its entry. A key has 256 random bits, so a plain
+SHA-256 protects it: guessing is hopeless without salt or stretching.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.access.key_entry import KeyEntry, key_digest
-from gateway.access.key_file import read_key_file
+from gateway.access.key_file import KeyEntry, key_digest, read_key_file
 from gateway.access.wrong_keys import WrongKeys
 from gateway.api_errors import Unauthorized
 from gateway.caller import Caller
@@ -32,16 +31,16 @@ from gateway.settings import MAX_KEY_CHARS, AccessSettings, SettingsError
 
 log = logging.getLogger(__name__)
 
-RELOAD_EVERY_S = 1.0  # how often the file is looked at, at most
+RELOAD_EVERY_S = 1.0  # shortest time between two looks at the file
 
-Stamp = tuple[int, int, int]  # what changes with a file's content
+Stamp = tuple[int, int, int]  # changes with a file's content
 
 
 class KeyStore:
-    """Knows every caller by the digest of its key.
+    """Finds the caller by the digest of its key.
 
-    A changed file counts from the next request on; a broken or missing one is logged, and the keys that were
-    there stay.
+    A changed file counts from the next request on. A broken or missing file is logged, and the old keys stay
+    valid.
     """
 
     def __init__(self, settings: AccessSettings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,17 +49,17 @@ class KeyStore:
         self._looked_at = clock()
         self._stamp = _stamp(settings.keys_file)
         entries = read_key_file(settings.keys_file).keys if settings.keys_file else ()
-        self._callers = self._known(entries)
+        self._callers = self._with_digests(entries)
         self._wrong_keys = WrongKeys(settings.wrong_keys_per_minute_per_address, clock)
 
     @property
     def configured(self) -> bool:
-        """Whether a key is needed at all. A keys file without entries lets nobody in."""
+        """Whether callers need a key. A keys file without entries lets nobody in."""
         return self._settings.keys_file is not None or bool(self._settings.keys)
 
     def authenticate(self, authorization: str | None, address: str) -> Caller:
-        """The caller with this Authorization header; raises Unauthorized, or TooManyWrongKeys where the
-        address has been told so too often. No keys: LOCAL."""
+        """The caller with this Authorization header, or a local one if no keys are configured; raises
+        Unauthorized, or TooManyWrongKeys for an address with too many wrong keys."""
         if not self.configured:
             return Caller(
                 address=address,
@@ -85,14 +84,14 @@ class KeyStore:
         return caller
 
     def _caller_of(self, key: str) -> Caller | None:
-        """Compares with every digest, so that the time says nothing about which one is near."""
+        """Compares with every digest, so that the time reveals nothing about the keys."""
         digest, found = key_digest(key), None
         for known, caller in self._callers:
             if hmac.compare_digest(known, digest):
                 found = caller
         return found
 
-    def _known(self, entries: tuple[KeyEntry, ...]) -> tuple[tuple[str, Caller], ...]:
+    def _with_digests(self, entries: tuple[KeyEntry, ...]) -> tuple[tuple[str, Caller], ...]:
         def all_callers() -> Iterator[tuple[str, Caller]]:
             for entry in entries:
                 yield entry.digest, entry.caller(self._settings)
@@ -113,7 +112,7 @@ class KeyStore:
             return
         self._stamp = stamp
         try:
-            self._callers = self._known(read_key_file(path).keys)
+            self._callers = self._with_digests(read_key_file(path).keys)
         except SettingsError as error:
             log.error("the keys stay as they were: %s", error)
         else:

@@ -1,4 +1,4 @@
-"""Requests and seconds of audio per minute, per caller and per address; shared by gateways through Redis."""
+"""Requests and seconds of audio per minute, per caller and per address; Redis shares them among gateways."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from gateway.settings_errors import without_passwords
 log = logging.getLogger(__name__)
 
 MINUTE_S = 60.0
-STORAGE_TIMEOUT_S = 0.5  # a request waits no longer for the storage than this
-STORAGE_PAUSE_S = 5.0  # after a failure everything passes unasked for so long
+STORAGE_TIMEOUT_S = 0.5  # longest wait of a request for the storage
+STORAGE_PAUSE_S = 5.0  # no limits for this time after a failure of the storage
 
 REQUESTS, AUDIO = "requests", "audio"
 
 
 class Limiter:
-    """Counts in sliding minutes. A storage that does not answer lets everything pass: the limits protect from
-    greed, not from attack, and admission still bounds what may wait.
+    """Counts in sliding minutes. While the storage does not answer, every request passes: the limits protect
+    from greed, not from attack, and admission still bounds the queue.
 
-    The per-caller limits are the caller's own (`KeyStore` fills in the defaults); callers without a key are
-    told apart by address.
+    The per-caller limits are in the caller (`KeyStore` fills in the defaults). Callers without a key are
+    distinguished by address.
     """
 
     def __init__(self, settings: AccessSettings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,8 +49,8 @@ class Limiter:
         await self._count_requests(caller, 1)
 
     async def check_batch(self, caller: Caller, num_files: int) -> None:
-        """Counts the files of a request that has been counted once: each costs what a request does. Raises
-        RateLimited, or TooLarge where no wait would help."""
+        """Counts each file of a request as a request of its own; the first one has been counted already.
+        Raises RateLimited, or TooLarge if waiting would not help."""
         for limit in (caller.requests_per_minute, self._settings.requests_per_minute_per_address):
             if limit is not None and num_files > limit:
                 raise TooLarge(
@@ -62,7 +62,7 @@ class Limiter:
             await self._count_requests(caller, num_files - 1)
 
     async def check_audio(self, caller: Caller, seconds: float) -> None:
-        """Counts seconds of audio; raises RateLimited, or TooLarge where no wait would help."""
+        """Counts seconds of audio; raises RateLimited, or TooLarge if waiting would not help."""
         cost = max(1, math.ceil(seconds))
         per_address = self._settings.audio_seconds_per_minute_per_address
         for limit in (caller.audio_seconds_per_minute, per_address):
@@ -97,7 +97,7 @@ class Limiter:
 
 
 class SlidingMinute(NamedTuple):
-    """The counts of the minute before and of this one, and the seconds until each is forgotten. The older
+    """The counts of the previous and the current minute, and the seconds until each expires. The previous
     count weighs less as it ages."""
 
     previous: int
@@ -106,12 +106,12 @@ class SlidingMinute(NamedTuple):
     current_expires_s: float
 
     def wait_s(self, limit: int, cost: int) -> float:
-        """Seconds until the cost fits, if nothing else comes."""
+        """Seconds until the cost fits, if no other request comes."""
         room = limit - cost
         if self.current <= room:
-            kept_s = MINUTE_S * (room - self.current) / max(1, self.previous)
-            return max(0.0, self.previous_expires_s - kept_s)
-        turn_s = max(0.0, self.current_expires_s - MINUTE_S)  # when the current minute becomes the older one
+            fits_at_s = MINUTE_S * (room - self.current) / max(1, self.previous)
+            return max(0.0, self.previous_expires_s - fits_at_s)
+        turn_s = max(0.0, self.current_expires_s - MINUTE_S)  # until the current minute is the previous one
         return turn_s + MINUTE_S * (1 - room / self.current)
 
 
@@ -126,7 +126,7 @@ def _refusal(what: str, limit: float, scope: str, wait_s: float) -> RateLimited:
 
 
 def _identity(caller: Caller) -> tuple[str, str]:
-    """Whose limit it is, and the name under which it is counted."""
+    """The scope of the limit, and the name under which it is counted."""
     if caller.name == LOCAL.name:
         return "address", f"{caller.name}@{caller.address}"
     return "key", caller.name

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gateway.access.key_entry import KeyEntry, key_digest
-from gateway.access.key_file import read_key_file
+from gateway.access.key_file import KeyEntry, key_digest, read_key_file
 from gateway.settings import SettingsError
 
-PREFIX = "wsk-"  # tells secret scanners and people what it is
+PREFIX = "wsk-"  # by which people and secret scanners recognise a key
 MISTAKE = 2
 
 
@@ -63,7 +62,8 @@ def _new(name: str, file: Path | None) -> int:
 
 
 def _append(lines: str, file: Path) -> None:
-    """Adds an entry to the keys file; one that would be broken stays as it was, with a SettingsError."""
+    """Adds an entry to the keys file. If the file would be invalid, it stays as it was; raises
+    SettingsError."""
     before = file.read_text(encoding="utf-8") if file.exists() else None
     text = before or "keys:\n"
     file.write_text(text + ("" if text.endswith("\n") else "\n") + lines, encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Requests without a right key, counted by address: beyond a limit they are refused more cheaply.
+"""Requests without a valid key, counted per address: beyond a limit they are refused more cheaply.
 
-The limit protects from the work that each refusal is, not from guessing 256 random bits: beyond it nobody
-waits for the rest of the body. A right key passes whatever others at its address do, for all clients behind a
-proxy may share one.
+The limit saves the work of each refusal, since the server no longer waits for the rest of the body; guessing
+256 random bits is hopeless anyway. A valid key always passes, for all clients behind a proxy may share one
+address.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MINUTE_S = 60.0
 
 
 class WrongKeys:
-    """The refusals of this minute. All addresses are forgotten together, so they take no memory for long."""
+    """The refusals of this minute. All addresses are forgotten together, which bounds their memory."""
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float]) -> None:
         self._per_minute = per_minute  # of one address; None: no limit
@@ -25,7 +25,7 @@ class WrongKeys:
         self._counts: Counter[str] = Counter()
 
     def count(self, address: str) -> None:
-        """Counts one refusal; raises TooManyWrongKeys for those beyond the limit."""
+        """Counts one refusal; raises TooManyWrongKeys beyond the limit."""
         if self._per_minute is None:
             return
         if self._clock() - self._begun_at >= MINUTE_S:

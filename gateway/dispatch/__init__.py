@@ -1,1 +1,1 @@
-"""Windows of many requests over one or several TorchServe upstreams: fair, retried, never more than fit."""
+"""Windows of many requests over TorchServe upstreams: in fair order, retried, never too many at once."""

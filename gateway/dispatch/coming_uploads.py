@@ -1,4 +1,4 @@
-"""Uploads whose windows are about to come."""
+"""Uploads that are being received or prepared: their windows are about to come."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Expected:
-    """How many uploads are being received or prepared at this moment. `changed` is called as each ends."""
+class ComingUploads:
+    """The number of uploads on their way. `on_change` is called after each of them has ended."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
         self._uploads: set[object] = set()
 
     def __len__(self) -> int:
         return len(self._uploads)
 
     @contextmanager
-    def upload(self, longest_s: float | None) -> Iterator[None]:
-        """One upload is expected while the block runs, for `longest_s` seconds if that is shorter."""
+    def one(self, max_wait_s: float | None = None) -> Iterator[None]:
+        """Counts one upload while the block runs, but no longer than `max_wait_s`."""
         loop = asyncio.get_running_loop()
         upload = object()
         self._uploads.add(upload)
-        timer = None if longest_s is None else loop.call_later(longest_s, self._uploads.discard, upload)
+        timer = None if max_wait_s is None else loop.call_later(max_wait_s, self._uploads.discard, upload)
         try:
             yield
         finally:
             if timer is not None:
                 timer.cancel()
             self._uploads.discard(upload)
-            loop.call_soon(self._changed)  # behind the window that is now ready
+            loop.call_soon(self._on_change)  # after the upload's window has entered the queue

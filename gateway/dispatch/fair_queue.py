@@ -1,13 +1,13 @@
-"""Whose window goes next: policy alone, without I/O and without a clock.
+"""Whose window goes next: the policy alone, without I/O or a clock.
 
-Two levels. Callers share by weight: each pays for its windows in audio seconds divided by its weight, and who
-has paid least is served (start-time fair queueing; Goyal, Vin & Cheng 1996). Among one caller's sessions the
-same, with two additions:
+There are two levels. Callers share by weight: each pays for its windows in audio seconds divided by its
+weight, and the caller that has paid least is served next (start-time fair queueing; Goyal, Vin & Cheng 1996).
+The same rule shares one caller's turns among its sessions, with two additions:
 
-- A session begins with credit for `HEAD_START_S` seconds of audio, half of it where it is longer than that:
-  so a short request goes first, then the first words of a long one, then what has been served longer.
-- Every `ELDEST_EVERY`th window of a caller is of the session that has waited longest. So a session of n that
-  wait is served within `ELDEST_EVERY * n` windows of its caller, whatever else arrives: nobody starves.
+- A session begins with credit for `HEAD_START_S` seconds of audio, or half of it if the session is longer.
+  So a short request goes first, then the beginning of a long one, then the rest of long ones.
+- Every `ELDEST_EVERY`th window of a caller comes from the session that has waited longest. So with n waiting
+  sessions, each is served within `ELDEST_EVERY * n` windows of its caller, whatever else arrives.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-HEAD_START_S = 60.0  # two full windows: nearly every clip that somebody waits for
+HEAD_START_S = 60.0  # two full windows: most clips for which a person waits are shorter
 ELDEST_EVERY = 4
 
 Item = TypeVar("Item")
@@ -26,28 +26,29 @@ Item = TypeVar("Item")
 
 @dataclass(slots=True, eq=False)
 class _Session(Generic[Item]):
-    """One session's windows that wait; `paid` is its place on its caller's scale."""
+    """One session's waiting windows; `paid` is its place on its caller's scale."""
 
     paid: float  # audio seconds
-    credit: float  # what is left of the head start
-    items: deque[tuple[Item, float]] = field(default_factory=deque)  # with what each costs
+    credit: float  # the rest of the head start
+    items: deque[tuple[Item, float]] = field(default_factory=deque)  # each with its cost
 
 
 @dataclass(slots=True, eq=False)
 class _Caller(Generic[Item]):
-    """One caller's sessions. `now` is what those that are past their head start have paid at least."""
+    """One caller's sessions. `now` is virtual time: the smallest amount paid among those that have used up
+    their head start."""
 
     weight: float
     paid: float  # audio seconds divided by the weight
     now: float = 0.0
     turns: int = 0
     sessions: dict[Hashable, _Session[Item]] = field(default_factory=dict)
-    waiting: OrderedDict[Hashable, None] = field(default_factory=OrderedDict)  # since longest first
-    order: list[tuple[float, int, Hashable]] = field(default_factory=list)  # heap; old entries stay in it
+    waiting: OrderedDict[Hashable, None] = field(default_factory=OrderedDict)  # longest wait first
+    order: list[tuple[float, int, Hashable]] = field(default_factory=list)  # heap, with outdated entries
 
 
 class FairQueue(Generic[Item]):
-    """Sessions are opened, push what they want done, and are dropped when they end."""
+    """A session is opened, pushes its items, and is dropped when it ends."""
 
     def __init__(self) -> None:
         self._callers: dict[str, _Caller[Item]] = {}
@@ -62,16 +63,16 @@ class FairQueue(Generic[Item]):
 
     @property
     def cost(self) -> float:
-        """Audio seconds that wait."""
+        """Waiting audio in seconds."""
         return self._cost
 
     @property
     def has_newcomer(self) -> bool:
-        """Whether a session waits that is within its head start."""
+        """Whether a session within its head start waits."""
         return any(self._first(caller)[0] < caller.now for caller in self._busy_callers())
 
     def open(self, session: Hashable, caller: str = "", weight: float = 1.0, audio_s: float = 0.0) -> None:
-        """Lets the session push; sessions of the same caller share what its weight earns."""
+        """Opens a session; the sessions of one caller share its weight."""
         if weight <= 0:
             raise ValueError(f"the weight of {caller!r} is {weight}, must be above 0")
         owner = self._callers.setdefault(caller, _Caller(weight, self._now))
@@ -81,15 +82,15 @@ class FairQueue(Generic[Item]):
         self._caller_of[session] = owner
 
     def push(self, session: Hashable, item: Item, cost: float) -> None:
-        """Puts the item behind the session's others."""
+        """Adds the item behind the session's other items."""
         self._add(session, item, cost, again=False)
 
     def push_again(self, session: Hashable, item: Item) -> None:
-        """Puts an item that was popped before the session's others; it has been paid for."""
+        """Puts a popped item back before the session's other items. It has been paid for already."""
         self._add(session, item, 0.0, again=True)
 
     def pop(self) -> Item | None:
-        """The item that goes next; None if none waits."""
+        """The next item; None if none waits."""
         callers = list(self._busy_callers())
         if not callers:
             return None
@@ -111,7 +112,7 @@ class FairQueue(Generic[Item]):
         return item
 
     def drop(self, session: Hashable) -> list[Item]:
-        """Forgets the session; returns what it still had waiting."""
+        """Forgets the session; returns its waiting items."""
         caller = self._caller_of.pop(session, None)
         if caller is None:
             return []
@@ -128,7 +129,7 @@ class FairQueue(Generic[Item]):
         caller = self._caller_of[name]
         session = caller.sessions[name]
         if not caller.waiting:
-            caller.paid = max(caller.paid, self._now)  # what was left unused while idle is gone
+            caller.paid = max(caller.paid, self._now)  # an idle caller saves up nothing
         (session.items.appendleft if again else session.items.append)((item, cost))
         self._length += 1
         self._cost += cost
@@ -150,7 +151,7 @@ class FairQueue(Generic[Item]):
         return name
 
     def _first(self, caller: _Caller[Item]) -> tuple[float, int, Hashable]:
-        """The entry of the waiting session that has paid least; entries that no longer hold are removed."""
+        """The entry of the waiting session that has paid least. Removes outdated entries before it."""
         while True:
             entry = caller.order[0]
             if entry[2] in caller.waiting and caller.sessions[entry[2]].paid == entry[0]:

@@ -1,4 +1,4 @@
-"""What the dispatcher knows of one upstream: how much is out there, how fast it goes, whether it lives."""
+"""One upstream's bookkeeping: how many windows are in flight, how long a batch takes, whether it lives."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from dataclasses import dataclass
 from gateway.torchserve.upstream import Description, TorchServeUpstream
 
 REFILL_S = 0.15  # from an answer to the next window in TorchServe's queue: encoding, transfer, its own copies
-MIN_BATCHES = 1.5  # one at work, half a one waiting
+MIN_BATCHES = 1.5  # one at work, half a batch waiting
 BUSY_PAUSE_S = 0.25
-FIRST_REST_S = 0.25  # after a refusal for want of memory
-LONGEST_REST_S = 4.0  # of those in a row: who has memory again is not left idle for longer
-MAX_CUTS = 3  # connections cut in a row that make an upstream one that is gone
-MAX_HOLD_S = 0.5  # of an idle upstream's next batch, a full one, for uploads that are being prepared
+FIRST_BACKOFF_S = 0.25  # after a refusal for want of memory
+MAX_BACKOFF_S = 4.0  # cap of the exponential pause
+MAX_CUTS = 3  # connections cut in a row before the upstream counts as gone
+MAX_COMING_WAIT_S = 0.5  # a full batch's wait for uploads that are being prepared
 SMOOTHING = 0.2
-ONE_DEATH_S = 0.5
+ONE_DEATH_S = 0.5  # every window of a dead worker's batch reports the death within this time
 
 
-def rest_s(lacks: int) -> float:
-    """Seconds until the next try after `lacks` refusals in a row for want of memory."""
-    return min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(lacks - 1, 16))
+def backoff_s(refusals: int) -> float:
+    """Seconds until the next try after `refusals` in a row for want of memory."""
+    return min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(refusals - 1, 16))
 
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One upstream's state. Plain bookkeeping: times are given, nothing is sent from here."""
+    """One upstream's state. It sends nothing and reads no clock: the caller gives the times."""
 
     upstream: TorchServeUpstream
     workers: int
-    max_batches: float  # of windows out at once, for each worker
+    max_batches: float  # of windows in flight, for each worker
     description: Description | None = None
-    alive: bool = False  # its canary, or a window, was answered last
+    alive: bool = False  # it answered the last canary or a window since
     outstanding: int = 0
-    batch_s: float | None = None  # of a batch, as answers tell
+    batch_s: float | None = None  # seconds of a batch, measured on answers
     paused_until: float = 0.0
-    cuts: int = 0
-    overtaken_at: float = -math.inf  # when the newest of what has been answered was sent
+    cuts: int = 0  # in a row
+    newest_answered_at: float = -math.inf  # when the newest of the answered requests was sent
     answered: int = 0
     deaths: int = 0
     died_at: float = -math.inf
     busy: int = 0
-    lacks: int = 0  # refusals for want of memory since it decoded a window
-    held_since: float | None = None
-    _ceiling: float = math.inf  # what its queue has shown to bear
+    memory_refusals: int = 0  # since it last decoded a window
+    waits_since: float | None = None
+    _ceiling: float = math.inf  # windows in flight that its queue has borne
 
     @property
     def batch(self) -> int:
@@ -53,16 +53,16 @@ class Lane:
 
     @property
     def hard_limit(self) -> int:
-        """Windows out at most."""
+        """Most windows in flight."""
         return max(1, math.floor(min(self.max_batches * self.batch, self._ceiling)))
 
     @property
     def soft_limit(self) -> int:
-        """Windows out at most unless a newcomer waits.
+        """Most windows in flight unless a newcomer waits.
 
         Deep enough that a worker finds a full batch when it comes back for one, and no deeper: whatever waits
-        in TorchServe's queue is before the next newcomer. Slow batches need little: half a batch waits; fast
-        ones are over before the next windows have arrived, and need up to two.
+        in TorchServe's queue is before the next newcomer. Slow batches need half a batch waiting; fast ones
+        end before the next windows have arrived, and need up to two batches.
         """
         if self.batch_s is None:
             return self.hard_limit
@@ -73,75 +73,73 @@ class Lane:
         limit = self.hard_limit if for_newcomer else self.soft_limit
         return self.alive and self.outstanding < limit and now >= self.paused_until
 
-    def hold_s(self, now: float, *, waiting: int, expected: int) -> float:
-        """Seconds for which its next batch waits for `expected` more windows; 0: what waits goes now.
+    def coming_wait_s(self, now: float, *, waiting: int, coming: int) -> float:
+        """Seconds for which the next batch waits for `coming` more windows; 0: the `waiting` ones go now.
 
-        Only where it has nothing to do, for a quarter of a batch or more, and the longer the fuller the batch
-        will be; never longer than a batch takes: who is not waited for would wait as long. Large batches cost
-        a window less than small ones, and clients that are answered together come again together: one batch
-        of 16 stays one, and 4 and 12 stay that way.
+        It waits only when the lane is idle and at least a quarter batch would be together. The wait grows
+        with how full the batch would be and never exceeds one batch's time, which is what a late window would
+        lose anyway. Large batches cost less per window, and clients that are answered together come again
+        together: one batch of 16 stays one, and 4 and 12 stay 4 and 12.
         """
         size = self.batch // self.workers
-        is_worth_it = expected > 0 and waiting < size <= 4 * (waiting + expected)
+        is_worth_it = coming > 0 and waiting < size <= 4 * (waiting + coming)
         if self.outstanding or self.batch_s is None or not is_worth_it:
-            self.held_since = None
+            self.waits_since = None
             return 0.0
-        if self.held_since is None:
-            self.held_since = now
-        share = min(1.0, (waiting + expected) / size)
-        return max(0.0, self.held_since + share * min(self.batch_s, MAX_HOLD_S) - now)
-
-    def sent(self) -> None:
-        """One more window is out."""
-        self.outstanding += 1
-        self.held_since = None
+        if self.waits_since is None:
+            self.waits_since = now
+        share = min(1.0, (waiting + coming) / size)
+        return max(0.0, self.waits_since + share * min(self.batch_s, MAX_COMING_WAIT_S) - now)
 
     @property
     def load(self) -> float:
+        """Batches in flight."""
         return self.outstanding / self.batch
 
-    def took(self, sent_at: float, now: float, ahead: int) -> None:
-        """A window was answered that was sent when `ahead` windows were out, itself included."""
-        self.responded(sent_at)
-        self.cuts = self.lacks = 0
+    def record_send(self) -> None:
+        """One more window is in flight."""
+        self.outstanding += 1
+        self.waits_since = None
+
+    def record_answer(self, sent_at: float, now: float, ahead: int) -> None:
+        """A window was decoded. When it was sent, `ahead` windows were in flight, itself included."""
+        self.record_life(sent_at)
+        self.cuts = self.memory_refusals = 0
         self.answered += 1
         self._ceiling += 1
         batches = max(1.0, ahead / self.batch + 0.5)  # those before it, and half of the one at work
         sample = max((now - sent_at) / batches, 1e-3)
         self.batch_s = sample if self.batch_s is None else self.batch_s + SMOOTHING * (sample - self.batch_s)
 
-    def responded(self, sent_at: float) -> None:
-        """Something that was sent then has passed a worker."""
+    def record_life(self, sent_at: float) -> None:
+        """A worker answered a request that was sent at this time."""
         self.alive = True
-        self.overtaken_at = max(self.overtaken_at, sent_at)
+        self.newest_answered_at = max(self.newest_answered_at, sent_at)
 
-    def died(self, now: float) -> None:
-        """A worker ended; every window of its batch says so, within a moment."""
+    def record_death(self, now: float) -> None:
+        """A worker died; reports that come close together are about the same death."""
         if now - self.died_at > ONE_DEATH_S:
             self.deaths += 1
         self.died_at = now
 
-    def refused(self, now: float) -> None:
-        """Its queue is full: fewer from now on, and none for a moment."""
+    def record_busy(self, now: float) -> None:
+        """Its queue is full: it gets nothing for a moment, and fewer windows from now on."""
         self.busy += 1
         if now >= self.paused_until:  # one refusal counts, not each of a volley
             self._slow_down(now + BUSY_PAUSE_S)
 
-    def lacked(self, sent_at: float, now: float, *, is_again: bool) -> None:
-        """It had no memory for a window: fewer from now on, and none for a moment that grows.
+    def record_no_memory(self, sent_at: float, now: float, *, is_again: bool) -> None:
+        """It had no memory for a window: it gets nothing for a growing pause, and fewer windows afterwards.
 
-        A window that is refused again (`is_again`) where others are decoded tells of itself only.
+        A window that is refused again (`is_again`) while others are decoded says nothing about the lane.
         """
-        self.responded(sent_at)
-        if now >= self.paused_until and (self.lacks or not is_again):
-            self.lacks += 1
-            self._slow_down(now + rest_s(self.lacks))
+        self.record_life(sent_at)
+        if now >= self.paused_until and (self.memory_refusals or not is_again):
+            self.memory_refusals += 1
+            self._slow_down(now + backoff_s(self.memory_refusals))
 
-    def _slow_down(self, until: float) -> None:
-        self.paused_until = until
-        self._ceiling = max(1.0, min(self._ceiling, self.hard_limit) / 2)
-
-    def cut(self) -> None:
+    def record_cut(self) -> None:
+        """A connection ended before its answer."""
         self.cuts += 1
         if self.cuts >= MAX_CUTS:
             self.alive = False
@@ -158,3 +156,7 @@ class Lane:
             "deaths": self.deaths,
             "busy": self.busy,
         }
+
+    def _slow_down(self, until: float) -> None:
+        self.paused_until = until
+        self._ceiling = max(1.0, min(self._ceiling, self.hard_limit) / 2)

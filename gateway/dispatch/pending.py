@@ -1,4 +1,4 @@
-"""A session's place in the queue, and its windows on their way."""
+"""A session's place in the queue, and its windows until each has an outcome."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ Outcome = asyncio.Future[Hypothesis | AsrError]
 
 
 @dataclass(slots=True, eq=False)
-class Errand:
-    """One window on its way to one outcome."""
+class PendingWindow:
+    """A window that has no outcome yet."""
 
     session: int
     window: Window
     outcome: Outcome
-    deaths: int = 0  # workers that ended over it
-    attempts: set[Attempt] = field(default_factory=set)  # that are out
-    resent: int = 0  # because an answer was missed
-    lacks: int = 0  # refusals for want of memory
-    lacked_at: float = 0.0  # the first of them
+    deaths: int = 0  # workers that died while they decoded its batch
+    attempts: set[Attempt] = field(default_factory=set)  # in flight
+    num_resent: int = 0  # times it was sent again because an answer did not come
+    memory_refusals: int = 0  # times a worker had no memory for it
+    first_memory_refusal_at: float = 0.0
 
     def resolve(self, outcome: Hypothesis | AsrError) -> None:
-        """The first outcome counts; after a cancellation none does."""
+        """Sets the outcome. The first one counts; after a cancellation none does."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One errand at one upstream."""
+    """One request for a window to one upstream."""
 
-    errand: Errand
+    pending: PendingWindow
     lane: Lane
     sent_at: float
-    ahead: int  # windows that were out there, itself included
+    ahead: int  # windows in flight on the lane when it was sent, itself included
     task: asyncio.Task[None] | None = None
-    released: bool = False  # does not count as outstanding any more
+    is_released: bool = False  # no longer counted as outstanding
 
 
 class Sender(Protocol):
-    """The part of the dispatcher that a ticket is for."""
+    """What a ticket needs of the dispatcher."""
 
     def enqueue(self, session: int, window: Window) -> Outcome: ...
 
@@ -54,7 +54,7 @@ class Sender(Protocol):
 
 
 class Ticket:
-    """One session's place in the queue. Leaving it drops what was not sent and forgets what was."""
+    """One session's place in the queue. Leaving it drops unsent windows and ignores answers to the others."""
 
     def __init__(self, sender: Sender, session: int) -> None:
         self._sender = sender
@@ -62,7 +62,7 @@ class Ticket:
         self._outcomes: set[Outcome] = set()
 
     async def decode(self, window: Window) -> Hypothesis | AsrError:
-        """The window's outcome; it waits its turn. An error is a value."""
+        """The window's outcome, after its turn in the queue. An error is a value."""
         outcome = self._sender.enqueue(self._session, window)
         self._outcomes.add(outcome)
         outcome.add_done_callback(self._outcomes.discard)

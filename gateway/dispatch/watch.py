@@ -1,4 +1,4 @@
-"""Looks after the upstreams: finds them, follows their workers, and misses answers that never come."""
+"""Looks after the upstreams: finds them, counts their workers, and has lost windows sent again."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from gateway.torchserve.upstream import Description
 
 log = logging.getLogger(__name__)
 
-PROBE_S = 0.5  # between two looks at an upstream that is out
-PROBE_TIMEOUT_S = 120.0  # a large model on a slow machine takes its time over one window
-CANARY_S = 5.0  # between two canaries of one that answers
+PROBE_S = 0.5  # between two looks at an upstream that does not answer
+PROBE_TIMEOUT_S = 120.0  # a large model on a slow machine needs long for one window
+CANARY_S = 5.0  # between two canaries to an upstream that answers
 CANARY_TIMEOUT_S = 30.0
 CANARY_TIMEOUT_BATCHES = 8  # a canary waits behind three batches at most
-RESEND_S = 30.0  # without an answer, while others have been answered, before a window is sent again
+RESEND_S = 30.0  # a window is sent again after this time without an answer while later ones were answered
 RESEND_BATCHES = 8
-GIVE_UP_S = 300.0  # without any upstream: a worker that has not come back by then, TorchServe gives up too
+GIVE_UP_S = 300.0  # without any upstream; TorchServe gives a worker up after this time too
 CANARY = Window(np.zeros(160, np.int16), 1, DecodingOptions(language="en", max_tokens=1))
 
 
 class Watched(Protocol):
-    """The part of the dispatcher that is looked after."""
+    """What the watch needs of the dispatcher."""
 
     @property
     def lanes(self) -> Sequence[Lane]: ...
@@ -51,7 +51,7 @@ class Watched(Protocol):
 
 
 class Watch:
-    """Background tasks of a dispatcher, one for each upstream and one for what is out."""
+    """A dispatcher's background tasks: one for each upstream, one for the windows in flight."""
 
     def __init__(self, dispatcher: Watched) -> None:
         self._dispatcher = dispatcher
@@ -59,7 +59,7 @@ class Watch:
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._follow(lane)) for lane in self._dispatcher.lanes]
-        self._tasks.append(asyncio.create_task(self._miss_answers()))
+        self._tasks.append(asyncio.create_task(self._resend_lost()))
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -84,13 +84,13 @@ class Watch:
             await asyncio.sleep(PROBE_S)
 
     async def _probe(self, lane: Lane) -> None:
-        """Takes the upstream in once it has described its model and decoded a window."""
+        """Takes the upstream in after it has described its model and decoded a window."""
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 description = await lane.upstream.describe()
                 await lane.upstream.decode(CANARY)
         except (NotDecoded, AsrError, TimeoutError) as error:
-            log.debug("%s is out: %s", lane.upstream.url, error)
+            log.debug("%s does not answer: %s", lane.upstream.url, error)
             return
         if self._dispatcher.adopt(lane, description):
             log.info("%s serves %s", lane.upstream.url, description.spec.name)
@@ -100,32 +100,32 @@ class Watch:
     async def _canary(self, lane: Lane, now: float) -> None:
         timeout_s = max(CANARY_TIMEOUT_S, CANARY_TIMEOUT_BATCHES * (lane.batch_s or 0))
         if await lane.upstream.healthz(timeout_s):
-            lane.responded(now)
-        elif lane.overtaken_at < now:  # no window that was sent since has been answered either
+            lane.record_life(now)
+        elif lane.newest_answered_at < now:  # nor has it answered a window that was sent since
             log.warning("%s does not answer", lane.upstream.url)
             lane.alive = False
 
-    async def _miss_answers(self) -> None:
-        """Sends windows again that TorchServe has lost, as it does with those of a worker scaled down."""
+    async def _resend_lost(self) -> None:
+        """Has windows sent again that TorchServe lost, as it loses those of a worker that is scaled down."""
         clock = asyncio.get_running_loop().time
-        seen_at = clock()
+        ready_at = clock()
         while True:
             await asyncio.sleep(min(1.0, RESEND_S / 4))
             now = clock()
             if self._dispatcher.ready:
-                seen_at = now
-            elif now - seen_at > GIVE_UP_S:
+                ready_at = now
+            elif now - ready_at > GIVE_UP_S:
                 self._dispatcher.fail_all("no model server has answered for a while; try again later")
-            for attempt in [one for one in self._dispatcher.attempts if self._is_missed(one, now)]:
+            for attempt in [one for one in self._dispatcher.attempts if self._is_lost(one, now)]:
                 log.warning("%s has not answered a window; it is sent again", attempt.lane.upstream.url)
                 self._dispatcher.send_again(attempt)
 
-    def _is_missed(self, attempt: Attempt, now: float) -> bool:
-        """An answer is missed when it takes long and the upstream answers others, or others would answer."""
-        lane, errand = attempt.lane, attempt.errand
-        if attempt.released or errand.outcome.done():
+    def _is_lost(self, attempt: Attempt, now: float) -> bool:
+        """Late, and either this upstream answered a later window, or it is gone and another one is ready."""
+        lane, pending = attempt.lane, attempt.pending
+        if attempt.is_released or pending.outcome.done():
             return False
-        patience = max(RESEND_S, RESEND_BATCHES * (lane.batch_s or 0)) * 2**errand.resent
-        if now - attempt.sent_at < patience:
+        patience_s = max(RESEND_S, RESEND_BATCHES * (lane.batch_s or 0)) * 2**pending.num_resent
+        if now - attempt.sent_at < patience_s:
             return False
-        return lane.overtaken_at > attempt.sent_at if lane.alive else self._dispatcher.ready
+        return lane.newest_answered_at > attempt.sent_at if lane.alive else self._dispatcher.ready

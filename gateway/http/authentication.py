@@ -1,4 +1,4 @@
-"""Who sends a request, before its body is read."""
+"""Who sends a request: known before its body is read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gateway.service import Service
 
 
 def service_of(request: Request) -> Service:
+    """The service of the application that answers the request."""
     service: Service = request.app.state.service
     return service
 
@@ -27,16 +28,16 @@ def authenticated(request: Request) -> Caller:
 
 
 async def admitted_caller(request: Request) -> Caller:
-    """The caller of a request that costs something; raises Unauthorized, RateLimited or NotReady."""
+    """The caller of a request that counts against limits; raises Unauthorized, RateLimited or NotReady."""
     caller = authenticated(request)
     service = service_of(request)
     await service.limiter.check_request(caller)
-    _ = service.dispatcher.spec  # NotReady is said before the upload, not after it
+    _ = service.fleet.default  # raises NotReady before the upload, not after it
     return caller
 
 
 def check_metrics_reader(request: Request) -> None:
-    """Raises Unauthorized where `observe.metrics_open` wants a key of this client, and it has none."""
+    """Raises Unauthorized if `observe.metrics_open` demands a key of this client and it has none."""
     is_open = service_of(request).settings.observe.metrics_open
     if is_open is True or (is_open == "loopback" and _is_on_this_machine(request)):
         return
@@ -44,7 +45,7 @@ def check_metrics_reader(request: Request) -> None:
 
 
 def _is_on_this_machine(request: Request) -> bool:
-    """Whether the client is here itself, and no proxy that is here for others."""
+    """Whether the client runs on this machine and is no proxy for others."""
     if request.client is None or "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
         return False
     try:
@@ -52,9 +53,9 @@ def _is_on_this_machine(request: Request) -> bool:
     except ValueError:
         return False
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped  # where one socket listens for both
+        address = address.ipv4_mapped  # one socket may listen for both
     return address.is_loopback
 
 
-# as a route's parameter: refused before its other parameters are looked at
+# as a route's parameter, it refuses a request before the other parameters are checked
 AdmittedCaller = Annotated[Caller, Depends(admitted_caller)]

@@ -15,27 +15,28 @@ from starlette.requests import Request
 from asr.errors import Overloaded, UnsupportedMedia
 from asr.request.bodies import OPTIONS_HEADER, header_options
 from asr.request.values import without_blanks
-from gateway.http.forms import SMALL_BYTES, received_form
+from gateway.http.forms import received_form
 from gateway.http.json_body import JsonBody
 from gateway.http.options import refuse_query
+from gateway.media.sizes import SMALL_BYTES
 
 AUDIO_TYPES = ("audio/", "video/", "application/octet-stream", "application/ogg")
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An upload and what is asked for with it."""
+    """An upload and the fields that came with it."""
 
-    fields: Mapping[str, Any]  # text of a form or of the address, JSON values; lists of several
+    fields: Mapping[str, Any]  # texts of a form or an address, or JSON values; a repeated field is a list
     upload: Path  # gone when the request is closed
 
 
 @asynccontextmanager
 async def received_audio(request: Request, spool_dir: Path | None) -> AsyncIterator[Received]:
-    """The request's audio and fields, those of the header X-Whisper-Options below those of the body.
+    """The request's audio and fields. A field of the body wins over one of the header X-Whisper-Options.
 
-    Beside bare audio the address may hold fields too. Raises UnsupportedMedia for another content type,
-    whatever is wrong with the body, and what reading it raises.
+    Beside bare audio, the address may hold fields. Raises UnsupportedMedia for another content type, and the
+    errors of the body and of reading it.
     """
     options = header_options(request.headers.get(OPTIONS_HEADER, ""))
     kind = _content_type(request)
@@ -95,7 +96,7 @@ def _refuse_encoding(request: Request) -> None:
 
 @contextmanager
 def disk_room() -> Iterator[None]:
-    """The block; raises Overloaded where the disk is full."""
+    """Runs the block; raises Overloaded if the disk is full."""
     try:
         yield
     except OSError as error:
@@ -103,8 +104,8 @@ def disk_room() -> Iterator[None]:
 
 
 class _Spool:
-    """An upload's file, written as it comes: the first bytes at once, as they go to the system's cache, later
-    ones beside the event loop. Raises Overloaded."""
+    """An upload's file, written while the upload arrives: the first bytes on the event loop, since they go
+    to the system's cache, later ones in a thread. Raises Overloaded."""
 
     def __init__(self, spool_dir: Path | None) -> None:
         with disk_room():
@@ -113,7 +114,7 @@ class _Spool:
 
     @property
     def path(self) -> Path:
-        """The file, whole up to here."""
+        """The file, with everything that was written so far."""
         with disk_room():
             self._file.flush()
         return Path(self._file.name)
@@ -130,5 +131,5 @@ class _Spool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with suppress(OSError):  # what is still to be written has no room, and nobody wants it
+        with suppress(OSError):  # unwritten bytes have no room, and nobody needs them
             self._file.close()

@@ -1,4 +1,4 @@
-"""Whatever goes wrong → OpenAI's error body with its status."""
+"""Any exception → OpenAI's error body with its status."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ log = logging.getLogger(__name__)
 
 
 def error_response(error: AsrError) -> Response:
-    """The error as an answer, and in the request's record."""
+    """The error as an answer; writes it to the request's record too."""
     current_record().failed(error)
     body = json.dumps(error.body(), ensure_ascii=False).encode("utf-8", "replace")
     return Response(body, error.status, headers=headers_of(error), media_type="application/json")
 
 
 def internal_error() -> EngineFailure:
-    """What a caller is told of a failure that the log has in full."""
+    """The public error for a failure whose details are in the log alone."""
     return EngineFailure("internal error; the server's log has it under this request's X-Request-ID")
 
 
 def install(app: FastAPI) -> None:
-    """Handlers for everything a route or the router raises."""
+    """Installs handlers for everything that a route or the router raises."""
     app.add_exception_handler(AsrError, _asr_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -70,7 +70,7 @@ def _translated(request: Request, error: HTTPException) -> AsrError:
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
-    """A path or query parameter that is missing or not of its type."""
+    """Answers a missing path or query parameter, or one of the wrong type."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:])[:80]
@@ -83,8 +83,8 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 
 class CatchAll:
-    """Around all routes: a bug costs its request a 500 in OpenAI's shape, with the headers that the
-    middlewares around add, and is logged once."""
+    """Wraps all routes: a bug is logged once and answered with a 500 in OpenAI's shape, to which the outer
+    middlewares add their headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""A multipart body → its fields as text and its uploads as files on disk, whatever their size."""
+"""A multipart body → its fields as text and its uploads as files on disk."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from starlette.requests import Request
 
 from asr.errors import InvalidOption, Overloaded, UnsupportedMedia
 from gateway.api_errors import BadForm
+from gateway.media.sizes import SMALL_BYTES
 
-MAX_FIELDS = 2_000  # suppress_tokens alone may be a thousand
+MAX_FIELDS = 2_000  # suppress_tokens alone may have a thousand
 FORM_ROOM = 1_000_000  # bytes of a form beside its files: names, headers and texts of all parts together
-SMALL_BYTES = 1_000_000  # of an upload: half a minute of 16 kHz WAV, dealt with on the event loop
 PLAIN_NAME = re.compile(rb";\s*filename\s*=", re.IGNORECASE)
 EXTENDED_NAME = re.compile(
     rb""";\s*filename\*\s*=\s*"?(?P<charset>utf-8|iso-8859-1)'[^']*'(?P<name>[^;"\s]*)"?""", re.IGNORECASE
 )
-CHARSETS = ("utf-8", "utf8", "us-ascii", "iso-8859-1")  # others decode slowly: punycode in quadratic time
+CHARSETS = ("utf-8", "utf8", "us-ascii", "iso-8859-1")  # others may be slow: punycode takes quadratic time
 FILE_NAMES = ("file", "files", "files[]")
 UPLOAD_NAMES = (*FILE_NAMES, "audio_file")
 HOW_TO_SEND = "send the audio as a form: curl -F file=@speech.wav"
@@ -38,13 +38,13 @@ class Upload:
     """A file part of the form. The file is gone when the form is closed."""
 
     field: str
-    filename: str  # as the client called it: text to show, never a path to open
+    filename: str  # the client's name for it: text to show, never a path to open
     path: Path
 
 
 @dataclass(slots=True)
 class Form:
-    """All parts in the order they came; a repeated field keeps every value."""
+    """All parts in the order of the body; a repeated field keeps every value."""
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     uploads: list[Upload] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Form:
         return uploads[0]
 
     def uploads_named(self, *names: str) -> list[Upload]:
-        """The uploads under these names; raises BadForm where there is none, or one under another name."""
+        """The uploads; raises BadForm if there is none, or one under a name that is not in `names`."""
         for name in names:
             self._refuse_text(name)
         if odd := next((upload.field for upload in self.uploads if upload.field not in names), None):
@@ -69,7 +69,7 @@ class Form:
         return self.uploads
 
     def refuse_fields(self) -> None:
-        """Raises BadForm or InvalidOption where the form has more than files."""
+        """Raises BadForm or InvalidOption if the form has more than files."""
         for name in self.fields:
             if name in FILE_NAMES:
                 self._refuse_text(name)
@@ -91,8 +91,8 @@ class Form:
 async def received_form(request: Request, spool_dir: Path | None, max_files: int = 1) -> AsyncIterator[Form]:
     """The request's form, its uploads on disk until the block ends.
 
-    Raises UnsupportedMedia for another content type, BadForm for a body that is not what its headers say or
-    has more than it may, Overloaded where the disk is full, and whatever reading the body raises.
+    Raises UnsupportedMedia for another content type, BadForm for a body that contradicts its headers or has
+    too many parts, Overloaded if the disk is full, and the errors of reading the body.
     """
     boundary, charset = _boundary_and_charset(request)
     parts = _Parts(charset, spool_dir, max_files)
@@ -104,13 +104,13 @@ async def received_form(request: Request, spool_dir: Path | None, max_files: int
 
 
 def announced_bytes(request: Request) -> int | None:
-    """The length of the body; None where it comes in chunks."""
+    """The length of the body; None if it comes in chunks."""
     length = request.headers.get("Content-Length")
     return None if length is None else int(length)
 
 
 def _boundary_and_charset(request: Request) -> tuple[bytes, str]:
-    """What the Content-Type says of the body; raises UnsupportedMedia or BadForm."""
+    """The boundary and charset in the Content-Type; raises UnsupportedMedia or BadForm."""
     content_type, parameters = parse_options_header(request.headers.get("Content-Type"))
     if content_type != b"multipart/form-data":
         shown = content_type.decode("latin-1")[:80]
@@ -129,10 +129,10 @@ def _boundary_and_charset(request: Request) -> tuple[bytes, str]:
 
 
 class _Parts:
-    """The form as its parser finds it, part by part; the methods `_on_…` are the parser's callbacks.
+    """The form, filled part by part; the methods `_on_…` are the parser's callbacks.
 
-    A file's first bytes are written at once: they go to the system's cache, which is quicker than a thread.
-    What comes after `SMALL_BYTES` is written beside the event loop.
+    A file's first `SMALL_BYTES` are written on the event loop: they go to the system's cache, which is
+    quicker than a thread. Later bytes are written in a thread.
     """
 
     def __init__(self, charset: str, spool_dir: Path | None, max_files: int) -> None:
@@ -153,7 +153,7 @@ class _Parts:
         self._file: IO[bytes] | None = None
 
     async def read(self, request: Request, boundary: bytes) -> None:
-        """Reads the whole body; raises BadForm, Overloaded and what reading raises."""
+        """Reads the whole body; raises BadForm, Overloaded and the errors of reading."""
         try:
             parser = self._parser(boundary)
             async with aclosing(request.stream()) as stream:
@@ -258,8 +258,8 @@ class _Parts:
 
 
 def _as_file(disposition: bytes, content_type: bytes) -> bytes:
-    """The header with an empty filename where it has none but the name and Content-Type of an upload: forms
-    made by hand often lack it."""
+    """Content-Disposition with an empty filename added if its name and Content-Type say that the part is an
+    upload: forms made by hand often lack the filename."""
     _, options = parse_options_header(disposition)
     is_text = content_type.strip().lower().startswith(b"text/")
     is_upload = options.get(b"name", b"").decode("latin-1") in UPLOAD_NAMES and not is_text
@@ -267,8 +267,9 @@ def _as_file(disposition: bytes, content_type: bytes) -> bytes:
 
 
 def _plainly_named(disposition: bytes) -> bytes:
-    """The header with `filename="…"` for `filename*=UTF-8''…`. Forms must not have the latter (RFC 7578), but
-    urllib3 before version 2 sends nothing else for a name beyond ASCII, and the file would pass for text."""
+    """Content-Disposition with `filename="…"` in place of `filename*=UTF-8''…`. RFC 7578 forbids the latter
+    in forms, but urllib3 before version 2 sends nothing else for a name beyond ASCII, and the file would
+    pass for text."""
     found = EXTENDED_NAME.search(disposition)
     if found is None or PLAIN_NAME.search(disposition):
         return disposition

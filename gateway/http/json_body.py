@@ -1,7 +1,7 @@
-"""A JSON object whose audio is base64, read as it comes: the audio is decoded, the rest of it kept.
+"""A JSON object with base64 audio, read piece by piece: the audio is decoded, the rest kept.
 
-Held whole, an upload of 150 MB would be in memory four times over: the body, its text, the audio's text, the
-audio. So a text too long for an option is taken for the audio, wherever it stands, and decoded as it comes.
+Read at once, an upload of 150 MB would be in memory four times: the body, its text, the audio's text, the
+audio. So any text that is too long for an option is taken for the audio and decoded while it arrives.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ LONGEST_ESCAPE = len(rb"\u0041")
 
 
 class JsonBody:
-    """One body on its way in."""
+    """One body while it arrives."""
 
     def __init__(self) -> None:
-        self._rest = bytearray()  # the body with a mark for the long text
+        self._rest = bytearray()  # the body, with a mark in place of the long text
         self._mark = secrets.token_hex(16)
         self._audio: Base64Audio | None = None
-        self._text: bytearray | None = None  # that is being read, while it may still be short
+        self._text: bytearray | None = None  # the text being read, while it may still be short
         self._in_text = False
-        self._carried = b""  # the beginning of an escape
+        self._carried = b""  # an incomplete escape
 
     def feed(self, piece: bytes) -> bytes:
         """The audio in the next piece of the body; raises InvalidOption, InvalidAudio or TooLarge."""
@@ -60,8 +60,8 @@ class JsonBody:
         return b"".join(audio)
 
     def end(self) -> tuple[dict[str, Any], bytes]:
-        """The fields beside the audio, and the audio where it was too short to be told from them; raises
-        InvalidOption or InvalidAudio."""
+        """The fields beside the audio, and the audio itself if it was too short to be recognised earlier;
+        raises InvalidOption or InvalidAudio."""
         fields = json_object(bytes(self._rest))
         name, text = audio_text(fields)
         del fields[name]
@@ -78,7 +78,7 @@ class JsonBody:
         return fields, audio
 
     def _continue_text(self, content: bytes) -> bytes:
-        """The audio in more of a text, once it is long."""
+        """The audio in the next part of a text; empty while the text may still be short."""
         if self._text is not None:
             self._text += content
             if len(self._text) <= LONG_BYTES:
@@ -100,7 +100,7 @@ class JsonBody:
 
 
 def _unescaped(content: bytes) -> bytes:
-    r"""The text that the inside of a JSON text spells: some encoders write \/ and \u002B in base64."""
+    r"""The text without its JSON escapes: some encoders write \/ and \u002B in base64."""
     if b"\\" not in content:
         return content
     try:

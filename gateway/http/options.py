@@ -1,4 +1,7 @@
-"""A request's fields → the options of a session, by endpoint."""
+"""A request's fields → its model and the options of its session, by endpoint.
+
+Each function raises InvalidOption, ModelNotFound and NotReady.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +14,33 @@ from starlette.requests import Request
 from asr.errors import InvalidOption
 from asr.languages import model_languages
 from asr.request.fields import NAMES, parse_options, plain_name
-from asr.request.options import RequestOptions
 from asr.request.values import without_blanks
 from gateway.caller import Caller
-from gateway.openapi.schemas import WebserviceQuery
-from gateway.service import Service
-
-# what OpenAI's translations do not take, although its transcriptions do
-NOT_FOR_TRANSLATIONS = (
-    *("task", "language", "languages", "hotwords", "timestamp_granularities", "include", "stream"),
-    "chunking_strategy",
-)
+from gateway.http.calls import Call
+from gateway.openapi.schemas import NOT_FOR_TRANSLATIONS, WebserviceQuery
+from gateway.service import ModelRequest, Service
 
 
 def refuse_query(request: Request) -> None:
-    """Raises InvalidOption for an option in the address, where nothing would read it."""
+    """Raises InvalidOption for an option in the address, because nothing would read it."""
     given = without_blanks(request.query_params)
     if name := next((name for name in given if plain_name(name) in NAMES), None):
         raise InvalidOption(f"{name} is a query parameter here, must be a field of the form", param=name)
 
 
-def transcription_options(fields: Mapping[str, Any], service: Service, caller: Caller) -> RequestOptions:
-    """Options of /v1/audio/transcriptions; raises InvalidOption or ModelNotFound."""
-    _check_model(fields, service, caller)
-    return _parsed(fields, service)
+def transcription_request(fields: Mapping[str, Any], service: Service, caller: Caller) -> ModelRequest:
+    """What the fields of /v1/audio/transcriptions ask for."""
+    model = service.model(_model_name(fields), caller)
+    options = parse_options(
+        fields,
+        languages=model_languages(model.spec.multilingual, model.spec.num_languages),
+        max_prompt_chars=service.limits.max_prompt_chars,
+    )
+    return ModelRequest(model, options)
 
 
-def translation_options(fields: Mapping[str, Any], service: Service, caller: Caller) -> RequestOptions:
-    """Options of /v1/audio/translations; raises InvalidOption or ModelNotFound."""
+def translation_request(fields: Mapping[str, Any], service: Service, caller: Caller) -> ModelRequest:
+    """What the fields of /v1/audio/translations ask for."""
     for spelling in without_blanks(fields):
         name = spelling.partition("[")[0]
         if name in NAMES and NAMES[name].name in NOT_FOR_TRANSLATIONS:
@@ -47,38 +49,33 @@ def translation_options(fields: Mapping[str, Any], service: Service, caller: Cal
                 "with task=translate for English text",
                 param=spelling,
             )
-    return replace(transcription_options(fields, service, caller), task="translate")
+    transcription = transcription_request(fields, service, caller)
+    return replace(transcription, options=replace(transcription.options, task="translate"))
 
 
-def language_options(language: str | None, service: Service, caller: Caller) -> RequestOptions:
-    """Options where only the language can be chosen."""
-    _check_model({}, service, caller)
-    return _parsed({} if language is None else {"language": language}, service)
+def language_request(language: str | None, service: Service, caller: Caller) -> ModelRequest:
+    """A transcription of which the caller chooses nothing but the language."""
+    return transcription_request({} if language is None else {"language": language}, service, caller)
 
 
-def webservice_options(query: WebserviceQuery, service: Service, caller: Caller) -> RequestOptions:
-    """Options of /asr; raises InvalidOption or ModelNotFound."""
+def plain_request(call: Call, language: str | None) -> ModelRequest:
+    """The same for a form of files alone; raises BadForm where it holds more."""
+    call.form.refuse_fields()
+    return language_request(language, call.service, call.caller)
+
+
+def webservice_request(query: WebserviceQuery, service: Service, caller: Caller) -> ModelRequest:
+    """What the query of /asr asks for."""
     shape = query.output if query.output in ("srt", "vtt", "tsv") else "verbose_json"
     words = query.word_timestamps and query.output == "json"  # the other files have no place for them
     fields = query.model_dump(include={"task", "language", "initial_prompt", "vad_filter"})
     fields |= {"response_format": shape, "timestamp_granularities": ["segment", *(["word"] if words else [])]}
-    return transcription_options(fields, service, caller)
+    return transcription_request(fields, service, caller)
 
 
-def _parsed(fields: Mapping[str, Any], service: Service) -> RequestOptions:
-    spec = service.dispatcher.spec
-    return parse_options(
-        fields,
-        languages=model_languages(spec.multilingual, spec.num_languages),
-        max_prompt_chars=service.limits.max_prompt_chars,
-    )
-
-
-def _check_model(fields: Mapping[str, Any], service: Service, caller: Caller) -> None:
-    model = without_blanks(fields).get("model")
-    if isinstance(model, list) and len(model) == 1:
-        model = model[0]
-    if model is None:  # the model that is served
-        model = next(iter(service.model_names(caller)), "")
-    if isinstance(model, str):  # anything else `parse_options` refuses
-        service.check_model(model, caller)
+def _model_name(fields: Mapping[str, Any]) -> str | None:
+    """The model's name in the fields; None too where it is no text, which `parse_options` refuses."""
+    name = without_blanks(fields).get("model")
+    if isinstance(name, list) and len(name) == 1:
+        name = name[0]
+    return name if isinstance(name, str) else None

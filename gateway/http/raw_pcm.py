@@ -1,4 +1,4 @@
-"""Bare samples as a file that says what they are, for the decoder that takes nothing else."""
+"""Bare samples → a WAV file, because the decoder needs a header."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import IO
 from asr.constants import SAMPLE_RATE
 from asr.errors import InvalidAudio
 from gateway.http.bodies import disk_room
-from gateway.http.forms import SMALL_BYTES
+from gateway.media.sizes import SMALL_BYTES
 
 SAMPLE_BYTES = 2
 
 
 @asynccontextmanager
 async def as_wav(pcm: Path, spool_dir: Path | None) -> AsyncIterator[Path]:
-    """A WAV file, until the block ends, of the 16-bit little-endian mono samples at 16 kHz that `pcm` held.
+    """The 16-bit little-endian mono samples at 16 kHz in `pcm`, moved to a WAV file that lasts for the block.
 
-    Raises InvalidAudio for no samples or half a sample, Overloaded where the disk is full.
+    Raises InvalidAudio for no samples or half a sample, Overloaded if the disk is full.
     """
     size = pcm.stat().st_size
     if not size or size % SAMPLE_BYTES:

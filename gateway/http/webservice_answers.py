@@ -1,4 +1,4 @@
-"""Transcript → an answer of the whisper-asr-webservice, which are openai-whisper's files."""
+"""Transcript → an answer of the whisper-asr-webservice, in the formats of openai-whisper's files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rendered(transcript: Transcript, options: RequestOptions, output: str) -> by
 
 
 def _result(transcript: Transcript, options: RequestOptions) -> dict[str, Any]:
-    """What openai-whisper's `transcribe` returns."""
+    """The transcript as openai-whisper's `transcribe` returns it."""
     segments = [
         segment_fields(segment, index) | ({"words": _words(segment)} if options.word_timestamps else {})
         for index, segment in enumerate(transcript.segments)
@@ -29,7 +29,7 @@ def _result(transcript: Transcript, options: RequestOptions) -> dict[str, Any]:
 
 
 def _words(segment: Segment) -> list[dict[str, Any]]:
-    """Its words as openai-whisper has them: with the space before each."""
+    """The words as openai-whisper has them, each with the space before it."""
     return [
         {
             "word": clean(word.text),

@@ -1,1 +1,1 @@
-"""Uploads prepared in processes of their own: what hostile media breaks there costs one upload."""
+"""Prepares uploads in processes of their own: hostile media that breaks one costs one upload."""

@@ -1,6 +1,6 @@
-"""The program of a media process: one upload after the other, each from a file descriptor into another.
+"""The program of a media process: prepares one upload after the other, from one file descriptor to another.
 
-It imports the core and nothing of the gateway but this folder, and it gets no path, no prompt and no key.
+It imports the core and, of the gateway, this folder alone. It gets no path, no prompt and no key.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ def main() -> None:
     confinement.stay_below(orders.parent)
     channel = socket.socket(fileno=orders.socket)
     _warm_up()
-    gc.freeze()  # what lives as long as the process need not be looked through after every upload
+    gc.freeze()  # objects that live as long as the process are not scanned after every upload
     confinement.bound(orders.memory_bytes, orders.max_output_bytes)
     channel.send(protocol.READY)
     limits = Limits(max_audio_seconds=orders.max_audio_seconds, max_upload_bytes=orders.max_upload_bytes)
     while _serve_one(channel, orders.cpu_s, limits):
-        gc.collect()  # an error's traceback and FFmpeg's reader know each other, and the upload's mapping
+        gc.collect()  # an error's traceback and FFmpeg's reader form a circle that keeps the upload mapped
 
 
 def _serve_one(channel: socket.socket, cpu_s: float, limits: Limits) -> bool:
-    """Whether to go on: not when the gateway is gone, nor when memory or anything unforeseen broke."""
+    """Prepares one upload; False if the gateway is gone, or the process is unfit for another upload."""
     message, files, _, _ = socket.recv_fds(channel, protocol.MAX_MESSAGE_BYTES, 2)
     if not message:
         return False
@@ -55,7 +55,7 @@ def _serve_one(channel: socket.socket, cpu_s: float, limits: Limits) -> bool:
 def _outcome(
     task: Task, source: io.BufferedReader, target: io.BufferedWriter, limits: Limits
 ) -> tuple[PreparedAudio | AsrError, bool]:
-    """What becomes of one upload, and whether this process is fit for another."""
+    """One upload's outcome, and whether this process is fit for another upload."""
     try:
         prepared = prepare(_mapped(source), task.options, limits, task.n_mels)
         protocol.write_output(prepared, target)
@@ -77,14 +77,14 @@ def out_of_memory() -> TooLarge:
 
 
 def _mapped(source: io.BufferedReader) -> Body:
-    """The upload's bytes; its pages are read as they are needed, and none can be mapped of an empty file."""
+    """The upload's bytes, read page by page as they are needed. An empty file cannot be mapped."""
     if not source.seek(0, io.SEEK_END):
         return b""
     return memoryview(mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _warm_up() -> None:
-    """Loads the network and FFmpeg, and fails here, not on an upload, where they do not work."""
+    """Loads the network and FFmpeg, so that a broken installation fails here and not on an upload."""
     silence = io.BytesIO()
     with wave.open(silence, "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))

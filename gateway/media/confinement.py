@@ -17,17 +17,17 @@ MAX_OPEN_FILES = 64
 
 
 def stay_below(parent: int) -> None:
-    """Ends with the gateway and not before it: signals to the whole group are the gateway's to handle."""
+    """Ends this process with the gateway and not before: the gateway alone handles signals to the group."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before it could be watched
+    if os.getppid() != parent:  # the gateway ended before this process could watch it
         sys.exit(1)
 
 
 def bound(memory_bytes: int, file_bytes: int) -> None:
-    """Limits that hold from now on; raises SystemExit where they are exceeded already."""
+    """Sets limits that hold from now on; raises SystemExit if they are exceeded already."""
     if (used := address_space_bytes()) > memory_bytes:
         sys.exit(
             f"media.memory_mb is {memory_bytes >> 20}, but a media process needs {used >> 20} MB "
@@ -40,7 +40,7 @@ def bound(memory_bytes: int, file_bytes: int) -> None:
 
 
 def bound_cpu(seconds: float) -> None:
-    """SIGXCPU ends the process after `seconds` more of processor time; the limit counts from its birth."""
+    """Lets SIGXCPU end the process after `seconds` more of processor time; the kernel counts all of it."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = int(used.ru_utime + used.ru_stime + seconds) + 1  # whole seconds
@@ -50,7 +50,7 @@ def bound_cpu(seconds: float) -> None:
 
 
 def address_space_bytes() -> int:
-    """What RLIMIT_AS counts; 0 where the system does not tell."""
+    """The bytes that RLIMIT_AS counts; 0 if the system does not tell."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[0]) * resource.getpagesize()
@@ -59,7 +59,7 @@ def address_space_bytes() -> int:
 
 
 def _set(kind: int, value: int) -> None:
-    """For good: the hard limit too, and never above the one there is."""
+    """Sets both limits, so that nobody can raise them again, and never above today's hard limit."""
     _, hard = resource.getrlimit(kind)
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(kind, (value, value))

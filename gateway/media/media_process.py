@@ -1,7 +1,7 @@
-"""One media process seen from the gateway: started, given an upload, killed.
+"""One media process, as the gateway starts it, feeds it and kills it.
 
-Each upload and its output travel as open file descriptors: the process opens no path, and the output has no
-name that could be left behind.
+Each upload and its output travel as open file descriptors: the process opens no path, and no file with a name
+is left behind.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")  # no GATEWAY_â€
 
 
 class StartFailed(Exception):
-    """The process did not come up."""
+    """The process did not get ready."""
 
 
 class NotTaken(Exception):
-    """The process had ended before it read the upload, which is not to blame."""
+    """The process ended before it read the upload, which is not to blame and may be tried again."""
 
 
 class MediaProcess:
@@ -44,7 +44,7 @@ class MediaProcess:
         self._limits = limits
         self._socket: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._receiving = asyncio.Lock()  # a socket is not closed while the loop waits for it
+        self._receiving = asyncio.Lock()  # the socket must not be closed while the loop reads from it
         self.is_usable = False
 
     @property
@@ -52,7 +52,7 @@ class MediaProcess:
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        """Returns when it is warm; raises StartFailed."""
+        """Returns when the process is warm; raises StartFailed."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket = ours
         ours.setblocking(False)
@@ -71,7 +71,7 @@ class MediaProcess:
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env=_environment(),
-                start_new_session=True,  # Ctrl-C in the gateway's terminal is not for it
+                start_new_session=True,  # Ctrl-C in the gateway's terminal does not reach it
             )
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -82,9 +82,9 @@ class MediaProcess:
         self.is_usable = True
 
     async def prepare(self, upload: Path, options: RequestOptions, n_mels: int) -> PreparedAudio:
-        """Raises AsrError, whatever the upload does to the process, and NotTaken.
+        """The prepared audio; raises AsrError, whatever the upload does to the process, and NotTaken.
 
-        Not usable from the moment it begins until it ends well: who is cancelled in between, kills.
+        The process is unusable while a request is in flight; if the caller is cancelled, the pool kills it.
         """
         with open(upload, "rb") as source, new_output(self._settings.spool_dir) as output:
             self.is_usable = False
@@ -100,7 +100,7 @@ class MediaProcess:
             raise outcome
         return outcome
 
-    async def ended(self) -> None:
+    async def wait_for_end(self) -> None:
         if self._process is not None:
             await self._process.wait()
 
@@ -110,15 +110,15 @@ class MediaProcess:
             self._process.kill()
 
     async def close(self) -> None:
-        """Kills it and waits until it is gone."""
+        """Kills the process and waits for its end."""
         self.kill()
-        await self.ended()
+        await self.wait_for_end()
         if self._socket is not None:
             async with self._receiving:
                 self._socket.close()
 
     async def _ask(self, task: Task, source: IO[bytes], output: IO[bytes]) -> bytes:
-        """The answer, empty where the process ended without one."""
+        """The answer; empty if the process ended without one."""
         assert self._socket is not None
         try:
             socket.send_fds(self._socket, [task.to_message()], [source.fileno(), output.fileno()])
@@ -129,7 +129,7 @@ class MediaProcess:
         return await self._receive()
 
     async def _receive(self) -> bytes:
-        """One message; empty when the process has ended."""
+        """One message; empty if the process has ended."""
         assert self._socket is not None
         async with self._receiving:
             try:
@@ -146,9 +146,7 @@ class MediaProcess:
                 "which is what this server gives one upload",
                 param="file",
             )
-        if (
-            code == -signal.SIGKILL
-        ):  # by hand or by the kernel, for want of memory: not surely the upload's fault
+        if code == -signal.SIGKILL:  # by hand or by the kernel, maybe not for this upload's fault
             return Overloaded("the process that decoded the upload was killed; try again later")
         return crashed()
 

@@ -1,4 +1,4 @@
-"""The gateway's media processes: so many are always there, each upload gets one for itself."""
+"""The gateway's media processes: a fixed number of them, one upload at a time in each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from asr.errors import Overloaded
 from asr.request.options import RequestOptions
 from gateway.api_errors import NotReady
 from gateway.media.media_process import MediaProcess, NotTaken, StartFailed
-from gateway.media.turns import Line, Turn
+from gateway.media.upload_queue import UploadQueue, UploadTurn
 from gateway.settings import MediaSettings
 
 log = logging.getLogger(__name__)
@@ -22,12 +22,12 @@ FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
 
 
 class MediaPool:
-    """Uploads in, prepared audio out. A process that dies or is killed is replaced at once."""
+    """Uploads in, prepared audio out. A process that ends is replaced at once."""
 
     def __init__(self, settings: MediaSettings, limits: Limits) -> None:
         self._settings = settings
         self._limits = limits
-        self._line: Line[MediaProcess] = Line(settings.processes)
+        self._queue: UploadQueue[MediaProcess] = UploadQueue(settings.processes)
         self._ready: set[MediaProcess] = set()
         self._idle: list[MediaProcess] = []
         self._keepers: list[asyncio.Task[None]] = []
@@ -35,12 +35,12 @@ class MediaPool:
         self._counts = dict.fromkeys(("prepared", "refused", "started", "failed_starts"), 0)
 
     async def start(self) -> None:
-        """Returns at once; uploads wait until the first process is warm."""
+        """Returns at once. Uploads wait until the first process is warm."""
         self._is_open = True
         self._keepers = [asyncio.create_task(self._keep_one()) for _ in range(self._settings.processes)]
 
     async def close(self) -> None:
-        """Ends every process; what waits or runs fails."""
+        """Ends every process; uploads that wait or run fail."""
         self._is_open = False
         self._refuse_waiting(NotReady("the server is going down"))
         for keeper in self._keepers:
@@ -50,9 +50,9 @@ class MediaPool:
     async def prepare(
         self, upload: Path, options: RequestOptions, n_mels: int = DEFAULT_N_MELS
     ) -> PreparedAudio:
-        """The upload prepared; its samples lie in sealed memory without a name. Raises AsrError.
+        """The upload as the sessions need it; its samples lie in sealed memory without a name.
 
-        A caller that is cancelled takes the process down with it: there is no other way to stop a decoder.
+        Raises AsrError. If the caller is cancelled, the process is killed: nothing else stops a decoder.
         """
         arrived = time.monotonic()
         while True:
@@ -69,46 +69,46 @@ class MediaPool:
             return prepared
 
     def stats(self) -> dict[str, int]:
-        """How many processes there are and what they do; how many uploads wait; what was done so far."""
+        """Processes by what they do now, waiting uploads, and counts since the start."""
         return {
             "processes": self._settings.processes,
             "ready": len(self._ready),
             "busy": len(self._ready) - len(self._idle),
-            "waiting": len(self._line),
+            "waiting": len(self._queue),
             **self._counts,
         }
 
     async def _prepare_once(
         self, upload: Path, options: RequestOptions, n_mels: int, arrived: float
     ) -> PreparedAudio:
-        turn: Turn[MediaProcess] = Turn(
+        turn: UploadTurn[MediaProcess] = UploadTurn(
             upload.stat().st_size, arrived, asyncio.get_running_loop().create_future()
         )
-        self._line.add(turn)
+        self._queue.add(turn)
         self._assign()
         try:
-            process = await turn.place
+            process = await turn.worker
             return await process.prepare(upload, options, n_mels)
         finally:
-            self._line.leave(turn)
-            if turn.place.done() and not turn.place.cancelled() and turn.place.exception() is None:
-                self._give_back(turn.place.result())
+            self._queue.leave(turn)
+            if turn.worker.done() and not turn.worker.cancelled() and turn.worker.exception() is None:
+                self._give_back(turn.worker.result())
             self._assign()
 
     def _assign(self) -> None:
-        """Gives idle processes to those whose turn it is."""
-        while self._idle and (turn := self._line.take()) is not None:
-            if not turn.place.done():  # cancelled, and about to leave
-                turn.place.set_result(self._idle.pop())
+        """Gives idle processes to the next uploads."""
+        while self._idle and (turn := self._queue.take()) is not None:
+            if not turn.worker.done():  # cancelled, and about to leave the queue
+                turn.worker.set_result(self._idle.pop())
 
     def _give_back(self, process: MediaProcess) -> None:
         if process.is_usable:
             self._idle.append(process)
         else:
-            process.kill()  # its keeper sees it
+            process.kill()  # its keeper replaces it
 
     async def _keep_one(self) -> None:
-        """One process at all times: started, offered, watched, replaced."""
+        """Keeps one process alive for ever: starts it, offers it, awaits its end, starts the next."""
         retry_s = FIRST_RETRY_S
         while True:
             process = MediaProcess(self._settings, self._limits)
@@ -119,7 +119,7 @@ class MediaPool:
                 self._ready.add(process)
                 self._idle.append(process)
                 self._assign()
-                await process.ended()
+                await process.wait_for_end()
             except (StartFailed, OSError) as error:
                 self._counts["failed_starts"] += 1
                 log.error("a media process does not start, next try in %g s: %s", retry_s, error)
@@ -134,6 +134,6 @@ class MediaPool:
                 await process.close()
 
     def _refuse_waiting(self, error: Exception) -> None:
-        for turn in self._line.clear():
-            if not turn.place.done():
-                turn.place.set_exception(error)
+        for turn in self._queue.clear():
+            if not turn.worker.done():
+                turn.worker.set_exception(error)

@@ -1,17 +1,18 @@
 """What the gateway and a media process say to each other: JSON in single messages, samples in a file.
 
-The process reads what strangers sent, so what it answers is checked like a stranger's: nothing is unpickled,
-every field has its type and its bounds, errors are named from a fixed list.
+The process reads strangers' uploads, so its answers are checked like a stranger's: nothing is unpickled,
+every field has a type and bounds, errors come from a fixed list.
 
-The output file holds the samples (int16) and behind them the speech probabilities (float32).
+The output file holds the samples (int16), then the speech probabilities (float32).
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import numpy as np
 
@@ -28,24 +29,23 @@ from asr.errors import (
 )
 from asr.request.options import RequestOptions
 from asr.schema import Audio, MediaSource
+from asr.wire.checks import Malformed, flag, maybe, number, read, text, whole
 from gateway.media.output import mapped_samples
 
 MAX_MESSAGE_BYTES = 65_536
-MAX_TEXT = 4_000  # characters of an error's message
+MAX_MESSAGE_CHARS = 4_000  # of an error
 READY = b"ready"
-TAKEN = b"taken"  # sent before the upload is touched: who dies earlier, dies of something else
+TAKEN = b"taken"  # sent before the upload is read: a process that dies earlier did not die of it
 ERRORS: dict[str, type[AsrError]] = {
     kind.__name__: kind
     for kind in (InvalidOption, InvalidAudio, UnsupportedMedia, TooLarge, Overloaded, EngineFailure)
 }
 SAMPLE_BYTES, PROB_BYTES = 2, 4
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a process is told when it starts."""
+    """A process's parameters, passed on its command line."""
 
     socket: int  # its file descriptor
     parent: int  # process id
@@ -65,7 +65,7 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One upload's options, as far as preparing it depends on them: no prompt, no names."""
+    """The options that preparing one upload depends on: no prompt, no names."""
 
     long_form: str
     vad_filter: bool
@@ -80,14 +80,14 @@ class Task:
 
 
 class Garbled(Exception):
-    """An answer that no honest process gives."""
+    """No honest process gives this answer."""
 
 
 def answer_of(outcome: PreparedAudio | AsrError, *, stays: bool = True) -> bytes:
-    """The message that tells of an outcome; `stays`: the process takes another upload."""
+    """The message about an outcome; `stays`: the process takes another upload."""
     answer: dict[str, Any] = {"stays": stays}
     if isinstance(outcome, AsrError):
-        message = outcome.message[:MAX_TEXT]
+        message = outcome.message[:MAX_MESSAGE_CHARS].encode("ascii", "replace").decode()
         answer["error"] = {"kind": type(outcome).__name__, "message": message, "param": outcome.param}
     else:
         answer["num_samples"] = len(outcome.audio.samples)
@@ -108,57 +108,54 @@ def read_answer(message: bytes, output: IO[bytes]) -> tuple[PreparedAudio | AsrE
     """The outcome in an answer to a sealed output, and whether the process stays; raises Garbled."""
     try:
         answer = json.loads(message)
-        stays = _typed(answer["stays"], bool)
-        if "error" in answer:
-            return _read_error(answer["error"]), stays
-        return _read_prepared(answer, output), stays
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        if isinstance(answer, dict) and "error" in answer:
+            failure = read(FAILURE, answer, "answer", required=tuple(FAILURE))
+            return failure["error"], failure["stays"]
+        success = read(SUCCESS, answer, "answer", required=tuple(SUCCESS))
+        return _prepared(success, output), success["stays"]
+    except (ValueError, RecursionError) as error:
         raise Garbled(repr(error)) from error
 
 
-def _read_error(found: Any) -> AsrError:
-    kind = ERRORS[_typed(found["kind"], str)]
-    param = found["param"]
-    return kind(_text(found["message"], MAX_TEXT), param=None if param is None else _text(param, 100))
+def _error(raw: Any) -> AsrError:
+    values = read(ERROR, raw, "error", required=tuple(ERROR))
+    kind = ERRORS.get(values["kind"])
+    if kind is None:
+        raise Malformed(f"names the error {values['kind']!r}, which this protocol does not have")
+    return kind(values["message"], param=values["param"])
 
 
-def _read_prepared(answer: Any, output: IO[bytes]) -> PreparedAudio:
-    num_samples = _typed(answer["num_samples"], int)
-    num_probs = -(-num_samples // FRAME_SAMPLES) if _typed(answer["has_probs"], bool) else 0
+def _source(raw: Any) -> MediaSource:
+    return MediaSource(**read(SOURCE, raw, "source", required=tuple(SOURCE)))
+
+
+ERROR = {"kind": text(100), "message": text(MAX_MESSAGE_CHARS), "param": maybe(text(100))}
+SOURCE = {
+    "container": text(100),
+    "codec": text(100),
+    **dict.fromkeys(("sample_rate", "channels", "bad_packets"), whole(0, 2**31 - 1)),
+}
+FAILURE = {"stays": flag, "error": _error}
+SUCCESS = {
+    "stays": flag,
+    "num_samples": whole(1, 2**31 - 1),
+    "has_probs": flag,
+    "log_mel_max": maybe(number(-100, 100)),
+    "source": _source,
+}
+
+
+def _prepared(answer: Mapping[str, Any], output: IO[bytes]) -> PreparedAudio:
+    num_samples = answer["num_samples"]
+    num_probs = -(-num_samples // FRAME_SAMPLES) if answer["has_probs"] else 0
     size = num_samples * SAMPLE_BYTES + num_probs * PROB_BYTES
-    if num_samples < 1 or os.fstat(output.fileno()).st_size != size:
-        raise Garbled(f"{num_samples} samples and {num_probs} probabilities are not what the file holds")
+    if os.fstat(output.fileno()).st_size != size:
+        raise Garbled(f"the output does not hold {num_samples} samples and {num_probs} probabilities")
     samples = mapped_samples(output, num_samples)
     probs = None
     if num_probs:
         stored = os.pread(output.fileno(), num_probs * PROB_BYTES, num_samples * SAMPLE_BYTES)
         probs = np.frombuffer(stored, np.float32)
         if not (np.isfinite(probs).all() and probs.min() >= 0 and probs.max() <= 1):
-            raise Garbled("a speech probability is none")
-    peak = answer["log_mel_max"]
-    if peak is not None and not -100 <= _typed(peak, float) <= 100:
-        raise Garbled(f"log_mel_max is {peak}")
-    return PreparedAudio(Audio(samples, _read_source(answer["source"])), probs, peak)
-
-
-def _read_source(found: Any) -> MediaSource:
-    return MediaSource(
-        container=_text(found["container"], 100),
-        codec=_text(found["codec"], 100),
-        sample_rate=_typed(found["sample_rate"], int),
-        channels=_typed(found["channels"], int),
-        bad_packets=_typed(found["bad_packets"], int),
-    )
-
-
-def _typed(value: Any, kind: type[T]) -> T:
-    if type(value) is not kind:
-        raise TypeError(f"{value!r:.100} is not of type {kind.__name__}")
-    return value
-
-
-def _text(value: Any, max_length: int) -> str:
-    text = _typed(value, str)
-    if len(text) > max_length:
-        raise ValueError(f"a text of {len(text)} characters")
-    return text
+            raise Garbled("a speech probability is not in 0..1")
+    return PreparedAudio(Audio(samples, answer["source"]), probs, answer["log_mel_max"])

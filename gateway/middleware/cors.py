@@ -1,4 +1,4 @@
-"""Pages of other hosts: which may call, and what the others are told."""
+"""Which pages of other hosts may call, and the answer to the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from gateway.http.failures import error_response
 
 
 class Cors(CORSMiddleware):
-    """Starlette's, whose refusal of a preflight is plain text; here it has the body of every failure."""
+    """Starlette's middleware refuses a preflight in plain text; this one answers with the usual error
+    body."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)

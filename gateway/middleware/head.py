@@ -1,4 +1,4 @@
-"""HEAD: what GET would answer, without the body (RFC 9110, 9.3.2). Uptime checks ask so."""
+"""HEAD: the answer of GET without its body (RFC 9110, 9.3.2). Uptime checks use it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadAsGet:
-    """The innermost middleware: FastAPI's routes know GET alone."""
+    """The innermost middleware: FastAPI's routes accept GET alone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -14,15 +14,16 @@ from gateway.observe.record import RequestRecord, recorded
 from gateway.observe.tracing import describe_span
 
 ID_HEADER = "X-Request-ID"
-ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,128}")  # fit for a header, a log line and a file name
+ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,128}")  # safe in a header, a log line and a file name
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 GONE = 499  # the client left before its answer
 
 
 class RequestContext:
-    """The outermost middleware: what it sees is what the client got.
+    """The outermost middleware: it sees what the client gets.
 
-    A client's X-Request-ID is kept where it has a harmless form, and answered; otherwise it gets a new one.
+    A client's X-Request-ID is kept if its form is harmless; otherwise the request gets a new one. Either is
+    in the answer.
     """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, log_text: bool = False) -> None:
@@ -63,7 +64,7 @@ class RequestContext:
 
 
 def route_of(scope: Scope) -> str:
-    """The template of the route that answered; "other" for paths that nobody knows."""
+    """The template of the route that answered; "other" for unknown paths."""
     route = scope.get("route")
     path: str = getattr(route, "path_format", None) or getattr(route, "path", None) or "other"
     return path

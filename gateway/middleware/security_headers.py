@@ -1,11 +1,11 @@
-"""Headers that tell browsers what the page may not do."""
+"""Headers that tell browsers what a page may not do."""
 
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-POLICY = "default-src 'none'; frame-ancestors 'none'"  # for what is no page; the page brings its own
+POLICY = "default-src 'none'; frame-ancestors 'none'"  # for everything but the page, which brings its own
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -17,7 +17,7 @@ HSTS = "max-age=31536000"
 
 
 class SecurityHeaders:
-    """Adds each header that the answer does not have itself."""
+    """Adds each header that the answer lacks."""
 
     def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
         self._app = app

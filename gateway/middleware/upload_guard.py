@@ -1,4 +1,4 @@
-"""What receiving a body may cost: how many at once and of one key, how big, how slow."""
+"""Limits on receiving bodies: how many at once and per key, how large, how slow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.observe.record import current_record
 from gateway.settings import MediaSettings
 
 BUSY_RETRY_S = 5.0
-LINGER_S = 2.0  # for a client to read a refusal while it still sends
+LINGER_S = 2.0  # for a client that still sends to read the refusal
 
 
 class TooManyUploads(RateLimited):
@@ -26,22 +26,25 @@ class TooManyUploads(RateLimited):
 
 
 class UploadGuard:
-    """Watches bodies as the application reads them, and keeps none of their bytes.
+    """Watches bodies while the application reads them, and keeps none of their bytes.
 
-    A body takes a place when the application begins to read it, which is after it knows the caller, and gives
-    it back with its last byte or with the answer's first: a caller without a key never holds one. More than
-    `max_uploads` at once, or `max_uploads_per_key` of one key: 429. A Content-Length over the cap: 413 before
-    a byte is read; a chunked body over it: 413 in the middle. No byte for `upload_idle_s`, slower than
-    `min_upload_bytes_per_s` on average, or longer than `max_upload_s`: 408. All but the announced length is
-    raised from `receive`, so that the application cleans up. Only the time that the application waits for
-    bytes counts against the client.
+    A body takes a place when the application begins to read it, after it has identified the caller. It gives
+    the place back with its last byte or with the first byte of the answer, so a caller without a key never
+    holds one. Answers:
+
+    - 429: more than `max_uploads` at once, or `max_uploads_per_key` of one key
+    - 413: over the cap, before a byte is read if Content-Length says so, otherwise in the middle
+    - 408: no byte for `upload_idle_s`, slower than `min_upload_bytes_per_s` on average, or longer than
+      `max_upload_s`; only the time that the application waits for bytes counts against the client
+
+    Except for the announced length, `receive` raises the error, so that the application cleans up.
     """
 
     def __init__(self, app: ASGIApp, *, settings: MediaSettings, uploads: Gauge) -> None:
         self._app = app
         self._settings = settings
         self._uploads = uploads
-        self._places: dict[_Body, str] = {}  # whose each is
+        self._places: dict[_Body, str] = {}  # body → name of its caller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _has_body(headers := Headers(scope=scope)):
@@ -60,7 +63,7 @@ class UploadGuard:
             self.release(body)
 
     def take_place(self, body: _Body) -> None:
-        """Gives the body a place if it has none; raises TooManyUploads."""
+        """Gives the body a place unless it has one; raises TooManyUploads."""
         if body in self._places:
             return
         caller = current_record().caller
@@ -73,7 +76,7 @@ class UploadGuard:
         self._uploads.set(len(self._places))
 
     def release(self, body: _Body) -> None:
-        """Gives the body's place to the next one; a second time it does nothing."""
+        """Frees the body's place; a second call does nothing."""
         self._places.pop(body, None)
         self._uploads.set(len(self._places))
 
@@ -101,11 +104,11 @@ class _Body:
             raise TooLarge(f"the request is larger than an upload may be, {most} bytes", param="file")
 
     async def receive(self) -> Message:
-        if self._complete:  # only the client's leaving is still to come
+        if self._complete:  # the next message is the client's disconnect
             return await self._receive()
         if not self.answered:
             self._guard.take_place(self)
-        self._awaits_consent = False  # the server gives it with this call
+        self._awaits_consent = False  # uvicorn sends 100 Continue on the first receive()
         message = await self._within_patience()
         if message["type"] == "http.request":
             self._bytes += len(message.get("body", b""))
@@ -117,8 +120,8 @@ class _Body:
         return message
 
     async def send(self, message: Message) -> None:
-        """An answer that comes before the whole body closes the connection, but not before the client could
-        read it: closed with unread bytes, TCP would throw the answer away with them."""
+        """Sends the answer. One that comes before the whole body closes the connection, but only after the
+        client could read it: TCP drops the answer if a connection closes with unread bytes."""
         if message["type"] == "http.response.start":
             self.answered = True
             self._guard.release(self)
@@ -151,9 +154,9 @@ class _Body:
 
     async def _linger(self) -> None:
         if self._awaits_consent:
-            return  # it got the answer instead, and sends nothing
+            return  # the client waits for 100 Continue and sends nothing
         if current_record().error_code == TooManyWrongKeys.code:
-            return  # it has been told often enough
+            return  # it has had this answer often enough
         try:
             async with asyncio.timeout(min(LINGER_S, self._settings.upload_idle_s)):
                 while (await self._receive()).get("more_body", False):

@@ -1,1 +1,1 @@
-"""What happens, for people and machines: log lines, metrics, traces."""
+"""Log lines, metrics and traces: what happens, for people and machines."""

@@ -20,7 +20,7 @@ request_log = logging.getLogger("gateway.request")
 
 
 class JsonFormatter(logging.Formatter):
-    """ASCII only: whatever a client sends, it cannot start a new line or move a terminal's cursor."""
+    """Writes ASCII alone: no text from a client can start a new line or move a terminal's cursor."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -40,7 +40,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str) -> None:
-    """All loggers of the process write JSON lines; libraries only what is wrong."""
+    """Makes all loggers of the process write JSON lines; libraries write warnings and errors alone."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
@@ -49,12 +49,12 @@ def configure_logging(level: str) -> None:
 
 
 def log_event(logger: logging.Logger, event: str, **fields: Any) -> None:
-    """One line with fields of its own."""
+    """Logs one line with fields of its own."""
     logger.info(event, extra={"fields": fields})
 
 
 def log_request(record: RequestRecord, log_text: bool) -> None:
-    """The request's line; health checks are worth one only when debugging."""
+    """Logs the request's line; health checks get one only at level debug."""
     level = logging.DEBUG if record.route.startswith(PROBED) else logging.INFO
     if not request_log.isEnabledFor(level):
         return

@@ -1,7 +1,7 @@
 """Prometheus metrics of one gateway process.
 
-Every label has few values: routes are templates, callers are names of keys, and nothing that a client may
-choose freely is a label.
+Every label has few values: routes are templates, callers are names of keys, and no text that a client chooses
+freely is a label.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 6
 
 
 class Metrics:
-    """What is counted as it happens. `gateway.observe.stats` adds what the parts know of themselves."""
+    """Counts what happens to requests. `gateway.observe.stats` adds the numbers that the parts keep."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # timestamps that nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # unused timestamps
         self.registry = CollectorRegistry()
         ProcessCollector(namespace=PREFIX, registry=self.registry)
         self.requests = self._counter("requests", "Requests answered.", "route", "status", "caller")
@@ -44,13 +44,13 @@ class Metrics:
         self.silent_windows = self._counter("silent_windows", "Those dropped by the no-speech guard.")
         self.fallbacks = self._counter("fallbacks", "Those rejected and tried again.", "reason")
         for reason in (COMPRESSION, LOGPROB):
-            self.fallbacks.labels(reason)  # at zero: the first one is then a rise
+            self.fallbacks.labels(reason)  # start at zero, so that the first one shows as a rise
         self.rejected = self._counter("rejected", "Requests turned away.", "reason")
         self.running = self._gauge("requests_running", "Requests at work now.")
         self.uploads = self._gauge("uploads", "Bodies that are being received now.")
 
     def observe(self, record: RequestRecord) -> None:
-        """Counts a request that has ended."""
+        """Counts a finished request."""
         caller = record.caller or NOBODY
         self.requests.labels(record.route, str(record.status), caller).inc()
         self.request_seconds.labels(record.route).observe(record.seconds)
@@ -68,11 +68,11 @@ class Metrics:
             self.refuse(record.error_code)
 
     def refuse(self, reason: str) -> None:
-        """Counts a request that is turned away; `reason` is an error's code."""
+        """Counts a rejected request; `reason` is an error's code."""
         self.rejected.labels(reason).inc()
 
     def exposition(self) -> bytes:
-        """The text that Prometheus reads."""
+        """The text for Prometheus."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:

@@ -1,7 +1,7 @@
-"""What is known of one request: filled in while it runs, read once when it ends.
+"""The record of one request: filled in while the request runs, read once when it ends.
 
-`middleware.RequestContext` makes the record and, at the end, its log line and metrics. Whoever knows
-something writes it down, wherever it runs:
+`middleware.RequestContext` makes the record and turns it into a log line and metrics. The code in between
+adds what it knows:
 
     record = current_record()
     record.caller = caller.name
@@ -9,7 +9,7 @@ something writes it down, wherever it runs:
         …
     record.failed(error)
 
-Outside of a request the record is one that nobody reads.
+Outside a request, nobody reads the record.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _current: ContextVar[RequestRecord] = ContextVar("request_record")
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One request, as the log tells it. No field holds what a client sent, but for `text`, and `text` is
-    logged only where the settings say so."""
+    """One request as it is logged. No field holds a client's content but `text`, which is logged only if the
+    settings say so."""
 
     id: str = ""
     method: str = ""
     address: str = ""
     route: str = "other"  # the route's template, never the path
-    status: int = 0  # 0: it ended without an answer
+    status: int = 0  # 0: no answer
     caller: str = ""
     audio_s: float | None = None
     language: str | None = None
@@ -67,13 +67,13 @@ class RequestRecord:
 
 
 def current_record() -> RequestRecord:
-    """The record of the request that is being answered here."""
+    """The record of the request that this task answers."""
     return _current.get(None) or RequestRecord()
 
 
 @contextmanager
 def recorded(record: RequestRecord) -> Iterator[None]:
-    """The block and every task it starts have this record."""
+    """Gives this record to the block and to every task that the block starts."""
     token = _current.set(record)
     try:
         yield

@@ -1,8 +1,8 @@
-"""What the parts know of themselves, read when Prometheus asks."""
+"""The numbers that the parts keep themselves, read when Prometheus asks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,10 +16,10 @@ class HasStats(Protocol):
 
 
 class Parts(Protocol):
-    """What of the service counts."""
+    """The parts of the service that keep numbers."""
 
     @property
-    def dispatcher(self) -> HasStats: ...
+    def fleet(self) -> HasStats: ...
     @property
     def admission(self) -> HasStats: ...
     @property
@@ -42,7 +42,7 @@ UPSTREAM_GAUGES = {
     "workers": ("upstream_workers", "Workers of the upstream."),
     "outstanding": ("upstream_windows_outstanding", "Windows that are at this upstream now."),
 }
-MEDIA_NOW = ("processes", "ready", "busy", "waiting")  # the pool's other numbers only grow
+MEDIA_NOW = ("processes", "ready", "busy", "waiting")  # the pool's other numbers are counters
 ADMISSION_GAUGES = {
     "requests": ("admitted_requests", "Requests that are admitted and not finished."),
     "queued_audio_s": ("admitted_audio_seconds", "Their audio."),
@@ -51,17 +51,17 @@ ADMISSION_GAUGES = {
 
 
 class StatsCollector(Collector):
-    """Turns `stats()` into metrics; a key that a part does not have is left out."""
+    """Turns `stats()` into metrics; a missing key is left out."""
 
-    def __init__(self, parts: Callable[[], Parts]) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
     def describe(self) -> Iterable[Metric]:
         return ()  # nothing is read before the first scrape
 
     def collect(self) -> Iterator[Metric]:
-        parts = self._parts()
-        dispatcher = parts.dispatcher.stats()
+        parts = self._parts
+        dispatcher = parts.fleet.stats()
         yield from _gauges(dispatcher, DISPATCHER_GAUGES)
         for key, (name, what) in DISPATCHER_COUNTERS.items():
             if key in dispatcher:

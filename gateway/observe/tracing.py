@@ -1,8 +1,8 @@
-"""Traces: FastAPI's own spans, one per request, sent to an OpenTelemetry collector where one is named.
+"""Traces: FastAPI's spans, one per request, sent to an OpenTelemetry collector if the settings name one.
 
     FastAPI(…, telemetry=telemetry(settings.observe))
 
-An incoming `traceparent` is continued. Nothing of a request's content is in a span.
+An incoming `traceparent` is continued. A span holds nothing of a request's content.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNTRACED = ("/health/", "/metrics")
 
 
 def telemetry(settings: ObserveSettings) -> TelemetryConfig:
-    """What FastAPI is to trace; raises SettingsError where the exporter is not installed."""
+    """FastAPI's settings for traces; raises SettingsError if the exporter is not installed."""
     off: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
     if settings.otlp_endpoint is None:
         return off
@@ -47,7 +47,7 @@ def telemetry(settings: ObserveSettings) -> TelemetryConfig:
 
 
 def describe_span(record: RequestRecord) -> None:
-    """Puts what is known of the request into its span, if it has one."""
+    """Copies the record into the request's span, if it has one."""
     span = trace.get_current_span()
     if not span.is_recording():
         return

@@ -1,1 +1,1 @@
-"""What the API document says of each route: schemas, examples, texts."""
+"""The texts, schemas and examples of the API document."""

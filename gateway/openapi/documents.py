@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of bodies that no Pydantic model reads: the forms and the answers' kinds."""
+"""The OpenAPI document of bodies that no Pydantic model reads: forms, and answers in several formats."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from asr.render.formats import SRT, TEXT, TSV, VTT
 from asr.request.fields import FIELDS, Field
 from asr.request.values import Choice, Flag, Items, Kind, Number, Text
-from gateway.http.options import NOT_FOR_TRANSLATIONS
 from gateway.openapi import examples, schemas
+from gateway.openapi.schemas import NOT_FOR_TRANSLATIONS
 
 FORM = "multipart/form-data"
 JSON = "application/json"
 BARE = "application/octet-stream"  # or audio/…, video/…
 FILE: dict[str, Any] = {"type": "string", "format": "binary"}
 CONTAINERS = "audio or video of any common container"
-OPENAI_SCHEMAS: dict[str, dict[str, Any]] = {  # where ours takes more than OpenAI's contract says
+OPENAI_SCHEMAS: dict[str, dict[str, Any]] = {  # of fields that take more here than in OpenAI's contract
     "temperature": {"type": "number", "minimum": 0, "maximum": 1}
 }
 MEANINGS = {"model": "a name that /v1/models lists; left out, the model that is served"}
@@ -42,7 +42,7 @@ DEADLINE_PARAMETER = {
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """FastAPI's `responses` for these statuses; for all of them if none is named."""
+    """FastAPI's `responses` for these statuses, or for all of them."""
     return {
         status: {
             "model": schemas.Error,
@@ -54,12 +54,12 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def json_response(meaning: str, example: Any) -> dict[int | str, dict[str, Any]]:
-    """An answer whose shape the route itself tells."""
+    """A JSON answer; its schema comes from the route's return type."""
     return {200: {"description": meaning, "content": {"application/json": {"example": example}}}}
 
 
 def transcript_responses() -> dict[int | str, dict[str, Any]]:
-    """Every shape of a transcript, and every error."""
+    """Every format of a transcript, and every error."""
     texts = {TEXT: examples.TEXT_FILE, SRT: examples.SRT, VTT: examples.VTT, TSV: examples.TSV}
     texts["text/event-stream"] = examples.EVENTS
     content: dict[str, dict[str, Any]] = {
@@ -74,7 +74,7 @@ def transcript_responses() -> dict[int | str, dict[str, Any]]:
 
 
 def webservice_response() -> dict[int | str, dict[str, Any]]:
-    """A file as openai-whisper writes it, whose kind nothing but the request tells."""
+    """A file as openai-whisper writes it; only the request says in which format."""
     content = {"text/plain": {"schema": {"type": "string"}, "example": examples.SRT}}
     return {200: {"content": content, "description": "the file that `output` names"}}
 
@@ -101,7 +101,7 @@ def translation_form() -> dict[str, Any]:
 
 
 def file_form(path: str, name: str = "file", *, several: bool = False) -> dict[str, Any]:
-    """`openapi_extra` of a form that holds nothing but audio."""
+    """`openapi_extra` of a form that holds audio alone."""
     files = ({"type": "array", "items": FILE, "minItems": 1} if several else FILE) | {
         "description": CONTAINERS
     }
@@ -110,7 +110,7 @@ def file_form(path: str, name: str = "file", *, several: bool = False) -> dict[s
 
 
 def _options_form(fields: Iterable[Field]) -> dict[str, Any]:
-    """A form, or JSON with the same fields, or the file alone with the fields in the address."""
+    """A form, JSON with the same fields, or the bare file with the fields in the address."""
     options = {field.name: _documented(field) for field in fields}
     spelled = {name + ("[]" if schema["type"] == "array" else ""): schema for name, schema in options.items()}
     body = _body({"file": {**FILE, "description": CONTAINERS}, **spelled}, ["file"])
@@ -168,8 +168,8 @@ def _media_type(content_type: str) -> str:
 
 
 def finished(document: dict[str, Any]) -> dict[str, Any]:
-    """The document, saying that a key may be needed, and without the answer that FastAPI gives to a bad
-    parameter: here it is a 400."""
+    """The document with the security scheme, and without FastAPI's 422 for a bad parameter, which is a 400
+    here."""
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)

@@ -1,4 +1,4 @@
-"""What requests and answers look like, for the OpenAPI document; the shapes of `schemas` hold for them."""
+"""Examples of requests and answers for the OpenAPI document; they fit the shapes in `schemas`."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ BATCH = {
 
 
 def request(path: str, *fields: str) -> dict[str, Any]:
-    """A form as `curl` sends it, under the name by which documentation pages know such examples."""
+    """A form as `curl` sends it, under the key where documentation pages look for code samples."""
     form = " ".join(f"-F {field}" for field in fields)
     source = f"curl {form} {shlex.quote(URL + path)}"
     return {"x-codeSamples": [{"lang": "Shell", "label": "curl", "source": source}]}

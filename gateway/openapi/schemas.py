@@ -1,4 +1,4 @@
-"""The shapes of requests and answers, for the OpenAPI document."""
+"""The shapes of requests and answers for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from asr.request.values import without_blanks
 
 TEXT = "The stale smell of old beer lingers."
+# fields that OpenAI's transcriptions take and its translations do not
+NOT_FOR_TRANSLATIONS = (
+    *("task", "language", "languages", "hotwords", "timestamp_granularities", "include", "stream"),
+    "chunking_strategy",
+)
 
 
 class Shape(BaseModel):

@@ -1,1 +1,1 @@
-"""The process around the application: connections, start and end."""
+"""The process around the application: its connections, its start and its end."""

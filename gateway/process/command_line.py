@@ -1,4 +1,4 @@
-"""`python -m gateway`: arguments, what is refused before anything starts, and the start."""
+"""`python -m gateway`: reads the arguments, refuses unusable settings, starts the server."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from gateway.settings import ServerSettings, Settings, SettingsError, load_settings
-from gateway.settings_errors import shown
+from gateway.settings_errors import to_yaml
 
 log = logging.getLogger(__name__)
 
-MISTAKE = 2  # the exit status of settings that cannot be used
+MISTAKE = 2  # exit status for unusable settings
 
 DESCRIPTION = """\
 OpenAI's audio API in front of TorchServe: http://127.0.0.1:8000/ unless the settings say otherwise.
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings(**({"server": server} if server else {}))
         if options.print_config:
-            print(shown(settings), end="")
+            print(to_yaml(settings), end="")
             return 0
         check_exposure(settings)
         check_spool_dir(settings.media.spool_dir)
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check_exposure(settings: Settings) -> None:
-    """Raises SettingsError where strangers could call without a key."""
+    """Raises SettingsError if strangers could call without a key."""
     server = settings.server
     if not needs_key(settings) and not server.allow_without_keys and not is_loopback(server):
         raise SettingsError(
@@ -67,7 +67,7 @@ def check_exposure(settings: Settings) -> None:
 
 
 def check_spool_dir(spool_dir: Path | None) -> None:
-    """Raises SettingsError where uploads could not be written; every one of them would be refused."""
+    """Raises SettingsError if uploads could not be written, since every one would be refused."""
     if spool_dir is not None and not (spool_dir.is_dir() and os.access(spool_dir, os.W_OK | os.X_OK)):
         raise SettingsError(
             f"media.spool_dir is '{spool_dir}', must be a folder that this process may write to"
@@ -79,7 +79,7 @@ def needs_key(settings: Settings) -> bool:
 
 
 def is_loopback(server: ServerSettings) -> bool:
-    """Whether only this machine reaches every address that the host stands for."""
+    """Whether this machine alone reaches all addresses of the host."""
     try:
         found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -90,15 +90,17 @@ def is_loopback(server: ServerSettings) -> bool:
 
 
 def _serve(settings: Settings) -> None:
-    # late: --help and mistakes in the settings answer without loading the application
+    # imported late: --help and wrong settings are answered without loading the application
     from gateway.app import create_app
     from gateway.observe.logs import configure_logging
     from gateway.process.server import run
+    from gateway.service import Service
 
     configure_logging(settings.observe.log_level)
     if not needs_key(settings):
         log.warning("no API keys: everybody who reaches %s may call", settings.server.host)
-    run(create_app(settings), settings)
+    service = Service(settings)
+    run(create_app(service), service)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
-"""One client's connection: uvicorn's, with an end to patience.
+"""One client's connection: uvicorn's, with limits.
 
-uvicorn waits for ever for a request's headers, takes any number of them, and keeps a connection whose client
-does not read its answer. All three are what hostile clients live on. And it loses the body of a request that
+uvicorn waits for ever for a request's headers, accepts any number of them, and keeps a connection whose
+client does not read its answer. Hostile clients exploit all three. It also loses the body of a request that
 offers another protocol, as Java's client does with HTTP/2.
 """
 
@@ -23,7 +23,7 @@ from gateway.api_errors import headers_of
 from gateway.settings import ServerSettings
 
 MAX_HEADER_BYTES = 65_536  # a request's head, or a chunked body's trailers
-MAX_PIPELINED = 16  # requests that one client sends before it has read an answer
+MAX_PIPELINED = 16  # requests that one client may send before it has read an answer
 
 
 class MalformedRequest(InvalidOption):
@@ -46,19 +46,19 @@ class TooManyConnections(Overloaded):
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Where they are counted."""
+    """Counts refused requests by error code."""
 
     count: Callable[[str], None]
 
 
 class GuardedConnection(HttpToolsProtocol):
-    """Bounds what a connection costs before and beside its requests. See `guarded`."""
+    """Bounds the cost of a connection outside its requests. `guarded` makes the class."""
 
     settings: ClassVar[ServerSettings]
     refusals: ClassVar[Refusals]
 
-    _unparsed = 0  # bytes since the parser last got further
-    _restated = b""  # the head of a request that offered another protocol, without the offer
+    _unparsed = 0  # bytes since the parser last completed something
+    _restated = b""  # the head of a request, without its offer of another protocol
     _headers_due: TimerHandle | None = None
     _reading_due: TimerHandle | None = None
     _running: RequestResponseCycle | None = None
@@ -74,7 +74,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._stop_waiting_for_headers()
         self._stop_waiting_for_reader()
         super().connection_lost(exc)
-        if self._running is not None:  # uvicorn tells the last request that came in, not the one at work
+        if self._running is not None:  # uvicorn informs the newest request, not the running one
             self._running.disconnected = True
             self._running.message_event.set()
 
@@ -92,8 +92,9 @@ class GuardedConnection(HttpToolsProtocol):
             self._await_headers()
 
     def _parse(self, data: bytes) -> None:
-        """uvicorn's step, but offers to change the protocol are passed over (RFC 9110, 7.8). The parser stops
-        behind such a head and would take a body for the next request: it gets the head again without it."""
+        """Feeds the parser as uvicorn does, but ignores offers to change the protocol (RFC 9110, 7.8). The
+        parser stops behind such a head and would take a body for the next request, so it gets the head once
+        more, without the offer."""
         while data:
             try:
                 self.parser.feed_data(data)
@@ -158,11 +159,12 @@ class GuardedConnection(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _await_headers(self) -> None:
-        """From now on the client has its time; what it sends until the headers are complete buys no more."""
+        """Starts the client's time for its headers. Sending a part of them does not extend it."""
         self._headers_due = self.loop.call_later(self.settings.header_timeout_s, self._headers_overdue)
 
     def _await_reader(self) -> None:
-        """A closed connection with bytes to send stays open until they are read, unless it is aborted."""
+        """Aborts the connection after a while: even a closed one stays open until the client has read its
+        bytes."""
         if self._reading_due is None:
             self._reading_due = self.loop.call_later(self.settings.send_timeout_s, self.transport.abort)
 
@@ -181,7 +183,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._refuse(HeadersTooSlow(f"no complete request in {self.settings.header_timeout_s:g} s"))
 
     def _refuse(self, error: AsrError) -> None:
-        """Answers, where no other answer has begun, and closes."""
+        """Answers, unless another answer has begun, and closes the connection."""
         self.refusals.count(error.code)
         if self._is_idle() or not self.cycle.response_started:
             self.transport.write(_answer(error))

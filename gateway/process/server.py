@@ -1,4 +1,4 @@
-"""uvicorn, started from settings and ended by draining."""
+"""uvicorn, started from the settings and stopped by draining."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from gateway.middleware.drain import Drain
+from gateway.drain import Drain
 from gateway.observe.logs import log_event
 from gateway.process.guarded_connection import guarded
-from gateway.settings import ServerSettings, Settings, SettingsError
+from gateway.service import Service
+from gateway.settings import ServerSettings, SettingsError
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 2_048
-LEFTOVER_S = 2  # for connections when no request runs any more
+LEFTOVER_S = 2  # for open connections, after the last request
 
 
-def run(app: FastAPI, settings: Settings) -> None:
-    """Serves until a signal ends it, and returns when it has drained; raises SettingsError."""
-    server = settings.server
+def run(app: FastAPI, service: Service) -> None:
+    """Serves until a signal comes, drains, and returns; raises SettingsError."""
+    server = service.settings.server
     raise_file_limit()
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=guarded(server, app.state.metrics.refuse),
+        http=guarded(server, service.metrics.refuse),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -48,12 +49,12 @@ def run(app: FastAPI, settings: Settings) -> None:
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(f"server.tls_cert or server.tls_key cannot be used: {error}") from error
     listener = listening_socket(server)
-    DrainingServer(config, app.state.drain, server.drain_s, _url(server, listener)).run([listener])
+    DrainingServer(config, service.drain, server.drain_s, _url(server, listener)).run([listener])
 
 
 class DrainingServer(uvicorn.Server):
-    """Ends in two steps: at the first signal it is not ready any more and finishes what runs, while it still
-    listens, so that new requests are refused in words; then it closes. A second signal ends it at once."""
+    """Stops in two steps. After the first signal it is not ready and finishes running requests; it still
+    listens, so that new requests get a proper refusal. Then it closes. A second signal stops it at once."""
 
     def __init__(self, config: uvicorn.Config, drain: Drain, drain_s: float, url: str) -> None:
         super().__init__(config)
@@ -81,7 +82,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def listening_socket(server: ServerSettings) -> socket.socket:
-    """Bound and listening; raises SettingsError where the address cannot be had."""
+    """A bound, listening socket; raises SettingsError if the address cannot be used."""
     try:
         family, _, _, _, address = socket.getaddrinfo(
             server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -94,7 +95,7 @@ def listening_socket(server: ServerSettings) -> socket.socket:
 
 
 def raise_file_limit() -> None:
-    """As many files as the system lets this process have: each connection and each upload is one."""
+    """Allows as many open files as the system permits: each connection and each upload is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,1 +1,1 @@
-"""What the gateway answers, one file per group of paths; each has a `router`."""
+"""The gateway's paths, one file per group; each file has a `router`."""

@@ -1,12 +1,10 @@
-"""Paths that other Whisper services have and people have clients for: a file in, its text out."""
+"""Paths of other Whisper services, for their clients: a file in, its text out."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -15,17 +13,16 @@ from starlette.responses import Response
 
 from asr.errors import AsrError
 from asr.render.formats import clean
-from asr.request.options import RequestOptions
-from gateway.caller import Caller
-from gateway.http.authentication import AdmittedCaller, service_of
+from gateway.http.authentication import AdmittedCaller
+from gateway.http.calls import Call, received_call
 from gateway.http.failures import internal_error
-from gateway.http.forms import FILE_NAMES, Form, Upload, received_form
-from gateway.http.options import language_options
-from gateway.http.streams import LiveEvents, transcript_events
+from gateway.http.forms import FILE_NAMES, Upload
+from gateway.http.options import plain_request
+from gateway.http.transcripts import LiveEvents, transcript_events
 from gateway.openapi import documents, examples
 from gateway.openapi.schemas import BatchResult, BatchResults, ErrorDetail, LanguageQuery, Text
-from gateway.patience import deadline_s, while_connected
-from gateway.service import Run, Service
+from gateway.patience import while_connected
+from gateway.service import ModelRequest
 
 log = logging.getLogger(__name__)
 
@@ -35,25 +32,6 @@ PlainQuery = Annotated[LanguageQuery, Query()]
 router = APIRouter(tags=["plain"])
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A request that has been read."""
-
-    service: Service
-    caller: Caller
-    deadline: float
-    form: Form
-    options: RequestOptions
-
-    def run(self, upload: Upload) -> AbstractAsyncContextManager[Run]:
-        return self.service.run(upload.path, self.options, self.caller, self.deadline)
-
-    async def text_of(self, upload: Upload) -> str:
-        async with self.run(upload) as run:
-            await run.finish()
-            return clean(run.transcript.text).strip()
-
-
 @router.post(
     "/transcribe/",
     responses=documents.errors() | documents.json_response("the text", examples.PLAIN),
@@ -61,8 +39,9 @@ class _Call:
 )
 async def transcribe(request: Request, caller: AdmittedCaller, query: PlainQuery) -> Text:
     """The text of one file."""
-    async with _received(request, caller, query.language) as call, while_connected(request.receive):
-        return Text(text=await call.text_of(call.form.single_upload()))
+    async with received_call(request, caller) as call, while_connected(request.receive):
+        model_request = plain_request(call, query.language)
+        return Text(text=await _text(call, call.form.single_upload(), model_request))
 
 
 @router.post(
@@ -73,12 +52,13 @@ async def transcribe(request: Request, caller: AdmittedCaller, query: PlainQuery
 )
 async def transcribe_batch(request: Request, caller: AdmittedCaller, query: PlainQuery) -> BatchResults:
     """The text of several files, side by side; a file that fails has its error in the text's place."""
-    received = _received(request, caller, query.language, MAX_BATCH_FILES)
+    received = received_call(request, caller, MAX_BATCH_FILES)
     async with received as call, while_connected(request.receive):
+        model_request = plain_request(call, query.language)
         uploads = call.form.uploads_named(*FILE_NAMES)
         await call.service.limiter.check_batch(caller, len(uploads))
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_result(call, upload)) for upload in uploads]
+            tasks = [group.create_task(_result(call, upload, model_request)) for upload in uploads]
         return BatchResults(results=[task.result() for task in tasks])
 
 
@@ -91,26 +71,22 @@ async def transcribe_batch(request: Request, caller: AdmittedCaller, query: Plai
 async def transcribe_stream(request: Request, caller: AdmittedCaller, query: PlainQuery) -> Response:
     """The text of one file as it is found: the events of /v1/audio/transcriptions with stream=true."""
     async with AsyncExitStack() as stack:
-        call = await stack.enter_async_context(_received(request, caller, query.language))
-        running = call.run(call.form.single_upload())
-        return LiveEvents(transcript_events(stack.pop_all(), running, call.options))
+        call = await stack.enter_async_context(received_call(request, caller))
+        model_request = plain_request(call, query.language)
+        running = call.run(call.form.single_upload().path, model_request)
+        return LiveEvents(transcript_events(stack.pop_all(), running, model_request.options))
 
 
-@asynccontextmanager
-async def _received(
-    request: Request, caller: Caller, language: str | None, max_files: int = 1
-) -> AsyncIterator[_Call]:
-    service = service_of(request)
-    deadline = deadline_s(request, service.settings.admission.default_deadline_s)
-    async with received_form(request, service.settings.media.spool_dir, max_files) as form:
-        form.refuse_fields()
-        yield _Call(service, caller, deadline, form, language_options(language, service, caller))
+async def _text(call: Call, upload: Upload, model_request: ModelRequest) -> str:
+    async with call.run(upload.path, model_request) as run:
+        await run.finish()
+        return clean(run.transcript.text).strip()
 
 
-async def _result(call: _Call, upload: Upload) -> BatchResult:
-    """One file's line of the answer: whatever befalls it, the others have theirs."""
+async def _result(call: Call, upload: Upload, model_request: ModelRequest) -> BatchResult:
+    """One file's entry in the answer; its failure does not touch the other files."""
     try:
-        return BatchResult(filename=upload.filename, text=await call.text_of(upload))
+        return BatchResult(filename=upload.filename, text=await _text(call, upload, model_request))
     except AsrError as error:
         failure = error
     except Exception:

@@ -1,4 +1,4 @@
-"""Whether the gateway lives, whether it can work, and what it counts. All of it is answered from memory."""
+"""Liveness, readiness and metrics, all answered from memory."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ async def live() -> JSONResponse:
 @router.get("/health/ready", responses={503: {"description": "Not ready; `reasons` says why."}})
 async def ready(request: Request) -> JSONResponse:
     """200 while a request would be answered: a canary passed lately and the server is not going down."""
+    service = service_of(request)
     reasons = []
-    if request.app.state.drain.draining:
+    if service.drain.draining:
         reasons.append("the server is going down")
-    if not service_of(request).dispatcher.ready:
+    if not service.fleet.ready:
         reasons.append("no upstream has answered its canary lately")
     body = {"status": "not ready" if reasons else "ready", "reasons": reasons}
     return JSONResponse(body, 503 if reasons else 200, headers=NEVER_STORED)
@@ -36,5 +37,5 @@ async def ready(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """Prometheus metrics of this process."""
     check_metrics_reader(request)
-    text = request.app.state.metrics.exposition()
+    text = service_of(request).metrics.exposition()
     return Response(text, headers=NEVER_STORED | {"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,4 +1,4 @@
-"""OpenAI's list of models: the one that is served, under each of its names."""
+"""OpenAI's list of models: each served model under each of its names."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 async def list_models(request: Request) -> ModelList:
     """The names that may be used as `model`."""
     service = service_of(request)
-    names = service.model_names(authenticated(request))
-    return ModelList(data=[Model(id=name, created=service.started_at) for name in names])
+    models = service.models(authenticated(request))
+    return ModelList(data=[Model(id=name, created=service.started_at) for name in models])
 
 
 @router.get(
@@ -27,5 +27,5 @@ async def list_models(request: Request) -> ModelList:
 async def retrieve_model(model_id: str, request: Request) -> Model:
     """One of them."""
     service = service_of(request)
-    service.check_model(model_id, authenticated(request))
+    service.model(model_id, authenticated(request))  # raises where there is none
     return Model(id=model_id, created=service.started_at)

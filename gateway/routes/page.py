@@ -1,4 +1,4 @@
-"""The web page at `/` and the files it is made of. Everything comes from this server and stays with it."""
+"""The web page at `/` and its files. The page loads nothing from another server and sends nothing to one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from starlette.staticfiles import StaticFiles
 
 from asr.languages import LANGUAGES
 from gateway.api_errors import NotReady
+from gateway.http.authentication import service_of
+from gateway.service import Service
 
 PAGE_DIR = Path(__file__).resolve().parents[1] / "page"
-SCRIPT = "text/javascript; charset=utf-8"  # some systems' tables know .js by an older name
+SCRIPT = "text/javascript; charset=utf-8"  # some systems' tables have an older type for .js
 
 # wavesurfer writes one style sheet into its shadow root; the hash names exactly that one
 WAVESURFER_STYLE = "sha256-7Wn/5ghbhb9U5yM332FZpa4jDUilNGJdZ87eJ6XZFBA="
@@ -35,8 +37,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-REVALIDATE = "no-cache"  # kept, but asked about: a new release shows at once
-FOR_EVER = "public, max-age=31536000, immutable"  # the folder's name holds the version
+REVALIDATE = "no-cache"  # cached, but checked each time: a new release shows at once
+FOR_EVER = "public, max-age=31536000, immutable"  # the folder's name has the version
 
 router = APIRouter(include_in_schema=False)
 files = StaticFiles(directory=PAGE_DIR)
@@ -51,8 +53,8 @@ async def index(request: Request) -> Response:
 
 @router.get("/page/settings.json")
 async def settings(request: Request) -> dict[str, Any]:
-    """What the page must know before a key is given: the model's languages and the caps."""
-    service = request.app.state.service
+    """What the page needs before it has a key: the model's languages and the limits."""
+    service = service_of(request)
     return {
         "languages": languages(service),
         "max_upload_bytes": service.settings.media.max_upload_bytes,
@@ -65,18 +67,18 @@ async def asset(path: str, request: Request) -> Response:
     return await _file(path, request)
 
 
-def languages(service: Any) -> list[dict[str, str]]:
-    """Code and English name of what the model speaks; of all that Whisper knows while no worker has told."""
+def languages(service: Service) -> list[dict[str, str]]:
+    """Code and English name of the model's languages; of all of Whisper's until a worker has described it."""
     known = [{"code": code, "name": name} for code, name in LANGUAGES.items()]
     try:
-        spec = service.dispatcher.spec
+        spec = service.fleet.default.spec
     except NotReady:
         return known
     return known[: spec.num_languages] if spec.multilingual else known[:1]
 
 
 async def _file(path: str, request: Request) -> Response:
-    """A file of the page, or 304 where the browser's copy is still right."""
+    """A file of the page, or 304 if the browser's copy is current."""
     response = await files.get_response(path, request.scope)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = FOR_EVER if path.startswith("vendor/") else REVALIDATE

@@ -10,21 +10,19 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from asr.request.options import RequestOptions
 from gateway.caller import Caller
-from gateway.http.answers import transcript_response
 from gateway.http.authentication import admitted_caller, service_of
 from gateway.http.bodies import received_audio
 from gateway.http.forms import announced_bytes
-from gateway.http.options import transcription_options, translation_options
-from gateway.http.streams import LiveEvents, transcript_events
+from gateway.http.options import transcription_request, translation_request
+from gateway.http.transcripts import LiveEvents, transcript_events, transcript_response
 from gateway.openapi import documents
 from gateway.patience import deadline_s, while_connected
-from gateway.service import Service
+from gateway.service import RECEIVING_S, ModelRequest, Service
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 
-ReadOptions = Callable[[Mapping[str, Any], Service, Caller], RequestOptions]
+ReadFields = Callable[[Mapping[str, Any], Service, Caller], ModelRequest]
 
 
 @router.post(
@@ -35,7 +33,7 @@ ReadOptions = Callable[[Mapping[str, Any], Service, Caller], RequestOptions]
 )
 async def create_transcription(request: Request) -> Response:
     """The text of an audio file, in its own language."""
-    return await transcribed(request, transcription_options)
+    return await transcribed(request, transcription_request)
 
 
 @router.post(
@@ -46,20 +44,21 @@ async def create_transcription(request: Request) -> Response:
 )
 async def create_translation(request: Request) -> Response:
     """The text of an audio file, in English."""
-    return await transcribed(request, translation_options)
+    return await transcribed(request, translation_request)
 
 
-async def transcribed(request: Request, read_options: ReadOptions) -> Response:
+async def transcribed(request: Request, read_fields: ReadFields) -> Response:
     """The answer to a request with one file, as its options ask for it: whole, or as events."""
     service = service_of(request)
     caller = await admitted_caller(request)
     deadline = deadline_s(request, service.settings.admission.default_deadline_s)
     async with AsyncExitStack() as stack:
-        with service.receiving(announced_bytes(request)):
+        with service.coming_upload(announced_bytes(request), RECEIVING_S):
             reading = received_audio(request, service.settings.media.spool_dir)
             received = await stack.enter_async_context(reading)
-        options = read_options(received.fields, service, caller)
-        running = service.run(received.upload, options, caller, deadline)
+        model_request = read_fields(received.fields, service, caller)
+        options = model_request.options
+        running = service.run(received.upload, model_request, caller, deadline)
         if options.stream:
             return LiveEvents(transcript_events(stack.pop_all(), running, options))
         async with while_connected(request.receive), running as run:

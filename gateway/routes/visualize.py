@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.http.authentication import AdmittedCaller, service_of
-from gateway.http.forms import received_form
-from gateway.http.options import language_options
+from gateway.http.authentication import AdmittedCaller
+from gateway.http.calls import received_call
+from gateway.http.options import plain_request
 from gateway.openapi import documents
 from gateway.openapi.schemas import PictureQuery
-from gateway.patience import deadline_s, while_connected
+from gateway.patience import while_connected
 from gateway.service import Run
 from gateway.visualize.layout import picture_of
 from gateway.visualize.png import png
@@ -46,15 +46,12 @@ async def visualize(
     request: Request, caller: AdmittedCaller, query: Annotated[PictureQuery, Query()]
 ) -> Response:
     """A picture of one file: waveform, segments and log-Mel spectrogram over the same time axis."""
-    service = service_of(request)
-    deadline = deadline_s(request, service.settings.admission.default_deadline_s)
-    async with received_form(request, service.settings.media.spool_dir) as form:
-        form.refuse_fields()
-        options = language_options(query.language, service, caller)
-        upload = form.single_upload().path
-        async with while_connected(request.receive), service.run(upload, options, caller, deadline) as run:
+    async with received_call(request, caller) as call:
+        model_request = plain_request(call, query.language)
+        upload = call.form.single_upload().path
+        async with while_connected(request.receive), call.run(upload, model_request) as run:
             await run.finish()
-            n_mels = service.dispatcher.spec.n_mels
+            n_mels = model_request.model.spec.n_mels
             body = await asyncio.to_thread(_drawn, run, query.format, n_mels)
     return Response(body, media_type=SHAPES[query.format][1], headers={"Content-Security-Policy": POLICY})
 

@@ -1,1 +1,1 @@
-"""TorchServe as the gateway sees it: the only files that know its words."""
+"""TorchServe as the gateway sees it: the only files that know its paths, statuses and error words."""

@@ -1,8 +1,8 @@
-"""What an upstream's answer means: our handler's words, or TorchServe's own.
+"""What an upstream's error answer means: it is our handler's, or TorchServe's own.
 
 The handler answers in OpenAI's shape, `{"error": {...}}`: that is the window's outcome, unless the worker is
 overloaded. TorchServe's own answers, `{"code", "type", "message"}`, are about workers and queues: the window
-was not decoded and may go again. Its statuses alone do not tell one from the other.
+was not decoded and may be sent again. The HTTP status alone does not distinguish the two.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ class NotDecoded(Exception):
 
 
 class WorkerDied(NotDecoded):
-    """The worker ended over the batch this window was in: this window may be the cause."""
+    """The worker died while it decoded the window's batch; the window may be the cause."""
 
 
 class Busy(NotDecoded):
-    """No room in the upstream's queue, or the worker was scaled down: nothing is wrong with the window."""
+    """The upstream's queue is full, or the worker was scaled down; the window is not the cause."""
 
 
 class NoMemory(NotDecoded):
-    """The worker, or TorchServe itself, had no memory for the window at that moment; both live on."""
+    """The worker or TorchServe itself had no memory for the window at that moment; both live on."""
 
 
 class Unreachable(NotDecoded):
-    """The upstream did not answer, or is not the server it should be."""
+    """The upstream did not answer, or is another kind of server."""
 
 
 class Cut(NotDecoded):
-    """The connection ended before the answer: a worker's end, a restart, an idle connection closed."""
+    """The connection ended before the answer: a worker died, the server restarted or closed an idle one."""
 
 
 class KeyRefused(Unreachable):
-    """TorchServe does not know our key, or not any more."""
+    """TorchServe does not accept our key, or no longer does."""
 
 
 def failure(status: int, body: bytes) -> AsrError | NotDecoded:
-    """What an answer other than 200 says."""
+    """The meaning of an answer other than 200."""
     answer = _parsed(body)
     error = answer.get("error")
     if isinstance(error, dict):
@@ -67,18 +67,18 @@ def failure(status: int, body: bytes) -> AsrError | NotDecoded:
 
 
 def _torchserve(status: int, kind: str, message: str) -> AsrError | NotDecoded:
-    said = f"HTTP {status} {kind}: {message[:MAX_ECHO_CHARS]}"
+    details = f"HTTP {status} {kind}: {message[:MAX_ECHO_CHARS]}"
     if kind == "InvalidKeyException" or status in (401, 403):
-        return KeyRefused(said)
+        return KeyRefused(details)
     if kind == "ServiceUnavailableException" or "scaled down" in message:
-        return Busy(said)
+        return Busy(details)
     if status == 507 and WORKER_DIED not in message:
-        return NoMemory(said)
+        return NoMemory(details)
     if kind == "InternalServerException":
-        return WorkerDied(said)  # or the handler raised over the whole batch, which is no better
+        return WorkerDied(details)  # or the handler raised for the whole batch, which counts the same
     if status == 413:
         return EngineFailure("the model server refuses windows for their size: max_request_size is too low")
-    return Unreachable(said)
+    return Unreachable(details)
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from dataclasses import dataclass, fields
@@ -19,10 +20,10 @@ from gateway.torchserve.http_client import Broken, HttpClient, NoConnection, Too
 
 VERSION = "1.0"  # of the model, in TorchServe's paths; the archive's
 CONNECT_TIMEOUT_S = 5.0
-MAX_ANSWER_BYTES = messages.MAX_HYPOTHESIS_BYTES + 65_536  # and the head; TorchServe's own are shorter
-ASK_TIMEOUT_S = 30.0  # for anything but windows; the answer waits behind the windows at work
+MAX_ANSWER_BYTES = messages.MAX_HYPOTHESIS_BYTES + 65_536  # with the head; TorchServe's own are shorter
+ASK_TIMEOUT_S = 30.0  # of requests other than windows; each waits behind the windows in the queue
 BINARY = {"Content-Type": "application/octet-stream"}
-START_HEADER = "X-Request-Start"  # from it a worker knows how long a window waited for it
+START_HEADER = "X-Request-Start"  # tells the worker how long a window waited for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,20 @@ class Description:
 
     spec: ModelSpec
     max_batch_size: int
-    facts: dict[str, Any]  # as the handler's `model` path tells it
+
+
+def upstreams(settings: UpstreamSettings) -> list[TorchServeUpstream]:
+    """The servers that the settings name; they share one HTTP client."""
+    client = HttpClient(CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES)
+    managements = itertools.chain(map(str, settings.management_urls), itertools.repeat(None))
+    return [
+        TorchServeUpstream(str(url), settings, client, management)
+        for url, management in zip(settings.urls, managements, strict=False)
+    ]
 
 
 class TorchServeUpstream:
-    """Every method raises NotDecoded, or the AsrError that the handler answered; nothing else."""
+    """One server. Its methods raise nothing but NotDecoded and the AsrError that the handler answered."""
 
     def __init__(
         self,
@@ -53,16 +63,16 @@ class TorchServeUpstream:
         self._timeout_s = settings.timeout_s
 
     async def describe(self) -> Description:
-        """The model behind the upstream."""
+        """The model that the upstream serves."""
         facts = _object(await self._get(f"{self._predictions}/model"))
         try:
             spec = ModelSpec(**{field.name: facts[field.name] for field in fields(ModelSpec)})
-            return Description(spec, int(facts["max_batch_size"]), facts)
+            return Description(spec, int(facts["max_batch_size"]))
         except (KeyError, TypeError, ValueError) as error:
             raise Unreachable(f"{self.url} does not describe a model: {error!r}") from error
 
     async def healthz(self, timeout_s: float = ASK_TIMEOUT_S) -> bool:
-        """Whether a worker answers; it has to pass TorchServe's queue like a window."""
+        """Whether a worker answers. The request passes TorchServe's queue like a window."""
         try:
             await self._get(f"{self._predictions}/healthz", timeout_s=timeout_s)
         except (NotDecoded, AsrError):
@@ -70,7 +80,7 @@ class TorchServeUpstream:
         return True
 
     async def workers(self) -> int | None:
-        """How many workers are ready; None without a management address or an answer from it."""
+        """The number of ready workers; None without a management address or an answer from it."""
         if self._management is None:
             return None
         try:
@@ -80,19 +90,23 @@ class TorchServeUpstream:
             return None
 
     async def decode(self, window: Window) -> Hypothesis:
-        """What the upstream hears in the window."""
+        """The window, decoded."""
         url = f"{self._predictions}/windows"
         response = await self._send("POST", url, "inference", self._timeout_s, messages.encode_window(window))
         try:
             return messages.decode_hypothesis(response)
-        except EngineFailure as error:  # the sender broke or it is no Whisper handler: it may do better
+        except EngineFailure as error:  # a broken worker, or no Whisper handler: try again
             raise WorkerDied(str(error)) from error
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        self._client.close()
 
     async def _get(self, url: str, *, api: str = "inference", timeout_s: float = ASK_TIMEOUT_S) -> bytes:
         return await self._send("GET", url, api, timeout_s, b"")
 
     async def _send(self, method: str, url: str, api: str, timeout_s: float, body: bytes) -> bytes:
-        """The body of the answer 200. A key that is refused is read again once: TorchServe rotates them."""
+        """The body of an answer 200. TorchServe rotates its keys, so a refused key is read again once."""
         for is_last in (False, True):
             key = await self._key(api)
             headers = {**BINARY, START_HEADER: f"{time.time():.3f}"}
@@ -104,7 +118,7 @@ class TorchServeUpstream:
                 raise Unreachable(f"{url}: {error}") from error
             except Broken as error:
                 raise Cut(f"{url}: {error}") from error
-            except TooLong as error:  # as an answer that is no hypothesis: it may do better
+            except TooLong as error:  # like an answer that is no hypothesis: try again
                 raise WorkerDied(f"{url}: {error}") from error
             if answer.status == 200:
                 return answer.body

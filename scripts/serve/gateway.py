@@ -57,35 +57,31 @@ def gateway_launch(
         "GATEWAY_UPSTREAM__KEY_FILE": key_file,
     }  # fmt: skip
     given = {name: str(value) for name, value in chosen.items() if value is not None}
-    settings = _settings(given)
+    environment = {**os.environ, **given}
+    settings = _settings(environment)
     scheme = "https" if settings.server.tls_cert else "http"
     return GatewayLaunch(
         root=root,
-        environment={**os.environ, **given},
+        environment=environment,
         address=Address("gateway", scheme, settings.server.host, settings.server.port),
         drain_s=settings.server.drain_s,
         needs_key=bool(settings.access.keys or settings.access.keys_file),
     )
 
 
-def _settings(given: Mapping[str, str]) -> Settings:
+def _settings(environment: Mapping[str, str]) -> Settings:
     # late: they need the requirements
     from gateway.process.command_line import check_exposure, check_spool_dir
     from gateway.settings import SettingsError, load_settings
 
-    before = dict(os.environ)
-    os.environ.update(given)
     try:
-        settings = load_settings()
+        settings = load_settings(environment)
         # What would end it at its start is told before a model is fetched and loaded.
         check_exposure(settings)
         check_spool_dir(settings.media.spool_dir)
         return settings
     except SettingsError as error:
         raise ServeError(f"the gateway cannot start: {error}") from error
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _start(launch: GatewayLaunch) -> subprocess.Popen[bytes]:

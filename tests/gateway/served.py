@@ -44,7 +44,8 @@ class Gateway:
 
     def __init__(self, settings: Settings, *, wait: bool = True) -> None:
         self.settings = settings
-        self.app = create_app(settings)
+        self.service = Service(settings)
+        self.app = create_app(self.service)
         self._wait = wait
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -62,11 +63,6 @@ class Gateway:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)
 
     @property
-    def service(self) -> Service:
-        service: Service = self.app.state.service
-        return service
-
-    @property
     def uploads(self) -> list[Path]:
         """Upload files that are on disk now."""
         spool_dir = self.settings.media.spool_dir
@@ -77,7 +73,7 @@ class Gateway:
         self._thread.start()
         self._until(lambda: self._server.started, "the gateway did not start")
         if self._wait:
-            self._until(lambda: self.service.dispatcher.ready, "no upstream answered")
+            self._until(lambda: self.service.fleet.ready, "no upstream answered")
         return self
 
     def __exit__(

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gateway.settings import CONFIG_FILE, Settings, SettingsError, load_settings
-from gateway.settings_errors import shown
+from gateway.settings_errors import to_yaml
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +88,19 @@ def test_variables_win_over_the_file_and_leave_its_other_values(
     assert (settings.server.port, settings.server.drain_s) == (2, 7)
 
 
+def test_variables_of_another_process_are_read_in_place_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_SERVER__PORT", "2")
+    monkeypatch.setenv("GATEWAY_SERVER__HOST", "ours")
+    file = tmp_path / "theirs.yaml"
+    file.write_text("server:\n  drain_s: 7\n")
+    settings = load_settings({"GATEWAY_CONFIG": str(file), "GATEWAY_SERVER__PORT": "3"})
+    assert (settings.server.port, settings.server.drain_s, settings.server.host) == (3, 7, "127.0.0.1")
+    with pytest.raises(SettingsError, match="GATEWAY_SERVER__POTR is no setting"):
+        load_settings({"GATEWAY_SERVER__POTR": "3"})
+
+
 def test_lists_are_json_or_have_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_ACCESS__TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1")
     monkeypatch.setenv("GATEWAY_UPSTREAM__URLS", '["http://a:1", "http://b:2"]')
@@ -99,7 +112,7 @@ def test_lists_are_json_or_have_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_ACCESS__KEYS", "hunter2-hunter2-hunter2,other-secret-of-ours")
     monkeypatch.setenv("GATEWAY_ACCESS__STORAGE_URL", "redis://user:hunter2@redis:6379/0")
-    text = shown(load_settings())
+    text = to_yaml(load_settings())
     assert "hunter2" not in text and "other-secret" not in text
     assert yaml.safe_load(text)["access"]["storage_url"] == "redis://***@redis:6379/0"
 
@@ -115,7 +128,7 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_no_part_of_a_password_is_shown(url: str, printed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_ACCESS__STORAGE_URL", url)
-    assert yaml.safe_load(shown(load_settings()))["access"]["storage_url"] == printed
+    assert yaml.safe_load(to_yaml(load_settings()))["access"]["storage_url"] == printed
 
 
 def test_a_complaint_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +140,7 @@ def test_a_complaint_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_file_says_every_default_with_its_why() -> None:
     """config/gateway.yaml lists all keys with the values that hold without it, each with a comment."""
     content = yaml.safe_load(CONFIG_FILE.read_text())
-    assert content == yaml.safe_load(shown(Settings.model_construct()))
+    assert content == yaml.safe_load(to_yaml(Settings.model_construct()))
     for line in CONFIG_FILE.read_text().splitlines():
         if line.startswith("  "):
             assert " # " in line, f"no why: {line}"

@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from gateway.access import new_key
-from gateway.access.key_entry import KeyEntry, key_digest
-from gateway.access.key_file import read_key_file
+from gateway.access.key_file import KeyEntry, key_digest, read_key_file
 from gateway.access.keys import RELOAD_EVERY_S, KeyStore
 from gateway.api_errors import Unauthorized
 from gateway.settings import AccessSettings, SettingsError

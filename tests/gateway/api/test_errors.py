@@ -213,7 +213,7 @@ def test_500_the_engines_fault(fake: FakeTorchServe, client: openai.OpenAI, tone
 
 def test_500_a_bug_is_told_in_the_same_shape(start_gateway: StartGateway, speech: Path) -> None:
     gateway = start_gateway()
-    gateway.service.model_names = None  # type: ignore[method-assign,assignment]
+    gateway.service.models = None  # type: ignore[method-assign,assignment]
     error = refused(sdk(gateway.url), speech)
     assert error.status_code == 500
     assert "NoneType" not in str(error)

@@ -12,7 +12,8 @@ import pytest
 from starlette.requests import Request
 
 from gateway.api_errors import BadForm
-from gateway.http.forms import FORM_ROOM, SMALL_BYTES, Form, received_form
+from gateway.http.forms import FORM_ROOM, Form, received_form
+from gateway.media.sizes import SMALL_BYTES
 
 PIECE = 65_536
 HEAD = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from gateway.app import create_app
+from gateway.service import Service
 from gateway.settings import Settings
 
 KEY = "key-of-alice-0123456789"
@@ -17,7 +18,7 @@ ELSEWHERE = ("10.0.0.7", "203.0.113.9", "::ffff:10.0.0.7", "2001:db8::1", "", "t
 
 async def status(address: str, metrics_open: Any = None, key: str | None = None, **headers: str) -> int:
     observe = {} if metrics_open is None else {"metrics_open": metrics_open}
-    app = create_app(Settings(access={"keys": [KEY]}, observe=observe))  # type: ignore[arg-type]
+    app = create_app(Service(Settings(access={"keys": [KEY]}, observe=observe)))  # type: ignore[arg-type]
     transport = httpx2.ASGITransport(app, client=(address, 1234))
     async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
         if key:

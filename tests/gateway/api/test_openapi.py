@@ -24,6 +24,7 @@ from asr.request.fields import FIELDS
 from gateway.app import create_app
 from gateway.http.options import NOT_FOR_TRANSLATIONS
 from gateway.openapi import examples, schemas
+from gateway.service import Service
 from gateway.settings import Settings
 from tests.gateway.served import Gateway
 
@@ -46,7 +47,7 @@ def document(gateway: Gateway) -> dict[str, Any]:
 
 
 # the document does not depend on settings, so that pytest can collect a test per operation
-schema = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+schema = schemathesis.openapi.from_dict(create_app(Service(Settings())).openapi())
 schema = schema.exclude(path_regex="^/metrics")
 
 

@@ -124,5 +124,5 @@ def test_nothing_more_is_sent_for_a_client_that_left(
         sent = slow.num_windows
         time.sleep(1.0)
         assert slow.num_windows == sent < 12 < NUM_WINDOWS
-        assert gateway.service.dispatcher.stats()["waiting_windows"] == 0
-        assert 'status="499"' in gateway.app.state.metrics.exposition().decode()
+        assert gateway.service.fleet.stats()["waiting_windows"] == 0
+        assert 'status="499"' in gateway.service.metrics.exposition().decode()

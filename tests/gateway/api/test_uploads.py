@@ -39,7 +39,7 @@ def begun(gateway: Gateway, count: int, *lines: str) -> Iterator[list[socket.soc
 
 
 def receiving(gateway: Gateway) -> float:
-    count: float = gateway.app.state.metrics.uploads._value.get()
+    count: float = gateway.service.metrics.uploads._value.get()
     return count
 
 

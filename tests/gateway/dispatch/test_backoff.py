@@ -10,49 +10,49 @@ from asr.errors import Overloaded
 from asr.schema import Window
 from gateway.api_errors import NotReady, headers_of
 from gateway.dispatch import lane
-from gateway.dispatch.backoff import Resting
-from gateway.dispatch.pending import Errand
+from gateway.dispatch.backoff import Backoff
+from gateway.dispatch.pending import PendingWindow
 from tests.gateway.dispatch.conftest import Fakes, Running, until
 from tests.gateway.dispatch.sessions import Plain, make_sessions, make_window, number_of, run, run_all
 from tests.gateway.fake_torchserve import FakeTorchServe
 
 
 @pytest.fixture(autouse=True)
-def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "FIRST_REST_S", 0.01)
-    monkeypatch.setattr(lane, "LONGEST_REST_S", 0.04)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr(lane, "MAX_BACKOFF_S", 0.04)
 
 
 def is_no_canary(window: Window) -> bool:
     return window.num_frames > 1
 
 
-async def errand() -> Errand:
-    return Errand(0, make_window(1), asyncio.get_running_loop().create_future())
+async def pending_window() -> PendingWindow:
+    return PendingWindow(0, make_window(1), asyncio.get_running_loop().create_future())
 
 
-async def test_a_window_rests_until_it_has_been_refused_for_too_long() -> None:
-    woken: list[Errand] = []
-    resting, window = Resting(10.0, woken.append), await errand()
+async def test_a_window_pauses_until_it_has_been_refused_for_too_long() -> None:
+    woken: list[PendingWindow] = []
+    backoff, window = Backoff(10.0, woken.append), await pending_window()
     for times, now in enumerate((100.0, 105.0, 109.9), start=1):
-        resting.lay(window, now)
-        assert len(resting) == 1
+        backoff.add(window, now)
+        assert len(backoff) == 1
         await until(lambda times=times: len(woken) == times)  # type: ignore[misc]
-    resting.lay(window, 110.0)
-    assert len(resting) == 0
+    backoff.add(window, 110.0)
+    assert len(backoff) == 0
     error = window.outcome.result()
     assert isinstance(error, Overloaded) and "10 s" in error.message
     assert "Retry-After" in headers_of(error)
 
 
-async def test_what_rests_can_be_failed_or_forgotten() -> None:
-    woken: list[Errand] = []
-    resting, failed, gone = Resting(10.0, woken.append), await errand(), await errand()
+async def test_pausing_windows_can_be_failed_or_forgotten() -> None:
+    woken: list[PendingWindow] = []
+    backoff, failed, gone = Backoff(10.0, woken.append), await pending_window(), await pending_window()
     for one in (failed, gone, gone):
-        resting.lay(one, 100.0)
+        backoff.add(one, 100.0)
     gone.outcome.cancel()
-    assert len(resting) == 1
-    resting.fail_all(NotReady("going down"))
+    assert len(backoff) == 1
+    backoff.fail_all(NotReady("going down"))
     assert isinstance(failed.outcome.result(), NotReady)
     await asyncio.sleep(0.05)
     assert woken == []

@@ -21,7 +21,9 @@ async def test_workers_that_die_under_load_cost_nobody_anything(fakes: Fakes, ru
     async with running(fake, workers=2) as dispatcher:
         work = asyncio.create_task(run_all(dispatcher, sessions))
         for kind in ("die", "killed", "failed", "die"):
-            await until(lambda: dispatcher.stats()["outstanding"] > 8 and not dispatcher.stats()["suspects"])
+            await until(
+                lambda: dispatcher.stats()["outstanding"] > 8 and not dispatcher.stats()["quarantined"]
+            )
             retries = dispatcher.stats()["retries"]
             fake.fail_next(kind)
             await until(lambda retries=retries: dispatcher.stats()["retries"] > retries)  # type: ignore[misc]

@@ -75,7 +75,7 @@ async def test_without_upstreams_it_starts_and_waits(fakes: Fakes, running: Runn
         await asyncio.sleep(0.1)
         await asyncio.to_thread(fake.start)
         await work
-        assert dispatcher.model["sha256"] == "fake"
+        assert dispatcher.spec == SPEC
     session.check()
 
 

@@ -24,12 +24,12 @@ def waiting_request(served: Served) -> tuple[threading.Thread, list[httpx2.Respo
         target=lambda: answers.append(httpx2.get(f"{served.url}/wait", timeout=20)), daemon=True
     )
     thread.start()
-    until(lambda: served.app.state.drain.running == 1)
+    until(lambda: served.app.state.service.drain.running == 1)
     return thread, answers
 
 
 def test_what_runs_is_finished_and_nothing_new_is_taken(served: Served) -> None:
-    drain = served.app.state.drain
+    drain = served.app.state.service.drain
     thread, answers = waiting_request(served)
     drain.begin(20)
     refused = httpx2.get(f"{served.url}/client", timeout=20)
@@ -47,14 +47,14 @@ def test_what_runs_is_finished_and_nothing_new_is_taken(served: Served) -> None:
 def test_a_page_of_another_host_can_read_that_it_is_over() -> None:
     origin = "https://here.example"
     with Served(tiny_app(settings(server={"cors_origins": [origin]}))) as served:
-        served.app.state.drain.begin(20)
+        served.app.state.service.drain.begin(20)
         refused = httpx2.get(f"{served.url}/client", headers={"Origin": origin}, timeout=20)
     assert refused.status_code == 503
     assert refused.headers["access-control-allow-origin"] == origin
 
 
 def test_what_does_not_finish_is_told(served: Served) -> None:
-    drain = served.app.state.drain
+    drain = served.app.state.service.drain
     thread, answers = waiting_request(served)
     drain.begin(0)
     loop = served.app.state.seen.released._loop
@@ -69,5 +69,5 @@ def test_what_does_not_finish_is_told(served: Served) -> None:
 
 
 def test_without_requests_it_is_over_at_once(served: Served) -> None:
-    served.app.state.drain.begin(20)
-    assert served.app.state.drain.finished()
+    served.app.state.service.drain.begin(20)
+    assert served.app.state.service.drain.finished()

@@ -133,7 +133,7 @@ def test_who_is_answered_before_the_body_is_read_holds_no_place(served: Served) 
 
 
 def test_no_more_than_so_many_at_once(served: Served) -> None:
-    gauge = served.app.state.metrics.uploads._value
+    gauge = served.app.state.service.metrics.uploads._value
     held = [served.connect() for _ in range(2)]
     try:
         for connection in held:
@@ -160,9 +160,9 @@ def test_a_client_that_leaves_in_the_middle_leaves_its_place(served: Served) -> 
             connection.sendall(head("/read/a", "Content-Length: 1000") + b"x" * 500)
             connection.shutdown(socket.SHUT_RDWR)
     give_up = time.monotonic() + 20
-    while served.app.state.metrics.uploads._value.get() and time.monotonic() < give_up:
+    while served.app.state.service.metrics.uploads._value.get() and time.monotonic() < give_up:
         time.sleep(0.01)
-    assert served.app.state.metrics.uploads._value.get() == 0
+    assert served.app.state.service.metrics.uploads._value.get() == 0
     assert httpx2.post(f"{served.url}/read/a", content=b"x", timeout=20).status_code == 200
 
 

@@ -16,8 +16,10 @@ from fastapi import FastAPI
 from starlette.requests import ClientDisconnect, Request
 
 from asr.errors import AsrError, EngineFailure
+from gateway.drain import Drain
 from gateway.http.failures import CatchAll, install
-from gateway.middleware import add_middleware
+from gateway.middleware.stack import add_middleware
+from gateway.observe.metrics import Metrics
 from gateway.observe.record import current_record
 from gateway.settings import Settings
 
@@ -26,8 +28,9 @@ def settings(**sections: dict[str, Any]) -> Settings:
     return Settings(**sections)  # type: ignore[arg-type]
 
 
-def no_stats() -> dict[str, Any]:
-    return {}
+def parts(chosen: Settings) -> Any:
+    """The part of the service that middlewares use."""
+    return SimpleNamespace(settings=chosen, metrics=Metrics(), drain=Drain())
 
 
 @dataclass
@@ -41,8 +44,7 @@ class Seen:
 
 def tiny_app(chosen: Settings) -> FastAPI:
     app = FastAPI()
-    part = SimpleNamespace(stats=no_stats)
-    app.state.service = SimpleNamespace(dispatcher=part, admission=part, pool=part)
+    app.state.service = service = parts(chosen)
     seen = app.state.seen = Seen()
 
     @app.post("/read/{name}")
@@ -82,7 +84,7 @@ def tiny_app(chosen: Settings) -> FastAPI:
 
     install(app)
     app.add_middleware(CatchAll)
-    add_middleware(app, chosen)
+    add_middleware(app, service)
     return app
 
 

@@ -34,13 +34,13 @@ def loaded() -> Metrics:
     metrics.observe(RequestRecord(route=ROUTE, status=401, error_code="invalid_api_key", first_event_s=0.3))
     metrics.refuse("headers_too_slow")
     parts: Any = SimpleNamespace(
-        dispatcher=SimpleNamespace(stats=lambda: DISPATCHER),
+        fleet=SimpleNamespace(stats=lambda: DISPATCHER),
         admission=SimpleNamespace(
             stats=lambda: {"requests": 3, "queued_audio_s": 90.0, "audio_s_per_s": 4.0}
         ),
         pool=SimpleNamespace(stats=lambda: {"processes": 2, "busy": 1, "prepared": 4}),
     )
-    metrics.registry.register(StatsCollector(lambda: parts))
+    metrics.registry.register(StatsCollector(parts))
     return metrics
 
 

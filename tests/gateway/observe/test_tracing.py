@@ -10,11 +10,11 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from gateway.middleware import add_middleware
+from gateway.middleware.stack import add_middleware
 from gateway.observe.record import current_record
 from gateway.observe.tracing import telemetry
 from gateway.settings import ObserveSettings
-from tests.gateway.middleware.tiny import Served, settings
+from tests.gateway.middleware.tiny import Served, parts, settings
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 
@@ -74,7 +74,7 @@ def test_a_request_is_a_span_of_the_callers_trace(collector: Collector) -> None:
     async def live() -> dict[str, str]:
         return {}
 
-    add_middleware(app, chosen)
+    add_middleware(app, parts(chosen))
     provider = options["tracer_provider"]
     try:
         with Served(app) as served:

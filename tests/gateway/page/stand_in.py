@@ -46,11 +46,11 @@ class Script:
 
 
 class Service:
-    """The part of the gateway's service that the page's routes read, settings and dispatcher in one."""
+    """The part of the gateway's service that the page's routes read, settings, fleet and its model in one."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
-        self.dispatcher = self
+        self.fleet = self.default = self
 
     @property
     def settings(self) -> Settings:

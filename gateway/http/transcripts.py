@@ -1,4 +1,4 @@
-"""A transcript as server-sent events while it is made."""
+"""A run → the answer to its request: the transcript as a whole, or as server-sent events while it is made."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ from starlette.types import Receive, Scope, Send
 
 from asr.errors import AsrError
 from asr.render.events import EventStream
-from asr.render.formats import sse_error
+from asr.render.formats import render, sse_error
 from asr.request.options import RequestOptions
 from gateway.api_errors import ClientGone
 from gateway.http.failures import internal_error
 from gateway.observe.record import current_record
 from gateway.patience import while_connected
-from gateway.service import Run
+from gateway.service import Run, off_loop
 
 log = logging.getLogger(__name__)
+
+
+async def transcript_response(run: Run, options: RequestOptions) -> Response:
+    """The transcript of a finished run, in the format that the options name."""
+    with current_record().stage("render"):
+        audio_s = run.prepared.audio.duration_s
+        body, content_type = await off_loop(audio_s, render, run.transcript, options)
+    return Response(body, headers={"Content-Type": content_type})
 
 
 async def transcript_events(
     upload: AsyncExitStack, running: AbstractAsyncContextManager[Run], options: RequestOptions
 ) -> AsyncGenerator[bytes]:
-    """The events of a run, whose upload is held until they have been sent."""
+    """The events of a run; the upload stays until they have been sent."""
     async with upload, running as run:
         async for events in _events(run, options):
             yield events
 
 
 async def _events(run: Run, options: RequestOptions) -> AsyncGenerator[bytes]:
-    """Events as segments finish, the done event last."""
+    """Events while segments finish, then the done event."""
     ready: list[bytes] = []
     stream = EventStream(options, ready.append)
-    going_on = True
-    while going_on:
-        going_on = await run.advance()
+    is_running = True
+    while is_running:
+        is_running = await run.advance()
         stream.advance(run.session)
         if ready:
             yield b"".join(ready)
@@ -45,8 +53,8 @@ async def _events(run: Run, options: RequestOptions) -> AsyncGenerator[bytes]:
 
 
 class LiveEvents(Response):
-    """Sends events as they come. The status goes out with the first one: until then a request that fails is
-    answered with its error, afterwards with an error event."""
+    """Sends events as they arise. The status goes out with the first event: before it, a failed request is
+    answered with its error, after it with an error event."""
 
     media_type = "text/event-stream"
 
@@ -67,19 +75,19 @@ class LiveEvents(Response):
         except Exception as error:
             if not started:
                 raise
-            await send({"type": "http.response.body", "body": _last_words(error), "more_body": True})
+            await send({"type": "http.response.body", "body": _closing_event(error), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _start(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
 
-def _last_words(error: Exception) -> bytes:
-    """The error event that ends a stream; nothing for a client that is not there to read it."""
+def _closing_event(error: Exception) -> bytes:
+    """The error event that ends a stream; empty if the client has left."""
     if not isinstance(error, AsrError):
         log.error("a stream broke", exc_info=error)
         error = internal_error()
     record = current_record()
     record.failed(error)
-    record.status = error.status  # for the log: the client was told 200
+    record.status = error.status  # for the log; the client got 200
     return b"" if isinstance(error, ClientGone) else sse_error(error)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.dispatch.coming_uploads import Expected
+from gateway.dispatch.coming_uploads import ComingUploads
 from gateway.dispatch.dispatcher import Dispatcher
-from gateway.dispatch.lane import MAX_HOLD_S, Lane
+from gateway.dispatch.lane import MAX_COMING_WAIT_S, Lane
 from gateway.settings import UpstreamSettings
 from gateway.torchserve.http_client import HttpClient
 from gateway.torchserve.upstream import MAX_ANSWER_BYTES, Description, TorchServeUpstream
@@ -24,48 +24,50 @@ BATCH = 16
 
 def lane(batch_s: float | None = 2.0, workers: int = 1) -> Lane:
     upstream = TorchServeUpstream("http://127.0.0.1:1", UpstreamSettings(), HttpClient(1.0, MAX_ANSWER_BYTES))
-    made = Lane(upstream, workers, max_batches=3.0, description=Description(SPEC, BATCH, {}))
+    made = Lane(upstream, workers, max_batches=3.0, description=Description(SPEC, BATCH))
     made.alive = True
     made.batch_s = batch_s
     return made
 
 
 def test_nothing_is_held_without_a_reason() -> None:
-    assert lane().hold_s(5.0, waiting=1, expected=0) == 0, "nobody else comes"
-    assert lane().hold_s(5.0, waiting=BATCH, expected=9) == 0, "the batch is full"
-    assert lane().hold_s(5.0, waiting=1, expected=2) == 0, "TorchServe itself waits for so few"
-    assert lane(batch_s=None).hold_s(5.0, waiting=1, expected=9) == 0, "nobody knows what a batch costs"
+    assert lane().coming_wait_s(5.0, waiting=1, coming=0) == 0, "nobody else comes"
+    assert lane().coming_wait_s(5.0, waiting=BATCH, coming=9) == 0, "the batch is full"
+    assert lane().coming_wait_s(5.0, waiting=1, coming=2) == 0, "TorchServe itself waits for so few"
+    assert lane(batch_s=None).coming_wait_s(5.0, waiting=1, coming=9) == 0, "nobody knows what a batch costs"
     busy = lane()
-    busy.sent()
-    assert busy.hold_s(5.0, waiting=1, expected=9) == 0, "a batch is at work; there is time enough"
-    assert lane(workers=2).hold_s(5.0, waiting=BATCH, expected=9) == 0, "one worker's batch is full"
+    busy.record_send()
+    assert busy.coming_wait_s(5.0, waiting=1, coming=9) == 0, "a batch is at work; there is time enough"
+    assert lane(workers=2).coming_wait_s(5.0, waiting=BATCH, coming=9) == 0, "one worker's batch is full"
 
 
-@pytest.mark.parametrize(("batch_s", "longest"), [(0.1, 0.1), (60.0, MAX_HOLD_S)])
+@pytest.mark.parametrize(("batch_s", "longest"), [(0.1, 0.1), (60.0, MAX_COMING_WAIT_S)])
 def test_a_hold_ends_when_a_batch_would_have(batch_s: float, longest: float) -> None:
     holding = lane(batch_s)
     for passed in (0.0, 0.25, 0.5, 0.75):  # of its time
-        left = holding.hold_s(10 + passed * longest, waiting=1, expected=BATCH - 1)
+        left = holding.coming_wait_s(10 + passed * longest, waiting=1, coming=BATCH - 1)
         assert left == pytest.approx((1 - passed) * longest)
-    assert holding.hold_s(10 + longest, waiting=BATCH - 1, expected=1) == 0
+    assert holding.coming_wait_s(10 + longest, waiting=BATCH - 1, coming=1) == 0
 
 
 def test_a_hold_is_as_long_as_the_batch_will_be_full() -> None:
     holding = lane()
-    assert holding.hold_s(10.0, waiting=1, expected=3) == pytest.approx(MAX_HOLD_S / 4)
-    assert holding.hold_s(10.0, waiting=1, expected=7) == pytest.approx(MAX_HOLD_S / 2), "more have come"
-    assert holding.hold_s(10.1, waiting=3, expected=40) == pytest.approx(MAX_HOLD_S - 0.1)
-    assert holding.hold_s(10.2, waiting=3, expected=1) == 0, "the others have left"
+    assert holding.coming_wait_s(10.0, waiting=1, coming=3) == pytest.approx(MAX_COMING_WAIT_S / 4)
+    assert holding.coming_wait_s(10.0, waiting=1, coming=7) == pytest.approx(MAX_COMING_WAIT_S / 2), (
+        "more have come"
+    )
+    assert holding.coming_wait_s(10.1, waiting=3, coming=40) == pytest.approx(MAX_COMING_WAIT_S - 0.1)
+    assert holding.coming_wait_s(10.2, waiting=3, coming=1) == 0, "the others have left"
 
 
 def test_each_batch_is_held_for_itself() -> None:
     holding = lane()
-    holding.hold_s(10.0, waiting=8, expected=8)
-    holding.sent()
+    holding.coming_wait_s(10.0, waiting=8, coming=8)
+    holding.record_send()
     holding.outstanding = 0
-    assert holding.hold_s(20.0, waiting=8, expected=8) == MAX_HOLD_S
-    holding.hold_s(20.1, waiting=8, expected=0)
-    assert holding.hold_s(30.0, waiting=8, expected=8) == MAX_HOLD_S
+    assert holding.coming_wait_s(20.0, waiting=8, coming=8) == MAX_COMING_WAIT_S
+    holding.coming_wait_s(20.1, waiting=8, coming=0)
+    assert holding.coming_wait_s(30.0, waiting=8, coming=8) == MAX_COMING_WAIT_S
 
 
 class Loop:
@@ -114,11 +116,11 @@ class Loop:
     def _send(self) -> None:
         while self._waiting:
             uploads = len(self._forms) + self._uploads + len(self._preparing)
-            expected = uploads if self.holds else 0
-            if self.lane.hold_s(self._now, waiting=len(self._waiting), expected=expected):
+            coming = uploads if self.holds else 0
+            if self.lane.coming_wait_s(self._now, waiting=len(self._waiting), coming=coming):
                 return
             self.waited_s.append(self._now - self._waiting.pop(0))
-            self.lane.sent()
+            self.lane.record_send()
             self._queued.append(self._now)
 
     def _begin(self) -> None:
@@ -148,7 +150,7 @@ class Loop:
 
     def _answer(self, size: int) -> None:
         for _ in range(size):
-            self.lane.took(self._queued.pop(0), self._now, self.lane.outstanding)
+            self.lane.record_answer(self._queued.pop(0), self._now, self.lane.outstanding)
             self.lane.outstanding -= 1
             self._forms.append(self.READ_S)
 
@@ -168,7 +170,7 @@ def test_holding_costs_no_throughput_and_nobody_much_time(clients: int) -> None:
     for loop in (held, sent_at_once):
         loop.run(50.0)
     assert sum(held.batches) >= 0.98 * sum(sent_at_once.batches)
-    assert max(held.waited_s) <= max(sent_at_once.waited_s) + MAX_HOLD_S
+    assert max(held.waited_s) <= max(sent_at_once.waited_s) + MAX_COMING_WAIT_S
 
 
 def measured(dispatcher: Dispatcher) -> None:
@@ -180,13 +182,13 @@ async def test_a_window_waits_for_an_upload_that_is_prepared(
     fakes: Fakes, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "gateway.dispatch.lane.MAX_HOLD_S", 60.0
+        "gateway.dispatch.lane.MAX_COMING_WAIT_S", 60.0
     )  # longer than a busy machine takes to get here
     fake = fakes(batch_size=4)
     async with running(fake) as dispatcher:
         measured(dispatcher)
         sessions = [Plain([number]) for number in range(2)]
-        with dispatcher.expecting():
+        with dispatcher.coming_uploads.one():
             work = asyncio.create_task(run_all(dispatcher, sessions))
             await asyncio.sleep(0.1)
             assert fake.num_windows == 0
@@ -196,13 +198,13 @@ async def test_a_window_waits_for_an_upload_that_is_prepared(
     assert [len(batch) for batch in fake.batches] == [2]
 
 
-async def test_a_slow_sender_is_not_expected_for_long() -> None:
+async def test_a_slow_sender_is_not_counted_for_long() -> None:
     left: list[int] = []
-    expected = Expected(lambda: left.append(len(expected)))
-    with expected.upload(longest_s=0.01), expected.upload(longest_s=None):
-        assert len(expected) == 2
+    coming = ComingUploads(lambda: left.append(len(coming)))
+    with coming.one(max_wait_s=0.01), coming.one():
+        assert len(coming) == 2
         await asyncio.sleep(0.05)
-        assert len(expected) == 1
+        assert len(coming) == 1
     await asyncio.sleep(0)
     assert left == [0, 0]
 
@@ -211,6 +213,6 @@ async def test_a_window_does_not_wait_for_an_upload_for_ever(fakes: Fakes, runni
     async with running(fakes(batch_size=4)) as dispatcher:
         measured(dispatcher)
         session = Plain([1])
-        with dispatcher.expecting():
+        with dispatcher.coming_uploads.one():
             await run_all(dispatcher, [session])
         session.check()

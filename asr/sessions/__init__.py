@@ -110,9 +110,10 @@ def _clips(clip_timestamps: tuple[float, ...], num_samples: int) -> tuple[Speech
 
 
 def _require_english(options: RequestOptions, spec: ModelSpec) -> None:
-    if options.task != "transcribe":
-        message = f"task is {options.task!r}, but the model {spec.name!r} is English-only: transcribe"
+    task, language = options.decoding.task, options.decoding.language
+    if task != "transcribe":
+        message = f"task is {task!r}, but the model {spec.name!r} is English-only: transcribe"
         raise InvalidOption(message, param="task")
-    if options.language not in (None, "en"):
-        message = f"language is {options.language!r}, but the model {spec.name!r} knows English only: en"
+    if language not in (None, "en"):
+        message = f"language is {language!r}, but the model {spec.name!r} knows English only: en"
         raise InvalidOption(message, param="language")

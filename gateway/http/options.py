@@ -47,7 +47,8 @@ def translation_options(fields: Mapping[str, Any], service: Service, caller: Cal
                 "with task=translate for English text",
                 param=spelling,
             )
-    return replace(transcription_options(fields, service, caller), task="translate")
+    options = transcription_options(fields, service, caller)
+    return replace(options, decoding=replace(options.decoding, task="translate"))
 
 
 def language_options(language: str | None, service: Service, caller: Caller) -> RequestOptions:

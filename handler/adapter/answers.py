@@ -63,7 +63,7 @@ def record(job: Job, reply: Reply, *, with_text: bool) -> RequestRecord:
         bad_packets=source.bad_packets if source else 0,
         audio_s=job.audio_s,
         language=language,
-        task=options.task if options else None,
+        task=options.decoding.task if options else None,
         response_format=options.response_format if options else None,
         stream=options.stream if options else False,
         long_form=options.long_form if options else None,

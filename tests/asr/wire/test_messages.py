@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from asr.errors import EngineFailure, InvalidOption
 from asr.schema import DecodingOptions, EngineSeconds, Hypothesis, TokenAlignment, Window
 from asr.wire import messages
+from asr.wire.from_types import checks_of
 
 TOKENS = st.lists(st.integers(0, 51_866), max_size=30).map(tuple)
 CODES = st.sampled_from(["en", "hi", "yue"])
@@ -185,7 +186,9 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = st.sampled_from([*messages.WINDOW_KEYS, *messages.OPTION_KEYS, *messages.HYPOTHESIS_KEYS])
+KEYS = st.sampled_from(
+    sorted({*messages.WINDOW_KEYS, *checks_of(DecodingOptions), *messages.HYPOTHESIS_KEYS})
+)
 
 
 @settings(deadline=None)

@@ -62,7 +62,7 @@ class SpeechSpan:
 class DecodingOptions:
     """How one window is decoded; the fields mean what those of openai-whisper's `DecodingOptions` mean.
 
-    This is the only declaration of an option: its bounds here are those of the request and of the wire.
+    An option is declared here alone: the wire checks these bounds, and so do requests unless they allow less.
     """
 
     task: Literal["transcribe", "translate", "detect_language"] = "transcribe"  # the last decodes no text
@@ -74,7 +74,7 @@ class DecodingOptions:
     max_tokens: Annotated[int, Range(1, 448)] | None = None  # decoded at most; None: n_text_ctx // 2
     beam_size: Annotated[int, Range(1, MAX_GROUP)] | None = None  # used at temperature 0 only
     best_of: Annotated[int, Range(1, MAX_GROUP)] | None = None  # used at temperatures above 0 only
-    patience: Annotated[float, Range(0.1, 10)] | None = None
+    patience: Annotated[float, Range(0, 100)] | None = None
     length_penalty: Annotated[float, Range(0, 1)] | None = None
     suppress_tokens: Annotated[tuple[TokenOrKind, ...], MaxLength(MAX_TOKENS)] = (-1,)
     suppress_blank: bool = True

@@ -128,7 +128,7 @@ FIELDS = (
     _guard("compression_unit", Choice(COMPRESSION_UNITS), "`bytes`: upstream's UTF-8 count in every script"),
     _decoding("beam_size", "beams at temperature 0"),
     _decoding("best_of", "samples at temperatures above 0"),
-    _decoding("patience", "of the beam search; needs `beam_size`"),
+    _decoding("patience", "of the beam search; needs `beam_size`", Number(0.1, 10)),
     _decoding("length_penalty", "exponent of the length normalisation"),
     _decoding("max_tokens", "cap per window"),
     _decoding(

@@ -31,14 +31,17 @@ def required_of(cls: type, without: str = "") -> tuple[str, ...]:
 
 
 def to_json(value: Any, without: str = "") -> Any:
-    """`value` as JSON can hold it: a dataclass is an object of its fields, all but one, and the numbers that
-    JSON lacks are "inf", "-inf" and "nan"."""
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value) if field.name != without]
-        return {name: to_json(getattr(value, name)) for name in names}
+    """`value` as JSON can hold it: a dataclass is an object of the fields that differ from their default, all
+    but one, and the numbers that JSON lacks are "inf", "-inf" and "nan"."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
     if isinstance(value, tuple):
         return [to_json(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    if dataclasses.is_dataclass(value):
+        fields = [field for field in dataclasses.fields(value) if field.name != without]
+        items = {field.name: (getattr(value, field.name), _default(field)) for field in fields}
+        return {name: to_json(item) for name, (item, default) in items.items() if item != default}
+    return value
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

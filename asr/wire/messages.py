@@ -1,9 +1,9 @@
 """Windows and hypotheses as bytes: what the gateway and the handler say to each other.
 
 A window is a 4-byte little-endian header length, a UTF-8 JSON header and raw 16-bit little-endian PCM, so
-that 960 KB of samples are neither escaped nor parsed. A hypothesis is JSON. Keys
-and checks follow `asr.schema`. A missing key means the default; an unknown key is refused, so that two versions
-never misread each other.
+that 960 KB of samples are neither escaped nor parsed. A hypothesis is JSON. Keys and checks follow
+`asr.schema`, and only what differs from its default is written. Unknown keys are refused: an older version
+refuses what it cannot do, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from asr.schema import Hypothesis, Window
 from asr.wire.checks import Check, Malformed, read, whole
 from asr.wire.from_types import checks_of, required_of, to_json
 
-VERSION = 1
+VERSION = 1  # to be raised when a default in `asr.schema` changes: a missing key then means another value
 LENGTH_BYTES = 4
 MAX_HEADER_BYTES = 256 * 1024
 MAX_PCM_BYTES = 2 * (WINDOW_SAMPLES + 2 * STFT_CONTEXT)

@@ -1,6 +1,6 @@
-"""Bounds of a dataclass's fields, beside their types: Annotated[int, Range(1, 448)].
+"""What a dataclass says of its fields: Annotated[int, Interval(ge=1, le=448)] | None, taken apart.
 
-A type checker reads the type; `asr.request.fields` and `asr.wire` read the bounds too.
+The bounds are those of annotated_types, which pydantic reads too.
 """
 
 from __future__ import annotations
@@ -9,29 +9,16 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A number of low..high, both included."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class MaxLength:
-    """At most `length` characters of a text, or items of a tuple."""
-
-    length: int
+from annotated_types import Interval, MaxLen
 
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """An annotation taken apart."""
+    """A field's annotation."""
 
-    type: Any  # neither None nor bounds in it
-    range: Range | None
-    max_length: int | None
+    type: Any  # without None and without bounds
+    interval: tuple[float, float] | None  # of a number, both ends included
+    max_length: int | None  # of a text or a tuple
     or_none: bool
 
 
@@ -41,12 +28,11 @@ def field_types(cls: type) -> dict[str, Bounded]:
 
 
 def bounded(hint: Any) -> Bounded:
-    """`X`, `Annotated[X, bounds …]`, or one of them `| None`, taken apart."""
-    or_none = False
-    if get_origin(hint) in (Union, UnionType):
+    """An annotation: a type, `Annotated[type, bounds …]`, or one of them `| None`."""
+    or_none = get_origin(hint) in (Union, UnionType)
+    if or_none:
         [hint] = (part for part in get_args(hint) if part is not NoneType)
-        or_none = True
     plain, *bounds = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    ranges: list[Range] = [bound for bound in bounds if isinstance(bound, Range)]
-    lengths: list[int] = [bound.length for bound in bounds if isinstance(bound, MaxLength)]
-    return Bounded(plain, next(iter(ranges), None), next(iter(lengths), None), or_none)
+    interval: Any = next(((each.ge, each.le) for each in bounds if isinstance(each, Interval)), None)
+    max_length = next((each.max_length for each in bounds if isinstance(each, MaxLen)), None)
+    return Bounded(plain, interval, max_length, or_none)

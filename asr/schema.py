@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval, MaxLen
 from numpy.typing import NDArray
 
-from asr.bounds import MaxLength, Range
 from asr.constants import HOP_LENGTH, MAX_GROUP, SAMPLE_RATE, STFT_CONTEXT, WINDOW_FRAMES, WINDOW_SECONDS
 
 Samples = NDArray[np.int16]  # mono PCM, 16 kHz; value / 32768 is Whisper's float sample
 
 MAX_TOKEN = 2**20
 MAX_TOKENS = 4_096  # in any list of them; Whisper's text context is 448
-Token = Annotated[int, Range(0, MAX_TOKEN)]
-TokenOrKind = Annotated[int, Range(-2, MAX_TOKEN)]  # -1: all non-speech tokens; -2: all timestamps
-Tokens = Annotated[tuple[Token, ...], MaxLength(MAX_TOKENS)]
-Floats = Annotated[tuple[float, ...], MaxLength(MAX_TOKENS)]  # one for each token
-LanguageCode = Annotated[str, MaxLength(16)]  # ISO 639-1
-EngineTime = Annotated[float, Range(0, 1e9)]  # seconds
+Token = Annotated[int, Interval(ge=0, le=MAX_TOKEN)]
+TokenOrKind = Annotated[int, Interval(ge=-2, le=MAX_TOKEN)]  # -1: all non-speech tokens; -2: all timestamps
+Tokens = Annotated[tuple[Token, ...], MaxLen(MAX_TOKENS)]
+Floats = Annotated[tuple[float, ...], MaxLen(MAX_TOKENS)]  # one for each token
+LanguageCode = Annotated[str, MaxLen(16)]  # ISO 639-1
+EngineTime = Annotated[float, Interval(ge=0, le=1e9)]  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +68,22 @@ class DecodingOptions:
     task: Literal["transcribe", "translate", "detect_language"] = "transcribe"  # the last decodes no text
     language: LanguageCode | None = None  # None: detect it from this window first
     # candidates for detection; empty: all of the model's
-    languages: Annotated[tuple[LanguageCode, ...], MaxLength(200)] = ()
+    languages: Annotated[tuple[LanguageCode, ...], MaxLen(200)] = ()
     prompt: Tokens = ()  # previous text, put behind <|startofprev|>
-    temperature: Annotated[float, Range(0, 10)] = 0.0
-    max_tokens: Annotated[int, Range(1, 448)] | None = None  # decoded at most; None: n_text_ctx // 2
-    beam_size: Annotated[int, Range(1, MAX_GROUP)] | None = None  # used at temperature 0 only
-    best_of: Annotated[int, Range(1, MAX_GROUP)] | None = None  # used at temperatures above 0 only
-    patience: Annotated[float, Range(0, 100)] | None = None
-    length_penalty: Annotated[float, Range(0, 1)] | None = None
-    suppress_tokens: Annotated[tuple[TokenOrKind, ...], MaxLength(MAX_TOKENS)] = (-1,)
+    temperature: Annotated[float, Interval(ge=0, le=10)] = 0.0
+    max_tokens: Annotated[int, Interval(ge=1, le=448)] | None = None  # decoded at most; None: n_text_ctx // 2
+    beam_size: Annotated[int, Interval(ge=1, le=MAX_GROUP)] | None = None  # used at temperature 0 only
+    best_of: Annotated[int, Interval(ge=1, le=MAX_GROUP)] | None = None  # used at temperatures above 0 only
+    patience: Annotated[float, Interval(ge=0, le=100)] | None = None
+    length_penalty: Annotated[float, Interval(ge=0, le=1)] | None = None
+    suppress_tokens: Annotated[tuple[TokenOrKind, ...], MaxLen(MAX_TOKENS)] = (-1,)
     suppress_blank: bool = True
     without_timestamps: bool = False
-    max_initial_timestamp_s: Annotated[float, Range(0, WINDOW_SECONDS)] | None = 1.0
+    max_initial_timestamp_s: Annotated[float, Interval(ge=0, le=WINDOW_SECONDS)] | None = 1.0
     word_timestamps: bool = False  # also align the tokens to the audio
     token_logprobs: bool = False  # also return each token's log-probability
     # a row that repeats itself may stop once its compression ratio must exceed this; None: it never stops
-    loop_limit: Annotated[float, Range(0, 1_000)] | None = None
+    loop_limit: Annotated[float, Interval(ge=0, le=1_000)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +97,11 @@ class Window:
     """
 
     samples: Samples
-    num_frames: Annotated[int, Range(1, WINDOW_FRAMES)]
+    num_frames: Annotated[int, Interval(ge=1, le=WINDOW_FRAMES)]
     options: DecodingOptions = field(default_factory=DecodingOptions)
-    left_context: Annotated[int, Range(0, STFT_CONTEXT)] = 0  # samples, 0 or 200
+    left_context: Annotated[int, Interval(ge=0, le=STFT_CONTEXT)] = 0  # samples, 0 or 200
     # log10 maximum over the whole utterance; None: this window's own
-    log_mel_max: Annotated[float, Range(-100, 100)] | None = None
+    log_mel_max: Annotated[float, Interval(ge=-100, le=100)] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.num_frames <= WINDOW_FRAMES:
@@ -118,7 +118,7 @@ class TokenAlignment:
     tokens: Tokens  # text tokens, in order
     # position of each token's first frame, in 20 ms ticks; one more than tokens. -1: openai-whisper's dtw, in
     # windows of one position
-    starts: Annotated[tuple[Annotated[int, Range(-1, MAX_TOKEN)], ...], MaxLength(MAX_TOKENS)]
+    starts: Annotated[tuple[Annotated[int, Interval(ge=-1, le=MAX_TOKEN)], ...], MaxLen(MAX_TOKENS)]
     probs: Floats  # probability of each token given those before it
 
 
@@ -142,7 +142,7 @@ class Hypothesis:
     temperature: float
     language: LanguageCode  # the option's, or the detected one
     # of a detected language only: the likeliest ones, best first
-    language_probs: Annotated[tuple[tuple[LanguageCode, float], ...], MaxLength(5)] = ()
+    language_probs: Annotated[tuple[tuple[LanguageCode, float], ...], MaxLen(5)] = ()
     truncated: bool = False  # stopped by the token cap, not by end-of-text
     looped: bool = False  # stopped by the loop guard: the same n-gram again and again
     token_logprobs: Floats = ()

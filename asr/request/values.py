@@ -130,8 +130,8 @@ def kind_of(cls: type, name: str, *, or_none: bool = False) -> Number | Flag:
     kind = field_types(cls)[name]
     if kind.type is bool:
         return Flag()
-    assert kind.range is not None, f"{cls.__name__}.{name} has no Range"
-    return Number(kind.range.low, kind.range.high, whole=kind.type is int, or_none=or_none)
+    assert kind.interval is not None, f"{cls.__name__}.{name} has no Interval"
+    return Number(*kind.interval, whole=kind.type is int, or_none=or_none)
 
 
 @dataclass(frozen=True)

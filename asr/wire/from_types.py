@@ -78,18 +78,19 @@ def _items(kind: Bounded) -> Check:
 
 
 def _whole(kind: Bounded) -> Check:
-    if kind.range is None:
-        raise TypeError("a whole number on the wire needs a Range")
-    return whole(int(kind.range.low), int(kind.range.high))
+    if kind.interval is None:
+        raise TypeError("a whole number on the wire needs an Interval")
+    low, high = kind.interval
+    return whole(int(low), int(high))
 
 
 def _number(kind: Bounded) -> Check:
-    return number() if kind.range is None else number(kind.range.low, kind.range.high)
+    return number() if kind.interval is None else number(*kind.interval)
 
 
 def _length(kind: Bounded) -> int:
     if kind.max_length is None:
-        raise TypeError(f"{kind.type} on the wire needs a MaxLength")
+        raise TypeError(f"{kind.type} on the wire needs a MaxLen")
     return kind.max_length
 
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import pytest
+from annotated_types import Interval
 
-from asr.bounds import Range
 from asr.errors import EngineFailure, InvalidOption
 from asr.schema import DecodingOptions, EngineSeconds, Hypothesis, TokenAlignment, Window
 from asr.wire import messages
@@ -153,8 +153,8 @@ def test_todays_gateway_reads_yesterdays_hypothesis() -> None:
 class OptionsOfTomorrow:
     """A version with one more option."""
 
-    beam_size: Annotated[int, Range(1, 10)] | None = None
-    repetition_penalty: Annotated[float, Range(0, 2)] | None = None
+    beam_size: Annotated[int, Interval(ge=1, le=10)] | None = None
+    repetition_penalty: Annotated[float, Interval(ge=0, le=2)] | None = None
 
 
 def test_an_option_of_tomorrow_is_refused_only_where_it_is_used() -> None:
@@ -175,7 +175,7 @@ def test_a_field_without_bounds_is_no_field_of_the_wire() -> None:
         count: int = 0
 
     Unbounded.__annotations__ = {"count": int}
-    with pytest.raises(TypeError, match="needs a Range"):
+    with pytest.raises(TypeError, match="needs an Interval"):
         checks_of(Unbounded)
 
 

@@ -336,7 +336,6 @@ def test_a_missing_package_is_named_with_its_command(
     [
         ({"backend": "ctranslate2", "compute_type": "int8_float16"}, r"compute_type.*int8_float16.*int8"),
         ({"backend": "torch", "compute_type": "int8"}, "only backend 'ctranslate2' has"),
-        ({"backend": "onnx"}, "backend is 'onnx', must be one of torch, ctranslate2"),
         ({"backend": "ctranslate2", "compute_type": "int4"}, "compute_type is 'int4'"),
     ],
 )

@@ -12,10 +12,10 @@ from asr.audio.vad import Probs, spans_from_probs
 from asr.audio.windows import quiet_pieces
 from asr.constants import SAMPLE_RATE, WINDOW_SAMPLES
 from asr.engine import ModelSpec
-from asr.errors import InvalidOption
+from asr.errors import EngineFailure, InvalidOption
 from asr.request.options import RequestOptions, VadOptions
 from asr.schema import Samples, SpeechSpan
-from asr.sessions.base import FileSession, Offer, Session
+from asr.sessions.base import BROKEN, FileSession, LiveSession, Offer, Session
 from asr.sessions.detection import DetectionSession
 from asr.sessions.parallel import ParallelSession, Plan
 from asr.sessions.sequential import SequentialSession
@@ -23,8 +23,10 @@ from asr.sessions.window import WindowSession
 from asr.text.tokenizer import tokenizer_for
 
 __all__ = [
+    "BROKEN",
     "DetectionSession",
     "FileSession",
+    "LiveSession",
     "Offer",
     "Session",
     "WindowSession",
@@ -34,7 +36,12 @@ __all__ = [
 
 
 def open_session(prepared: PreparedAudio, options: RequestOptions, spec: ModelSpec) -> FileSession:
-    """The session the options ask for, over audio prepared for the same options; raises InvalidOption."""
+    """The session the options ask for, over audio prepared for the same options.
+
+    Raises InvalidOption, and EngineFailure for a model that is no Whisper.
+    """
+    if spec.family != "whisper":
+        raise EngineFailure(f"there is no session for a model of the family {spec.family!r}")
     if not spec.multilingual:
         _require_english(options, spec)
     samples = prepared.audio.samples

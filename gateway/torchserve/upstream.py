@@ -56,7 +56,8 @@ class TorchServeUpstream:
         """The model behind the upstream."""
         facts = _object(await self._get(f"{self._predictions}/model"))
         try:
-            spec = ModelSpec(**{field.name: facts[field.name] for field in fields(ModelSpec)})
+            known = {field.name: facts[field.name] for field in fields(ModelSpec) if field.name in facts}
+            spec = ModelSpec(**known)
             return Description(spec, int(facts["max_batch_size"]), facts)
         except (KeyError, TypeError, ValueError) as error:
             raise Unreachable(f"{self.url} does not describe a model: {error!r}") from error

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from adapter.json_log import log_failure
 from adapter.replies import EVENT_STREAM_TYPE, Reply, error_reply
-from adapter.request_log import log_failure
 from adapter.rows import Request
 from asr.errors import AsrError, EngineFailure, Overloaded
 from asr.render.events import EventStream
 from asr.request.options import RequestOptions
-from asr.schema import MediaSource
+from asr.schema import Hypothesis, MediaSource
 from asr.sessions import FileSession, WindowSession
 
 NO_THREAD = "can't start new thread"  # Python's words when there is no memory for another's stack
@@ -44,6 +44,11 @@ class Job:
     @property
     def file_session(self) -> FileSession | None:
         return None if isinstance(self.session, WindowSession) else self.session
+
+    @property
+    def hypothesis(self) -> Hypothesis | None:
+        """Of a window that has been decoded."""
+        return self.session.hypothesis if isinstance(self.session, WindowSession) else None
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
-from adapter.request_log import log_event
+from adapter.json_log import log_event
 from asr.config import ConfigError, HandlerConfig
 from asr.engine import Engine
 from asr.engines import load_engine

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapter.request_log import configure_logging
+from adapter.json_log import configure_logging
 from tests.adapter.test_handler import NO_VAD, PLAIN, good, window_row
 from tests.adapter.worker import RAISES, Row, Worker, wav
 

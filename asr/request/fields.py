@@ -1,7 +1,7 @@
 """A request's fields, as a form, a JSON body or headers send them → RequestOptions.
 
-One row per field: its name, what it takes, where it goes. Parsing, error messages and the documentation's
-options table all come from the same rows.
+One row per field: its name, what it takes, where it goes. Parsing, error messages and the README's options
+table (scripts/write_docs.py) all come from these rows.
 """
 
 from __future__ import annotations
@@ -186,16 +186,6 @@ def parse_options(
     return options
 
 
-def options_table() -> str:
-    """All fields as a Markdown table. Where several values are taken, `name[]` and `name[0]` are spellings
-    too."""
-    lines = ["| Field | Takes | Default | Meaning |", "|---|---|---|---|"]
-    for field in FIELDS:
-        names = ", ".join(f"`{name}`" for name in (field.name, *field.aliases))
-        lines.append(f"| {names} | {field.kind.allowed} | {_shown(field)} | {field.meaning} |")
-    return "\n".join(lines) + "\n"
-
-
 def plain_name(spelling: str) -> str:
     """A field's name without an array's brackets."""
     return SUFFIX.sub("", spelling)
@@ -269,16 +259,3 @@ def _assigned(values: Mapping[str, Any]) -> RequestOptions:
             value = dataclasses.replace(getattr(options, group), **{attribute: value})
         options = dataclasses.replace(options, **{group or attribute: value})
     return options
-
-
-def _shown(field: Field) -> str:
-    """The default, as the caller would write it."""
-    texts = {"temperature": "0", "temperature_increment_on_fallback": "0.2", "language": "auto"}
-    value = texts.get(field.name, field.default)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        value = ",".join(str(item) for item in value)
-    if value is None or value == "":
-        return ""
-    return f"`{value}`" if field.name not in texts else str(value)

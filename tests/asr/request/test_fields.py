@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.errors import InvalidOption
-from asr.request.fields import FIELDS, NAMES, Field, options_table, parse_options
+from asr.request.fields import FIELDS, NAMES, Field, parse_options
 from asr.request.options import TEMPERATURE_LADDER, GuardOptions, RequestOptions, VadOptions
 from asr.request.values import Number
 from asr.schema import DecodingOptions
@@ -295,10 +295,3 @@ def test_every_option_has_a_field() -> None:
 def test_a_field_that_leads_nowhere_is_refused_at_once() -> None:
     with pytest.raises(AttributeError, match="best_off"):
         Field("best_of", Number(1, 10), "samples", "decoding.best_off")
-
-
-def test_the_table_has_every_field_once_with_its_default() -> None:
-    rows = [line.split(" | ") for line in options_table().splitlines()[2:]]
-    assert len(rows) == len(FIELDS)
-    assert all(len(row) == 4 for row in rows)
-    assert "| `vad_min_silence_ms` | a whole number 0..10000 | `500` |" in options_table()

@@ -31,7 +31,7 @@ EngineTime = Annotated[float, Interval(ge=0, le=1e9)]  # seconds
 class MediaSource:
     """What the upload was before it became 16 kHz mono; for the log."""
 
-    container: str  # FFmpeg's format name, "pcm" for raw samples
+    container: str  # FFmpeg's format name
     codec: str
     sample_rate: int  # Hz, as found
     channels: int

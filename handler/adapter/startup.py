@@ -22,7 +22,7 @@ from asr.engines import load_engine
 from asr.engines.ctranslate2.directory import weights_file
 
 SECTION = "handler"
-PACKAGES = ("torch", "torchserve", "openai-whisper", "numpy", "av", "soxr", "onnxruntime")
+PACKAGES = ("torch", "torchserve", "openai-whisper", "numpy", "av", "onnxruntime")
 SHA256_PREFIX_CHARS = 12
 READ_BYTES = 1 << 20
 

@@ -23,7 +23,7 @@ def answer(job: Job, model: Mapping[str, Any]) -> Reply:
     session, options = job.file_session, job.options
     if session is None or options is None:
         raise EngineFailure("the request was read but never decoded")
-    with job.timed("render"):
+    with job.stages.stage("render"):
         if job.events is not None:
             return Reply(200, EVENT_STREAM_TYPE, job.events.last(session))
         body, content_type = formats.render(session.transcript(), options)

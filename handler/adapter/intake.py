@@ -86,10 +86,10 @@ class Intake:
         job.options = fields.parse_options(
             request.fields, languages=self._languages, max_prompt_chars=self._limits.max_prompt_chars
         )
-        with job.timed("media"):
+        with job.stages.stage("media"):
             audio = media.decode(request.body, self._limits)
         job.source, job.audio_s = audio.source, audio.duration_s
-        with job.timed("vad"):  # or, for sequential mode, the utterance's log-Mel maximum
+        with job.stages.stage("vad"):  # or, for sequential mode, the utterance's log-Mel maximum
             prepared = prepared_from(audio, job.options, self._spec.n_mels)
             job.session = open_session(prepared, job.options, self._spec)
 

@@ -91,7 +91,7 @@ def record(job: Job, reply: Reply, *, with_text: bool) -> RequestRecord:
         queue_s=job.queue_s,
         wall_s=time.monotonic() - job.started,
         first_segment_s=job.first_segment_s,
-        stage_seconds=tuple((job.stage_seconds | engine_seconds).items()),
+        stage_seconds=tuple((job.stages | engine_seconds).items()),
         text=transcript.text if transcript is not None and with_text else None,
     )
 

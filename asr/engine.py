@@ -19,6 +19,7 @@ class ModelSpec:
     num_languages: int
     n_mels: int
     n_text_ctx: int  # decoder positions, 448
+    family: str = "whisper"  # whose tokens, prompts and windows; of a worker that does not say: Whisper
 
 
 class Engine(Protocol):

@@ -7,20 +7,31 @@ output. Every type is frozen, lists are tuples.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Interval, MaxLen
 from numpy.typing import NDArray
 
-from asr.constants import HOP_LENGTH, SAMPLE_RATE, STFT_CONTEXT, WINDOW_FRAMES
+from asr.constants import HOP_LENGTH, MAX_GROUP, SAMPLE_RATE, STFT_CONTEXT, WINDOW_FRAMES, WINDOW_SECONDS
 
 Samples = NDArray[np.int16]  # mono PCM, 16 kHz; value / 32768 is Whisper's float sample
+
+MAX_TOKEN = 2**20
+MAX_TOKENS = 4_096  # in any list of them; Whisper's text context is 448
+Token = Annotated[int, Interval(ge=0, le=MAX_TOKEN)]
+TokenOrKind = Annotated[int, Interval(ge=-2, le=MAX_TOKEN)]  # -1: all non-speech tokens; -2: all timestamps
+Tokens = Annotated[tuple[Token, ...], MaxLen(MAX_TOKENS)]
+Floats = Annotated[tuple[float, ...], MaxLen(MAX_TOKENS)]  # one for each token
+LanguageCode = Annotated[str, MaxLen(16)]  # ISO 639-1
+EngineTime = Annotated[float, Interval(ge=0, le=1e9)]  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class MediaSource:
     """What the upload was before it became 16 kHz mono; for the log."""
 
-    container: str  # FFmpeg's format name, "pcm" for raw samples
+    container: str  # FFmpeg's format name
     codec: str
     sample_rate: int  # Hz, as found
     channels: int
@@ -49,26 +60,30 @@ class SpeechSpan:
 
 @dataclass(frozen=True, slots=True)
 class DecodingOptions:
-    """How one window is decoded; the fields mean what upstream's `DecodingOptions` say they mean."""
+    """How one window is decoded; the fields mean what those of openai-whisper's `DecodingOptions` mean.
 
-    task: str = "transcribe"  # "transcribe" | "translate" | "detect_language" (no text is decoded)
-    language: str | None = None  # ISO 639-1 code; None: detect it from this window first
-    languages: tuple[str, ...] = ()  # candidates for detection; empty: all of the model's
-    prompt: tuple[int, ...] = ()  # previous text, token ids, put behind <|startofprev|>
-    temperature: float = 0.0
-    max_tokens: int | None = None  # cap on decoded tokens; None: n_text_ctx // 2
-    beam_size: int | None = None  # used at temperature 0 only
-    best_of: int | None = None  # used at temperatures above 0 only
-    patience: float | None = None
-    length_penalty: float | None = None
-    suppress_tokens: tuple[int, ...] = (-1,)  # -1: the non-speech tokens; -2: all timestamps
+    An option is declared here alone: the wire checks these bounds, and so do requests unless they allow less.
+    """
+
+    task: Literal["transcribe", "translate", "detect_language"] = "transcribe"  # the last decodes no text
+    language: LanguageCode | None = None  # None: detect it from this window first
+    # candidates for detection; empty: all of the model's
+    languages: Annotated[tuple[LanguageCode, ...], MaxLen(200)] = ()
+    prompt: Tokens = ()  # previous text, put behind <|startofprev|>
+    temperature: Annotated[float, Interval(ge=0, le=10)] = 0.0
+    max_tokens: Annotated[int, Interval(ge=1, le=448)] | None = None  # decoded at most; None: n_text_ctx // 2
+    beam_size: Annotated[int, Interval(ge=1, le=MAX_GROUP)] | None = None  # used at temperature 0 only
+    best_of: Annotated[int, Interval(ge=1, le=MAX_GROUP)] | None = None  # used at temperatures above 0 only
+    patience: Annotated[float, Interval(ge=0, le=100)] | None = None
+    length_penalty: Annotated[float, Interval(ge=0, le=1)] | None = None
+    suppress_tokens: Annotated[tuple[TokenOrKind, ...], MaxLen(MAX_TOKENS)] = (-1,)
     suppress_blank: bool = True
     without_timestamps: bool = False
-    max_initial_timestamp_s: float | None = 1.0
+    max_initial_timestamp_s: Annotated[float, Interval(ge=0, le=WINDOW_SECONDS)] | None = 1.0
     word_timestamps: bool = False  # also align the tokens to the audio
     token_logprobs: bool = False  # also return each token's log-probability
     # a row that repeats itself may stop once its compression ratio must exceed this; None: it never stops
-    loop_limit: float | None = None
+    loop_limit: Annotated[float, Interval(ge=0, le=1_000)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +97,11 @@ class Window:
     """
 
     samples: Samples
-    num_frames: int
-    options: DecodingOptions
-    left_context: int = 0  # samples, 0 or 200
-    log_mel_max: float | None = None  # log10 maximum over the whole utterance; None: this window's own
+    num_frames: Annotated[int, Interval(ge=1, le=WINDOW_FRAMES)]
+    options: DecodingOptions = field(default_factory=DecodingOptions)
+    left_context: Annotated[int, Interval(ge=0, le=STFT_CONTEXT)] = 0  # samples, 0 or 200
+    # log10 maximum over the whole utterance; None: this window's own
+    log_mel_max: Annotated[float, Interval(ge=-100, le=100)] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.num_frames <= WINDOW_FRAMES:
@@ -99,34 +115,37 @@ class Window:
 class TokenAlignment:
     """Where each text token of a hypothesis lies in its window (whisper/timing.py, find_alignment)."""
 
-    tokens: tuple[int, ...]  # text tokens, in order
-    starts: tuple[int, ...]  # position of each token's first frame, in 20 ms ticks; one more than tokens
-    probs: tuple[float, ...]  # probability of each token given those before it
+    tokens: Tokens  # text tokens, in order
+    # position of each token's first frame, in 20 ms ticks; one more than tokens. -1: openai-whisper's dtw, in
+    # windows of one position
+    starts: Annotated[tuple[Annotated[int, Interval(ge=-1, le=MAX_TOKEN)], ...], MaxLen(MAX_TOKENS)]
+    probs: Floats  # probability of each token given those before it
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSeconds:
     """One window's share of the seconds its batch took."""
 
-    features: float = 0.0
-    encode: float = 0.0
-    decode: float = 0.0
-    words: float = 0.0
+    features: EngineTime = 0.0
+    encode: EngineTime = 0.0
+    decode: EngineTime = 0.0
+    words: EngineTime = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
     """What the engine decoded from one window."""
 
-    tokens: tuple[int, ...]  # without prompt, without end-of-text
+    tokens: Tokens  # without prompt, without end-of-text
     avg_logprob: float
     no_speech_prob: float
     temperature: float
-    language: str  # the option's, or the detected one
-    language_probs: tuple[tuple[str, float], ...] = ()  # detected only: best first, at most five
+    language: LanguageCode  # the option's, or the detected one
+    # of a detected language only: the likeliest ones, best first
+    language_probs: Annotated[tuple[tuple[LanguageCode, float], ...], MaxLen(5)] = ()
     truncated: bool = False  # stopped by the token cap, not by end-of-text
     looped: bool = False  # stopped by the loop guard: the same n-gram again and again
-    token_logprobs: tuple[float, ...] = ()
+    token_logprobs: Floats = ()
     alignment: TokenAlignment | None = None
     seconds: EngineSeconds = field(default_factory=EngineSeconds)
 

@@ -46,6 +46,7 @@ MIXES = {"English": ENGLISH_TOKENS, "English and two of Hindi": (*ENGLISH_TOKENS
 NEIGHBOURS = (1, 2, 7, 15)
 INVARIANCE_TOKENS = 32
 UNGUARDED = GuardOptions(None, None, None)
+ENGLISH = DecodingOptions(language="en")
 DEMO = ROOT / "whisper-models" / "demo.pt"
 
 
@@ -136,11 +137,9 @@ def guards(given: argparse.Namespace) -> dict[str, Any] | None:
     audios = clean_speech()
     engine = make_engine(DEMO, given.threads, precision="float32", loop_guard=True)
     kinds: dict[str, RequestOptions] = {
-        "guards on, detection off": RequestOptions(language="en", vad_filter=False),
-        "guards off, detection off": RequestOptions(
-            language="en", vad_filter=False, guards=UNGUARDED, temperatures=(0.0,)
-        ),
-        "guards on, detection on": RequestOptions(language="en"),
+        "guards on, detection off": RequestOptions(ENGLISH, vad_filter=False),
+        "guards off, detection off": RequestOptions(ENGLISH, (0.0,), UNGUARDED, vad_filter=False),
+        "guards on, detection on": RequestOptions(ENGLISH),
     }
     runs: dict[str, list[float]] = {kind: [] for kind in kinds}
     windows: dict[str, int] = {}

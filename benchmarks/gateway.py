@@ -28,6 +28,7 @@ from asr.audio.prepare import prepare  # noqa: E402
 from asr.config import Limits  # noqa: E402
 from asr.engine import ModelSpec  # noqa: E402
 from asr.request.options import GuardOptions, RequestOptions  # noqa: E402
+from asr.schema import DecodingOptions  # noqa: E402
 from asr.sessions import open_session  # noqa: E402
 from asr.wire.messages import encode_window  # noqa: E402
 from benchmarks import report, scaling  # noqa: E402
@@ -43,7 +44,7 @@ SHORT_S, LONG_S = 3.0, 28.0  # the speech pauses after 28 s: one window, which n
 SPEC = ModelSpec("demo", multilingual=True, num_languages=99, n_mels=80, n_text_ctx=448)
 CLIENTS = 16
 OPTIONS = RequestOptions(
-    language="en",
+    DecodingOptions(language="en"),
     temperatures=(0.0,),
     guards=GuardOptions(None, None, None),  # one try for every window
 )

@@ -50,7 +50,7 @@ WARM_UP = 96
 MAX_LONG_CLIENTS = 4  # five-minute files hold ten windows each
 DEMO = ROOT / "whisper-models" / "demo.pt"
 # one try for every window; `IN_PROCESS` and `OURS` say the same
-IN_PROCESS = RequestOptions(language="en", temperatures=(0.0,), guards=GuardOptions(None, None, None))
+IN_PROCESS = RequestOptions(DecodingOptions(language="en"), (0.0,), GuardOptions(None, None, None))
 OURS = {
     "language": "en", "temperature": 0, "temperature_increment_on_fallback": 0,
     "compression_ratio_threshold": "none", "logprob_threshold": "none", "no_speech_threshold": "none",

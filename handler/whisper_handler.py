@@ -11,12 +11,13 @@ from typing import Any
 from ts.handler_utils.utils import send_intermediate_predict_response
 from ts.metrics.metric_type_enum import MetricTypes
 
-from adapter.answers import answer, record
+from adapter.answers import answer
 from adapter.intake import Arrival, Intake
 from adapter.jobs import Job, failing_alone, told
+from adapter.json_log import configure_logging, log_failure
 from adapter.metrics import ServiceMetrics, worker_name
+from adapter.records import log_request, record
 from adapter.replies import EVENT_STREAM_TYPE, Reply, announce, error_reply
-from adapter.request_log import configure_logging, log_failure, log_request
 from adapter.startup import Service, start
 from asr.errors import AsrError, Overloaded
 from asr.render.events import EventStream

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 
 import av
 import numpy as np
-import soxr
 from av.error import FFmpegError
 
 from asr.audio.clock import Clock, with_next
@@ -18,10 +17,9 @@ from asr.audio.length import StoredLength, stored_length, too_long
 from asr.audio.reader import Body, Packets, open_upload, unsupported
 from asr.config import Limits
 from asr.constants import SAMPLE_RATE
-from asr.errors import InvalidAudio, InvalidOption, TooLarge, UnsupportedMedia
+from asr.errors import InvalidAudio, TooLarge, UnsupportedMedia
 from asr.schema import Audio, MediaSource, Samples
 
-MIN_PCM_RATE, MAX_PCM_RATE = 4_000, 192_000  # Hz
 FIRST_BUFFER_SECONDS = 60  # where the scan learnt less than this
 
 
@@ -51,33 +49,6 @@ def decode(body: Body, limits: Limits) -> Audio:
     if not len(samples):
         raise _no_samples(source)
     return Audio(samples, source)
-
-
-def from_pcm(body: Body, sample_rate: int = SAMPLE_RATE, limits: Limits | None = None) -> Audio:
-    """Raw 16-bit little-endian mono PCM as it is, or brought from `sample_rate` Hz to 16 kHz by soxr HQ.
-
-    Raises InvalidOption for a rate outside 4..192 kHz, InvalidAudio for no samples or half a sample and
-    TooLarge.
-    """
-    limits = limits or Limits()
-    if not MIN_PCM_RATE <= sample_rate <= MAX_PCM_RATE:
-        raise InvalidOption(
-            f"sample_rate is {sample_rate}, must be {MIN_PCM_RATE}..{MAX_PCM_RATE} Hz", param="sample_rate"
-        )
-    _check_size(body, limits)
-    if len(body) % 2:
-        raise InvalidAudio(
-            f"raw PCM holds {len(body)} bytes, must be whole 16-bit samples (an even number)", param="file"
-        )
-    seconds = len(body) / 2 / sample_rate
-    if seconds > limits.max_audio_seconds:
-        raise too_long(f"{seconds:.0f}", limits.max_audio_seconds)
-    samples = np.frombuffer(body, dtype="<i2").astype(np.int16)
-    if sample_rate != SAMPLE_RATE:
-        samples = soxr.resample(samples, sample_rate, SAMPLE_RATE)
-    if not len(samples):
-        raise InvalidAudio("the upload holds no audio samples", param="file")
-    return Audio(samples, MediaSource("pcm", "pcm_s16le", sample_rate, 1))
 
 
 def _check_size(body: Body, limits: Limits) -> None:

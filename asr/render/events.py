@@ -87,7 +87,7 @@ class EventStream:
     def _segment_events(self, session: FileSession) -> bytes:
         events = []
         for segment in session.take_segments():
-            if self._options.logprobs:
+            if self._options.decoding.token_logprobs:
                 self._logprobs += formats.logprobs(segment)
             events.append(self._delta_event(self._text.take(segment.text)))
             events.append(formats.sse_segment(segment, self._num_segments, self._options))
@@ -99,4 +99,4 @@ class EventStream:
         if not text:
             return b""
         logprobs, self._logprobs = self._logprobs, []
-        return formats.sse_delta(text, logprobs if self._options.logprobs else None)
+        return formats.sse_delta(text, logprobs if self._options.decoding.token_logprobs else None)

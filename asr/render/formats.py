@@ -133,7 +133,7 @@ def seconds(samples: int) -> float:
 def _text_fields(transcript: Transcript, options: RequestOptions) -> dict[str, Any]:
     spoken = [{"code": iso_code(transcript.language)}] if transcript.language else []
     fields: dict[str, Any] = {"text": clean(transcript.text).strip(), "languages": spoken}
-    if options.logprobs:
+    if options.decoding.token_logprobs:
         fields["logprobs"] = [entry for segment in transcript.segments for entry in logprobs(segment)]
     fields["usage"] = _usage(transcript)
     return fields

@@ -1,7 +1,7 @@
 """A request's fields, as a form, a JSON body or headers send them → RequestOptions.
 
-One row per field: its name, what it takes, where it goes. Parsing, error messages and the documentation's
-options table all come from the same rows.
+One row per field: its name, what it takes, where it goes. Parsing, error messages and the README's options
+table (scripts/write_docs.py) all come from these rows.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from asr.errors import InvalidOption
@@ -24,7 +25,19 @@ from asr.request.options import (
     TASKS,
     RequestOptions,
 )
-from asr.request.values import Choice, Flag, Items, Kind, Language, Number, Text, invalid, without_blanks
+from asr.request.values import (
+    Choice,
+    Flag,
+    Items,
+    Kind,
+    Language,
+    Number,
+    Text,
+    invalid,
+    kind_of,
+    without_blanks,
+)
+from asr.schema import DecodingOptions
 
 MAX_PROMPT_CHARS = 4_000
 SUFFIX = re.compile(r"\[([0-9]{0,6})\]$")  # of an array's name: keywords[], keywords[0]
@@ -37,8 +50,12 @@ class Field:
     name: str
     kind: Kind
     meaning: str
-    target: str | None = None  # path in RequestOptions; None: read by `field_groups`
+    target: str | None = None  # path in RequestOptions; None: read by `asr.request.groups`
     aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.target is not None:  # a path that leads nowhere fails here, at the import
+            attrgetter(self.target)(RequestOptions())
 
     @property
     def is_array(self) -> bool:
@@ -46,10 +63,7 @@ class Field:
 
     @property
     def default(self) -> Any:
-        value: Any = RequestOptions()
-        for part in self.target.split(".") if self.target else ():
-            value = getattr(value, part)
-        return value if self.target else None
+        return attrgetter(self.target)(RequestOptions()) if self.target is not None else None
 
 
 def _guard(name: str, kind: Kind, meaning: str) -> Field:
@@ -60,15 +74,20 @@ def _vad(name: str, kind: Kind, meaning: str) -> Field:
     return Field(f"vad_{name}", kind, meaning, f"vad.{name}")
 
 
+def _decoding(name: str, meaning: str, kind: Kind | None = None) -> Field:
+    """A decoding option, taken within the bounds that its declaration has unless `kind` says less."""
+    return Field(name, kind or kind_of(DecodingOptions, name), meaning, f"decoding.{name}")
+
+
 def _plain(name: str, kind: Kind, meaning: str, *aliases: str) -> Field:
     return Field(name, kind, meaning, name, aliases)
 
 
 FIELDS = (
     Field("model", Text(200, 1), "accepted for compatibility; the server serves one model"),
-    _plain("task", Choice(TASKS), "`translate` writes English"),
-    _plain("language", Language(), "spoken language; without it, detected"),
-    _plain("languages", Items(Language(), 100), "candidates for the detection"),
+    _decoding("task", "`translate` writes English", Choice(TASKS)),
+    _decoding("language", "spoken language; without it, detected", Language()),
+    _decoding("languages", "candidates for the detection", Items(Language(), 100)),
     _plain(
         "prompt", Text(MAX_PROMPT_CHARS), "text before the audio: style, names, spelling", "initial_prompt"
     ),
@@ -107,23 +126,23 @@ FIELDS = (
     _guard("logprob_threshold", Number(-100, 0, or_none=True), "below: too unsure, try hotter"),
     _guard("no_speech_threshold", Number(0, 1, or_none=True), "above, and unsure: silence"),
     _guard("compression_unit", Choice(COMPRESSION_UNITS), "`bytes`: upstream's UTF-8 count in every script"),
-    _plain("beam_size", Number(1, 10, whole=True), "beams at temperature 0"),
-    _plain("best_of", Number(1, 10, whole=True), "samples at temperatures above 0"),
-    _plain("patience", Number(0.1, 10), "of the beam search; needs `beam_size`"),
-    _plain("length_penalty", Number(0, 1), "exponent of the length normalisation"),
-    _plain("max_tokens", Number(1, 448, whole=True), "cap per window"),
-    _plain(
+    _decoding("beam_size", "beams at temperature 0"),
+    _decoding("best_of", "samples at temperatures above 0"),
+    _decoding("patience", "of the beam search; needs `beam_size`", Number(0.1, 10)),
+    _decoding("length_penalty", "exponent of the length normalisation"),
+    _decoding("max_tokens", "cap per window"),
+    _decoding(
         "suppress_tokens",
-        Items(Number(-1, 60_000, whole=True), 1_000),
         "never decoded; -1: non-speech; `[]`: none",
+        Items(Number(-1, 60_000, whole=True), 1_000),
     ),
-    _plain("suppress_blank", Flag(), "no blank at the beginning"),
-    _plain("without_timestamps", Flag(), "decode text only"),
+    _decoding("suppress_blank", "no blank at the beginning"),
+    _decoding("without_timestamps", "decode text only"),
     Field(
         "max_initial_timestamp",
-        Number(0, 30, or_none=True),
+        kind_of(DecodingOptions, "max_initial_timestamp_s", or_none=True),
         "first timestamp of a window at most, seconds",
-        "max_initial_timestamp_s",
+        "decoding.max_initial_timestamp_s",
     ),
     _plain("condition_on_previous_text", Flag(), "the last window's text prompts the next (sequential)"),
     _plain("clip_timestamps", Items(Number(0, 1e6), 1_000), "start, end, start, end … in seconds"),
@@ -165,16 +184,6 @@ def parse_options(
     options = groups.with_groups(options, values)
     groups.check_combinations(options)
     return options
-
-
-def options_table() -> str:
-    """All fields as a Markdown table. Where several values are taken, `name[]` and `name[0]` are spellings
-    too."""
-    lines = ["| Field | Takes | Default | Meaning |", "|---|---|---|---|"]
-    for field in FIELDS:
-        names = ", ".join(f"`{name}`" for name in (field.name, *field.aliases))
-        lines.append(f"| {names} | {field.kind.allowed} | {_shown(field)} | {field.meaning} |")
-    return "\n".join(lines) + "\n"
 
 
 def plain_name(spelling: str) -> str:
@@ -250,16 +259,3 @@ def _assigned(values: Mapping[str, Any]) -> RequestOptions:
             value = dataclasses.replace(getattr(options, group), **{attribute: value})
         options = dataclasses.replace(options, **{group or attribute: value})
     return options
-
-
-def _shown(field: Field) -> str:
-    """The default, as the caller would write it."""
-    texts = {"temperature": "0", "temperature_increment_on_fallback": "0.2", "language": "auto"}
-    value = texts.get(field.name, field.default)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        value = ",".join(str(item) for item in value)
-    if value is None or value == "":
-        return ""
-    return f"`{value}`" if field.name not in texts else str(value)

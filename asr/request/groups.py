@@ -84,7 +84,9 @@ def with_groups(options: RequestOptions, values: Mapping[str, Any]) -> RequestOp
     return dataclasses.replace(
         options,
         vad=dataclasses.replace(options.vad, **vad),
-        logprobs="logprobs" in values.get("include", ()),
+        decoding=dataclasses.replace(
+            options.decoding, token_logprobs="logprobs" in values.get("include", ())
+        ),
         granularities=tuple(dict.fromkeys(options.granularities)) or ("segment",),
         temperatures=_temperatures(values),
     )
@@ -141,7 +143,8 @@ def check_combinations(options: RequestOptions) -> None:
             f"it is {shape!r}",
             param="timestamp_granularities",
         )
-    if options.logprobs and shape != "json" and not options.stream:
+    decoding = options.decoding
+    if decoding.token_logprobs and shape != "json" and not options.stream:
         raise InvalidOption(
             f"include has 'logprobs', which needs response_format json or stream=true; it is {shape!r}",
             param="include",
@@ -152,13 +155,14 @@ def check_combinations(options: RequestOptions) -> None:
             f"it is {shape!r}",
             param="response_format",
         )
-    if options.language and options.languages and options.language not in options.languages:
+    if decoding.language and decoding.languages and decoding.language not in decoding.languages:
         raise InvalidOption(
-            f"language is {options.language!r}, which is not among languages: {', '.join(options.languages)}",
+            f"language is {decoding.language!r}, which is not among languages: "
+            f"{', '.join(decoding.languages)}",
             param="language",
         )
-    if options.patience is not None and options.beam_size is None:
-        raise InvalidOption(f"patience is {options.patience:g}, which needs beam_size", param="patience")
+    if decoding.patience is not None and decoding.beam_size is None:
+        raise InvalidOption(f"patience is {decoding.patience:g}, which needs beam_size", param="patience")
     silence = options.hallucination_silence_threshold
     if silence is not None and not (options.word_timestamps and options.long_form == "sequential"):
         raise InvalidOption(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from asr.schema import DecodingOptions
+
 TASKS = ("transcribe", "translate")
 RESPONSE_FORMATS = ("json", "text", "srt", "vtt", "tsv", "verbose_json")
 GRANULARITIES = ("segment", "word")
@@ -36,7 +38,7 @@ class GuardOptions:
     compression_ratio_threshold: float | None = 2.4
     logprob_threshold: float | None = -1.0
     no_speech_threshold: float | None = 0.6
-    # "auto" counts code points where the text is not Latin; "bytes" is upstream's UTF-8 count everywhere
+    # "auto" counts code points where the text is not Latin; "bytes" counts UTF-8, as openai-whisper does
     compression_unit: str = "auto"
 
 
@@ -44,33 +46,22 @@ class GuardOptions:
 class RequestOptions:
     """One request's options, complete and valid."""
 
-    task: str = "transcribe"
-    language: str | None = None  # ISO 639-1; None: detect
-    languages: tuple[str, ...] = ()  # candidates for detection
-    prompt: str | None = None  # upstream's initial_prompt
+    # of every window; its session adds the window's own language, prompt, temperature and loop limit
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    temperatures: tuple[float, ...] = TEMPERATURE_LADDER
+    guards: GuardOptions = field(default_factory=GuardOptions)
+
+    prompt: str | None = None  # openai-whisper's initial_prompt
     carry_initial_prompt: bool = False
     hotwords: tuple[str, ...] = ()  # put into the prompt of every window
-    temperatures: tuple[float, ...] = TEMPERATURE_LADDER
 
     response_format: str = "json"
     granularities: tuple[str, ...] = ("segment",)  # what verbose_json lists; "word" also aligns
-    logprobs: bool = False  # OpenAI's include[]=logprobs
     stream: bool = False
 
     long_form: str = "parallel"
-    vad_filter: bool = True  # parallel only; sequential is upstream's algorithm
+    vad_filter: bool = True  # parallel only; sequential is openai-whisper's algorithm
     vad: VadOptions = field(default_factory=VadOptions)
-    guards: GuardOptions = field(default_factory=GuardOptions)
-
-    beam_size: int | None = None
-    best_of: int | None = None
-    patience: float | None = None
-    length_penalty: float | None = None
-    max_tokens: int | None = None  # cap per window; None: half the model's text context
-    suppress_tokens: tuple[int, ...] = (-1,)
-    suppress_blank: bool = True
-    without_timestamps: bool = False
-    max_initial_timestamp_s: float | None = 1.0
 
     condition_on_previous_text: bool = True  # sequential only
     clip_timestamps: tuple[float, ...] = ()  # seconds: start, end, start, end …

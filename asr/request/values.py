@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from asr.bounds import field_types
 from asr.errors import InvalidOption
 from asr.languages import LANGUAGES
 from asr.request.language_tags import UNDETERMINED, language_of
@@ -119,6 +120,18 @@ class Flag:
         if key not in FLAGS:
             raise invalid(name, value, self.allowed)
         return FLAGS[key]
+
+
+def kind_of(cls: type, name: str, *, or_none: bool = False) -> Number | Flag:
+    """What the field `name` of a dataclass takes: a flag, or a number within the bounds of its annotation.
+
+    or_none: "none" is a value too, not only the lack of one.
+    """
+    kind = field_types(cls)[name]
+    if kind.type is bool:
+        return Flag()
+    assert kind.interval is not None, f"{cls.__name__}.{name} has no Interval"
+    return Number(*kind.interval, whole=kind.type is int, or_none=or_none)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from asr.audio.vad import Probs, spans_from_probs
 from asr.audio.windows import quiet_pieces
 from asr.constants import SAMPLE_RATE, WINDOW_SAMPLES
 from asr.engine import ModelSpec
-from asr.errors import InvalidOption
+from asr.errors import EngineFailure, InvalidOption
 from asr.request.options import RequestOptions, VadOptions
 from asr.schema import Samples, SpeechSpan
-from asr.sessions.base import FileSession, Offer, Session
+from asr.sessions.base import BROKEN, FileSession, LiveSession, Offer, Session
 from asr.sessions.detection import DetectionSession
 from asr.sessions.parallel import ParallelSession, Plan
 from asr.sessions.sequential import SequentialSession
@@ -23,8 +23,10 @@ from asr.sessions.window import WindowSession
 from asr.text.tokenizer import tokenizer_for
 
 __all__ = [
+    "BROKEN",
     "DetectionSession",
     "FileSession",
+    "LiveSession",
     "Offer",
     "Session",
     "WindowSession",
@@ -34,7 +36,12 @@ __all__ = [
 
 
 def open_session(prepared: PreparedAudio, options: RequestOptions, spec: ModelSpec) -> FileSession:
-    """The session the options ask for, over audio prepared for the same options; raises InvalidOption."""
+    """The session the options ask for, over audio prepared for the same options.
+
+    Raises InvalidOption, and EngineFailure for a model that is no Whisper.
+    """
+    if spec.family != "whisper":
+        raise EngineFailure(f"there is no session for a model of the family {spec.family!r}")
     if not spec.multilingual:
         _require_english(options, spec)
     samples = prepared.audio.samples
@@ -110,9 +117,10 @@ def _clips(clip_timestamps: tuple[float, ...], num_samples: int) -> tuple[Speech
 
 
 def _require_english(options: RequestOptions, spec: ModelSpec) -> None:
-    if options.task != "transcribe":
-        message = f"task is {options.task!r}, but the model {spec.name!r} is English-only: transcribe"
+    task, language = options.decoding.task, options.decoding.language
+    if task != "transcribe":
+        message = f"task is {task!r}, but the model {spec.name!r} is English-only: transcribe"
         raise InvalidOption(message, param="task")
-    if options.language not in (None, "en"):
-        message = f"language is {options.language!r}, but the model {spec.name!r} knows English only: en"
+    if language not in (None, "en"):
+        message = f"language is {language!r}, but the model {spec.name!r} knows English only: en"
         raise InvalidOption(message, param="language")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from asr.errors import AsrError
 from asr.schema import DecodeStats, EngineSeconds, Hypothesis, Segment, Transcript, Window
+
+BROKEN = "this request could not be processed; the server's log has the cause"  # what the caller is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,16 @@ class Session(Protocol):
 
     def accept(self, offer: Offer, outcome: Hypothesis | AsrError) -> None:
         """Takes the outcome of an offered window."""
+        ...
+
+
+@runtime_checkable
+class LiveSession(Session, Protocol):
+    """A session whose audio is still arriving. While it is not done, offers nothing and has no window out, it
+    waits for audio; any other session would be broken then."""
+
+    async def fed(self) -> bool:
+        """Returns once audio has come since the last call; False if it was the last."""
         ...
 
 

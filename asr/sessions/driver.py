@@ -15,7 +15,7 @@ from typing import TypeVar
 from asr.engine import Engine
 from asr.errors import AsrError, EngineFailure
 from asr.schema import Hypothesis
-from asr.sessions.base import Offer, Session
+from asr.sessions.base import BROKEN, Offer, Session
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -29,7 +29,9 @@ def drive(
     on_batch: Callable[[int, int], None] | None = None,
     expired: Callable[[int], AsrError | None] | None = None,
 ) -> None:
-    """Decodes until every session is done; what fails is in its session's `error`.
+    """Decodes until no session offers a window: each is done, or live and to be driven again once it is fed.
+
+    What fails is in its session's `error`.
 
     on_progress(i): session i has taken an outcome. on_batch(windows, outstanding): a batch of `windows` goes
     to the engine, of `outstanding` that are known. expired(i): an error that ends session i now, or None.
@@ -83,5 +85,5 @@ def _guarded(session: Session, step: Callable[[], T]) -> T | None:
         return step()
     except Exception:
         log.exception("a session broke")
-        session.error = EngineFailure("this request could not be processed; the server log has the cause")
+        session.error = EngineFailure(BROKEN)
         return None

@@ -34,23 +34,12 @@ def decoding_options(
     options: RequestOptions, language: str | None, prompt: tuple[int, ...]
 ) -> DecodingOptions:
     """How a request's windows are decoded on the first rung."""
-    return DecodingOptions(
-        task=options.task,
+    return replace(
+        options.decoding,
         language=language,
-        languages=options.languages,
         prompt=prompt,
         temperature=options.temperatures[0],
-        max_tokens=options.max_tokens,
-        beam_size=options.beam_size,
-        best_of=options.best_of,
-        patience=options.patience,
-        length_penalty=options.length_penalty,
-        suppress_tokens=options.suppress_tokens,
-        suppress_blank=options.suppress_blank,
-        without_timestamps=options.without_timestamps,
-        max_initial_timestamp_s=options.max_initial_timestamp_s,
         word_timestamps=options.word_timestamps,
-        token_logprobs=options.logprobs,
         loop_limit=_loop_limit(options, 0),
     )
 

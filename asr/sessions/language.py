@@ -111,7 +111,7 @@ class LanguageHearing:
     @staticmethod
     def detection(options: RequestOptions) -> DecodingOptions:
         """How a run of speech is heard that is not to be written down."""
-        return DecodingOptions(task="detect_language", languages=options.languages)
+        return DecodingOptions(task="detect_language", languages=options.decoding.languages)
 
     def _weight(self, work: Work) -> int:
         """Samples of speech in the window; of one without detected speech, all."""

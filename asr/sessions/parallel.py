@@ -62,7 +62,7 @@ class ParallelSession:
         self._plan = plan
         self._options = options
         self._tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
-        self._language = options.language or (None if spec.multilingual else "en")
+        self._language = options.decoding.language or (None if spec.multilingual else "en")
         self._prompt = hotword_tokens(options, self._tokenizer) + prompt_tokens(options, self._tokenizer)
         self._prompt_text = " ".join((*options.hotwords, options.prompt or ""))
         self._tally = Tally()
@@ -110,9 +110,9 @@ class ParallelSession:
         segments = tuple(segment for work in self._works for segment in work.segments)
         text = "".join(segment.text for segment in segments)
         is_speech = bool(segments) or sum(s.end - s.start for s in self._spans) >= MIN_FOLLOWING_SAMPLES
-        language = self._language if is_speech else self._options.language
+        language = self._language if is_speech else self._options.decoding.language
         stats = self._tally.stats()
-        return Transcript(text, segments, language, self._options.task, len(self._samples), stats)
+        return Transcript(text, segments, language, self._options.decoding.task, len(self._samples), stats)
 
     def _planned(self) -> tuple[Stretch, ...]:
         return self._plan(int(window_seconds(self._language) * SAMPLE_RATE))

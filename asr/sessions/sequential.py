@@ -47,7 +47,7 @@ class SequentialSession:
         self._content_frames = len(samples) // HOP_LENGTH
         self._clips = _clips(options.clip_timestamps, self._content_frames)
         self._seek = self._clips[0][0]
-        self._language = options.language or (None if spec.multilingual else "en")
+        self._language = options.decoding.language or (None if spec.multilingual else "en")
         hotwords = hotword_tokens(options, self._tokenizer)
         prompt = prompt_tokens(options, self._tokenizer)
         carried, initial = (hotwords + prompt, ()) if options.carry_initial_prompt else (hotwords, prompt)
@@ -107,10 +107,10 @@ class SequentialSession:
         text = "".join(segment.text for segment in segments)
         language = self._language or "en"
         stats = self._tally.stats()
-        return Transcript(text, segments, language, self._options.task, len(self._samples), stats)
+        return Transcript(text, segments, language, self._options.decoding.task, len(self._samples), stats)
 
     def _detection_window(self) -> Window:
-        options = DecodingOptions(task="detect_language", languages=self._options.languages)
+        options = DecodingOptions(task="detect_language", languages=self._options.decoding.languages)
         return window_at(self._samples, 0, WINDOW_FRAMES, options, self._log_mel_max)
 
     def _next_frames(self) -> int | None:

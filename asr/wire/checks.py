@@ -1,4 +1,7 @@
-"""What a value that came over the wire may be; each check returns the value or raises Malformed."""
+"""What a value that came over the wire may be; each check returns the value or raises Malformed.
+
+A check's message begins behind the value's path (" is 0, must be …"): `read` puts the path in front.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ def text(max_chars: int) -> Callable[[Any], str]:
     return check
 
 
-def choice(*names: str) -> Check:
+def one_of(*names: str) -> Check:
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in names:
             raise _wrong(value, f"one of {', '.join(names)}")
@@ -80,8 +83,22 @@ def many(inner: Check, max_items: int) -> Check:
     return check
 
 
+def each(*checks: Check) -> Check:
+    """A list of as many values as there are checks, in their order."""
+
+    def check(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) != len(checks):
+            raise _wrong(value, f"a list of {len(checks)}")
+        return tuple(inner(item) for inner, item in zip(checks, value, strict=True))
+
+    return check
+
+
 def read(keys: Mapping[str, Check], raw: Any, where: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
-    """`raw`'s values, each checked; unknown and missing keys are Malformed."""
+    """The values of the object `raw`, each checked; `where` is its path in messages.
+
+    Raises Malformed, for unknown and missing keys too.
+    """
     if not isinstance(raw, dict):
         raise Malformed(f"{where} must be an object, got {_shown(raw)}")
     if unknown := sorted(set(raw) - set(keys)):
@@ -93,12 +110,12 @@ def read(keys: Mapping[str, Check], raw: Any, where: str, required: tuple[str, .
         try:
             values[name] = keys[name](value)
         except Malformed as error:
-            raise Malformed(f"{where}.{name} {error}") from error
+            raise Malformed(f"{where}.{name}{error}") from error
     return values
 
 
 def _wrong(value: Any, right: str) -> Malformed:
-    return Malformed(f"is {_shown(value)}, must be {right}")
+    return Malformed(f" is {_shown(value)}, must be {right}")
 
 
 def _shown(value: Any) -> str:

@@ -50,7 +50,8 @@ def translation_request(fields: Mapping[str, Any], service: Service, caller: Cal
                 param=spelling,
             )
     transcription = transcription_request(fields, service, caller)
-    return replace(transcription, options=replace(transcription.options, task="translate"))
+    decoding = replace(transcription.options.decoding, task="translate")
+    return replace(transcription, options=replace(transcription.options, decoding=decoding))
 
 
 def language_request(language: str | None, service: Service, caller: Caller) -> ModelRequest:

@@ -17,11 +17,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from asr.errors import AsrError
+from asr.stage_times import StageTimes
 
 _current: ContextVar[RequestRecord] = ContextVar("request_record")
 
@@ -43,21 +44,16 @@ class RequestRecord:
     silent_windows: int = 0
     fallbacks: Counter[str] = field(default_factory=Counter)  # reason → windows tried again for it
     streamed: bool = False
-    stages_s: dict[str, float] = field(default_factory=dict)
+    stages_s: StageTimes = field(default_factory=StageTimes)
     first_event_s: float | None = None  # of a stream
     error_code: str | None = None
     text: str | None = None
     started_at: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0  # set at the end
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the block's time to the stage's seconds. Stage names are metric labels: a fixed few."""
-        started_at = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stages_s[name] = self.stages_s.get(name, 0.0) + time.perf_counter() - started_at
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Adds the block's time to the stage's seconds."""
+        return self.stages_s.stage(name)
 
     def failed(self, error: AsrError) -> None:
         self.error_code = error.code

@@ -66,8 +66,8 @@ class TorchServeUpstream:
         """The model that the upstream serves."""
         facts = _object(await self._get(f"{self._predictions}/model"))
         try:
-            spec = ModelSpec(**{field.name: facts[field.name] for field in fields(ModelSpec)})
-            return Description(spec, int(facts["max_batch_size"]))
+            known = {field.name: facts[field.name] for field in fields(ModelSpec) if field.name in facts}
+            return Description(ModelSpec(**known), int(facts["max_batch_size"]))
         except (KeyError, TypeError, ValueError) as error:
             raise Unreachable(f"{self.url} does not describe a model: {error!r}") from error
 

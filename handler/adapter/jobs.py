@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from adapter.json_log import log_failure
 from adapter.replies import EVENT_STREAM_TYPE, Reply, error_reply
-from adapter.request_log import log_failure
 from adapter.rows import Request
 from asr.errors import AsrError, EngineFailure, Overloaded
 from asr.render.events import EventStream
 from asr.request.options import RequestOptions
-from asr.schema import MediaSource
+from asr.schema import Hypothesis, MediaSource
 from asr.sessions import FileSession, WindowSession
+from asr.stage_times import StageTimes
 
 NO_THREAD = "can't start new thread"  # Python's words when there is no memory for another's stack
 
@@ -35,7 +36,7 @@ class Job:
     events: EventStream | None = None  # only for stream=true
     error: AsrError | None = None
     first_segment_s: float | None = None  # from `started` to the first event of a stream
-    stage_seconds: dict[str, float] = field(default_factory=dict)
+    stages: StageTimes = field(default_factory=StageTimes)
 
     @property
     def kind(self) -> str:
@@ -45,14 +46,10 @@ class Job:
     def file_session(self) -> FileSession | None:
         return None if isinstance(self.session, WindowSession) else self.session
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Adds the block's wall-clock seconds to the stage, also when it raises."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + time.perf_counter() - began
+    @property
+    def hypothesis(self) -> Hypothesis | None:
+        """Of a window that has been decoded."""
+        return self.session.hypothesis if isinstance(self.session, WindowSession) else None
 
     def stream_progress(self) -> None:
         """Sends what has finished since the last call, if this job streams."""

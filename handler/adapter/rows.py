@@ -58,10 +58,7 @@ class Request:
 
 def read_row(row: Any, headers: Mapping[str, Any]) -> Request:
     """The request in one row; raises UnknownPath, InvalidAudio, InvalidOption or UnsupportedMedia."""
-    if text_header(headers, "describe").lower() == "true":  # GET /models/<model>?customized=true
-        return Request("model")
-    path = text_header(headers, "url_path").strip("/")
-    kind = PATHS.get(path)
+    kind, path = kind_of(headers), _path(headers)
     if kind is None:
         known = ", ".join(repr(name) for name in PATHS)
         raise UnknownPath(f"there is nothing at {path[:200]!r}; behind the version may stand one of {known}")
@@ -78,6 +75,17 @@ def read_row(row: Any, headers: Mapping[str, Any]) -> Request:
     if path == TRANSLATIONS_PATH:
         _demand_translation(fields)
     return Request(kind, body, fields)
+
+
+def kind_of(headers: Mapping[str, Any]) -> str | None:
+    """The kind of a request, by its headers alone; None where its path leads nowhere."""
+    if text_header(headers, "describe").lower() == "true":  # GET /models/<model>?customized=true
+        return "model"
+    return PATHS.get(_path(headers))
+
+
+def _path(headers: Mapping[str, Any]) -> str:
+    return text_header(headers, "url_path").strip("/")
 
 
 def text_header(headers: Mapping[str, Any], name: str) -> str:

@@ -15,14 +15,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
-from adapter.request_log import log_event
+from adapter.json_log import log_event
 from asr.config import ConfigError, HandlerConfig
 from asr.engine import Engine
 from asr.engines import load_engine
 from asr.engines.ctranslate2.directory import weights_file
 
 SECTION = "handler"
-PACKAGES = ("torch", "torchserve", "openai-whisper", "numpy", "av", "soxr", "onnxruntime")
+PACKAGES = ("torch", "torchserve", "openai-whisper", "numpy", "av", "onnxruntime")
 SHA256_PREFIX_CHARS = 12
 READ_BYTES = 1 << 20
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapter.request_log import configure_logging
+from adapter.json_log import configure_logging
 from tests.adapter.test_handler import NO_VAD, PLAIN, good, window_row
 from tests.adapter.worker import RAISES, Row, Worker, wav
 
@@ -138,10 +138,16 @@ def test_the_start_is_logged(start_worker: Callable[..., Worker], capsys: pytest
 @pytest.mark.parametrize(
     ("section", "says"),
     [
-        ({"modle": 1}, "unknown keys in handler: ['modle']"),
-        ({"limits": {"max_audio_second": 5}}, "unknown keys in handler.limits"),
-        ({"limits": {"media_threads": "two"}}, "handler.limits.media_threads is 'two', must be int"),
-        ({"log_text": "yes"}, "handler.log_text is 'yes', must be bool"),
+        ({"modle": 1}, "handler.modle is unknown: known are engine, limits, log_text"),
+        (
+            {"limits": {"max_audio_second": 5}},
+            "handler.limits.max_audio_second is unknown: did you mean max_audio_seconds?",
+        ),
+        (
+            {"limits": {"media_threads": "two"}},
+            "handler.limits.media_threads is 'two', must be a valid integer",
+        ),
+        ({"log_text": "yes"}, "handler.log_text is 'yes', must be a valid boolean"),
     ],
 )
 def test_a_bad_configuration_stops_the_worker_and_says_why(

@@ -22,6 +22,7 @@ from asr.request.options import RequestOptions
 from asr.schema import Samples, Transcript
 from asr.sessions import FileSession, open_session
 from asr.sessions.driver import drive
+from tests.asr.asked import asked
 from tests.asr.opened import audio_of
 from tests.weights import real_checkpoint
 
@@ -69,7 +70,7 @@ def transcribed(
 
 def transcript(name: str, samples: Samples, **options: Any) -> Transcript:
     """One request alone."""
-    [session] = transcribed(name, [(samples, RequestOptions(**options))])
+    [session] = transcribed(name, [(samples, asked(**options))])
     return session.transcript()
 
 

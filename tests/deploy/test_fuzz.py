@@ -41,7 +41,7 @@ def raising(*_: object, **__: object) -> None:
 
 
 def test_an_exception_that_is_no_refusal_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media.media, "from_pcm", raising)
+    monkeypatch.setattr(media.media, "decode", raising)
     monkeypatch.setattr(request_options, "parse_options", raising)
     monkeypatch.setattr(multipart, "received_form", raising)
     for target in (media, request_options, multipart):

@@ -199,5 +199,5 @@ def test_a_configuration_that_would_stop_the_worker_stops_serve_sh(tmp_path: Pat
     config = settings.read_model_config(ROOT / "config" / "model-config.yaml")
     assert HandlerConfig.from_mapping(config["handler"])
     config["handler"]["engine"]["precison"] = "auto"
-    with pytest.raises(ServeError, match=r"unknown keys in handler.engine: \['precison'\]"):
+    with pytest.raises(ServeError, match=r"handler\.engine\.precison is unknown: did you mean precision\?"):
         settings.check_handler_section(config)

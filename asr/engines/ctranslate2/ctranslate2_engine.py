@@ -75,7 +75,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def compute_type(config: EngineConfig, device_type: str) -> str:
     """CTranslate2's name of the number format; raises ConfigError when it cannot compute in it here."""
     supported = ctranslate2().get_supported_compute_types(device_type)
-    wanted = config.compute_type
+    wanted: str = config.compute_type
     if wanted == "auto":
         fastest = "float16" if device_type == "cuda" else "int8"
         wanted = fastest if config.precision == "auto" else config.precision

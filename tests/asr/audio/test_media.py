@@ -24,7 +24,7 @@ from asr.audio import media
 from asr.audio.allocations import bound_allocations
 from asr.audio.reader import FORMATS, MAX_SAMPLE_RATE, MemoryFile, open_upload
 from asr.config import Limits
-from asr.errors import AsrError, InvalidAudio, InvalidOption, TooLarge, UnsupportedMedia
+from asr.errors import AsrError, InvalidAudio, TooLarge, UnsupportedMedia
 from tests.asr import containers
 from tests.asr.containers import CONTAINERS, Container
 
@@ -503,39 +503,6 @@ def test_only_formats_that_hold_their_own_audio_are_allowed() -> None:
         "applehttp",
         "rtp",
     }
-
-
-# --- raw PCM
-
-
-def test_pcm_at_16_khz_is_taken_as_it_is() -> None:
-    samples = np.arange(-500, 500, dtype="<i2")
-    audio = media.from_pcm(samples.tobytes())
-    np.testing.assert_array_equal(audio.samples, samples)
-    assert audio.samples.flags.writeable
-    assert (audio.source.container, audio.source.sample_rate, audio.source.channels) == ("pcm", 16_000, 1)
-
-
-@pytest.mark.parametrize("rate", [8_000, 24_000, 44_100, 48_000])
-def test_pcm_of_another_rate_is_resampled(rate: int) -> None:
-    pcm = (containers.tone(1.0, rate) * 32767).astype("<i2").tobytes()
-    audio = media.from_pcm(bytearray(pcm), sample_rate=rate)
-    assert abs(len(audio.samples) - 16_000) <= 1
-    assert audio.samples.dtype == np.int16
-    assert similarity(audio.samples, (containers.tone(1.0) * 32767).astype(np.int16)) > 0.99
-
-
-def test_bad_pcm_is_refused() -> None:
-    with pytest.raises(InvalidAudio, match="empty"):
-        media.from_pcm(b"")
-    with pytest.raises(InvalidAudio, match="3 bytes, must be whole 16-bit samples"):
-        media.from_pcm(b"abc")
-    with pytest.raises(InvalidOption, match=r"sample_rate is 1, must be 4000\.\.192000 Hz"):
-        media.from_pcm(bytes(320), sample_rate=1)
-    with pytest.raises(TooLarge, match="lasts 10 s, this server takes at most 9 s"):
-        media.from_pcm(bytes(320_000), limits=Limits(max_audio_seconds=9))
-    with pytest.raises(TooLarge, match="bytes"):
-        media.from_pcm(bytes(1000), limits=Limits(max_upload_bytes=10))
 
 
 @settings(deadline=None)

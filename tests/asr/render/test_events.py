@@ -17,6 +17,7 @@ from asr.render import formats
 from asr.render.events import EventStream, TextStream
 from asr.request.options import RequestOptions
 from asr.schema import DecodeStats, Segment, Transcript
+from tests.asr.asked import asked
 
 HINDI = (Path(__file__).resolve().parents[3] / "samples" / "hindi.txt").read_text(encoding="utf-8")
 LETTERS = " \n\tabé\u0301\u0915\u093c\u0928\u093e\u094d\u200d\u2028\x00\r\ufffd.\u1100\u1161\u11a8🇮🇳👩"
@@ -122,7 +123,7 @@ def test_the_done_event_has_the_whole_text_and_comes_once() -> None:
 
 
 def test_the_tokens_of_a_segment_go_with_its_first_delta() -> None:
-    events = events_of([" Cafe", "\u0301", " au lait."], RequestOptions(logprobs=True))
+    events = events_of([" Cafe", "\u0301", " au lait."], asked(token_logprobs=True))
     told = [event["logprobs"] for event in events if event["type"].endswith("delta")]
     assert ["".join(entry["token"] for entry in logprobs) for logprobs in told] == [
         " Cafe", "\u0301 au lait.", "",

@@ -19,6 +19,7 @@ from asr.render import formats
 from asr.render.subtitles import milliseconds, srt_timestamp, vtt_timestamp
 from asr.request.options import RESPONSE_FORMATS, RequestOptions
 from asr.schema import DecodeStats, Segment, Transcript, Word
+from tests.asr.asked import asked
 
 
 def segment(start: float, end: float, text: str, **changes: Any) -> Segment:
@@ -43,7 +44,7 @@ def transcript(*segments: Segment, duration: float = 5.0, **changes: Any) -> Tra
 
 
 def answer(made: Transcript, **options: Any) -> Any:
-    body, content_type = formats.render(made, RequestOptions(**options))
+    body, content_type = formats.render(made, asked(**options))
     assert content_type == "application/json"
     return json.loads(body)
 
@@ -114,13 +115,13 @@ def test_a_translation_is_english() -> None:
 def test_logprobs_show_text_tokens_with_their_bytes() -> None:
     raw = "क".encode()
     one = segment(0, 1, " क", token_logprobs=(-0.1, -0.2, float("-inf")), token_bytes=(b"", raw[:2], raw[2:]))
-    body = answer(transcript(one), logprobs=True)
+    body = answer(transcript(one), token_logprobs=True)
     assert body["logprobs"] == [
         {"token": "\\xe0\\xa4", "logprob": -0.2, "bytes": [224, 164]},
         {"token": "\\x95", "logprob": -9999.0, "bytes": [149]},
     ]
     with pytest.raises(ValueError, match="token_bytes"):
-        answer(transcript(dataclasses.replace(one, token_bytes=())), logprobs=True)
+        answer(transcript(dataclasses.replace(one, token_bytes=())), token_logprobs=True)
 
 
 def test_text_is_nfc_and_free_of_replacement_characters() -> None:
@@ -145,7 +146,7 @@ def test_content_types() -> None:
 
 
 def body_of(made: Transcript, name: str, **options: Any) -> str:
-    return formats.render(made, RequestOptions(response_format=name, **options))[0].decode()
+    return formats.render(made, asked(response_format=name, **options))[0].decode()
 
 
 def test_text_srt_vtt_and_tsv() -> None:
@@ -243,7 +244,7 @@ def test_events() -> None:
             "seconds": 5,
         },
     }
-    assert "logprobs" in events(formats.sse_done(transcript(), RequestOptions(logprobs=True)))
+    assert "logprobs" in events(formats.sse_done(transcript(), asked(token_logprobs=True)))
     error = TooLarge("too long", param="file")
     assert events(formats.sse_error(error)) == {"type": "error", **error.body()}
 

@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.errors import InvalidOption
-from asr.request.fields import FIELDS, NAMES, options_table, parse_options
+from asr.request.fields import FIELDS, NAMES, Field, parse_options
 from asr.request.options import TEMPERATURE_LADDER, GuardOptions, RequestOptions, VadOptions
+from asr.request.values import Number
+from asr.schema import DecodingOptions
+from tests.asr.asked import asked
 
 ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
@@ -52,8 +55,8 @@ ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"response_format": "verbose_json", "timestamp_granularities": "word"},
         {"response_format": "verbose_json", "granularities": ("word",)},
     ),
-    ({"include[]": "logprobs"}, {"logprobs": True}),
-    ({"include": ["logprobs"]}, {"logprobs": True}),
+    ({"include[]": "logprobs"}, {"token_logprobs": True}),
+    ({"include": ["logprobs"]}, {"token_logprobs": True}),
     ({"stream": "True"}, {"stream": True}),
     ({"stream": False}, {}),
     ({"chunking_strategy": "auto"}, {}),
@@ -119,7 +122,7 @@ ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("fields", "expected"), ACCEPTED, ids=lambda value: str(value)[:60])
 def test_accepted(fields: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert parse_options(fields) == dataclasses.replace(RequestOptions(), **expected)
+    assert parse_options(fields) == asked(**expected)
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [  # fields, param, part of the message
@@ -229,9 +232,12 @@ def test_a_language_the_model_lacks_is_refused_with_those_it_has() -> None:
 
 def test_cantonese_is_chinese_where_the_model_does_not_tell_them_apart() -> None:
     with_it, without = ("zh", "yue"), ("zh", "en")
-    assert parse_options({"language": "yue-HK"}, languages=with_it).language == "yue"
-    assert parse_options({"language": "yue-HK"}, languages=without).language == "zh"
-    assert parse_options({"languages": "cantonese,zh,en"}, languages=without).languages == ("zh", "en")
+    assert parse_options({"language": "yue-HK"}, languages=with_it).decoding.language == "yue"
+    assert parse_options({"language": "yue-HK"}, languages=without).decoding.language == "zh"
+    assert parse_options({"languages": "cantonese,zh,en"}, languages=without).decoding.languages == (
+        "zh",
+        "en",
+    )
 
 
 def test_the_configured_prompt_cap_holds() -> None:
@@ -276,16 +282,16 @@ def test_any_text_in_any_field_gives_options_or_names_the_field(field: Any, text
 
 def test_every_option_has_a_field() -> None:
     targets = {field.target for field in FIELDS}
-    special = {"temperatures", "granularities", "logprobs", "vad", "guards"}
+    groups = {"decoding": DecodingOptions, "vad": VadOptions, "guards": GuardOptions}
+    without = {"temperatures", "granularities", *groups}  # read by asr.request.groups
     for field in dataclasses.fields(RequestOptions):
-        assert field.name in targets | special, field.name
-    for group, cls in (("vad", VadOptions), ("guards", GuardOptions)):
+        assert field.name in targets | without, field.name
+    of_windows = {"prompt", "temperature", "loop_limit", "word_timestamps", "token_logprobs"}
+    for group, cls in groups.items():
         for field in dataclasses.fields(cls):
-            assert f"{group}.{field.name}" in targets
+            assert f"{group}.{field.name}" in targets or field.name in of_windows, field.name
 
 
-def test_the_table_has_every_field_once_with_its_default() -> None:
-    rows = [line.split(" | ") for line in options_table().splitlines()[2:]]
-    assert len(rows) == len(FIELDS)
-    assert all(len(row) == 4 for row in rows)
-    assert "| `vad_min_silence_ms` | a whole number 0..10000 | `500` |" in options_table()
+def test_a_field_that_leads_nowhere_is_refused_at_once() -> None:
+    with pytest.raises(AttributeError, match="best_off"):
+        Field("best_of", Number(1, 10), "samples", "decoding.best_off")

@@ -12,11 +12,11 @@ from asr.audio.levels import FRAME_SAMPLES
 from asr.audio.stretches import plan_stretches
 from asr.constants import SAMPLE_RATE
 from asr.errors import AsrError
-from asr.request.options import RequestOptions
 from asr.schema import Hypothesis, SpeechSpan, Window
 from asr.sessions.driver import drive
 from asr.sessions.language import Vote, decided, runs_alone
 from asr.sessions.parallel import ParallelSession
+from tests.asr.asked import asked
 from tests.asr.scripted import SPEC, TOKENIZER
 
 Probs = Mapping[str, float]
@@ -88,7 +88,7 @@ def session_over(
         samples,
         spans,
         lambda limit: plan_stretches(spans, bounds, limit, probs),
-        RequestOptions(**options),  # type: ignore[arg-type]
+        asked(**options),
         SPEC,
     )
 

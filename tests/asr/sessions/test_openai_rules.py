@@ -12,6 +12,7 @@ from asr.engines.decoding.plan import plan
 from asr.request.options import RequestOptions
 from asr.schema import DecodingOptions, Window
 from asr.sessions.prompting import RollingPrompt
+from tests.asr.asked import asked
 from tests.asr.opened import sequential
 from tests.asr.scripted import SPEC, TOKENIZER
 
@@ -61,7 +62,7 @@ def test_hotwords_stay_and_the_prompt_scrolls_away() -> None:
 
 
 def test_hotwords_do_not_carry_the_prompt() -> None:
-    options = RequestOptions(language="en", prompt="Kyoto", hotwords=("Lagos",))
+    options = asked(language="en", prompt="Kyoto", hotwords=("Lagos",))
     session = sequential(np.zeros(70 * 16_000, np.int16), options, SPEC)
     assert session._prompt.tokens() == tuple(TOKENIZER.encode(" Lagos") + TOKENIZER.encode(" Kyoto"))
     session._prompt.reset()

@@ -23,11 +23,12 @@ from asr.audio.stretches import clip_spans, plan_stretches
 from asr.constants import SAMPLE_RATE, SAMPLES_PER_POSITION
 from asr.errors import AsrError, EngineFailure
 from asr.render.formats import render
-from asr.request.options import GuardOptions, RequestOptions
+from asr.request.options import GuardOptions
 from asr.schema import Hypothesis, Samples, SpeechSpan, TokenAlignment, Window
 from asr.sessions.driver import drive
 from asr.sessions.parallel import ParallelSession, Plan
 from asr.text.slicing import kept_text_tokens
+from tests.asr.asked import asked
 from tests.asr.scripted import SPEC, TOKENIZER
 
 TICK = SAMPLES_PER_POSITION
@@ -127,7 +128,7 @@ def with_pauses(
 def transcribe(
     engine: ReadingEngine, samples: Samples, spans: list[SpeechSpan], **changes: object
 ) -> ParallelSession:
-    options = RequestOptions(**{"language": "en", **changes})  # type: ignore[arg-type]
+    options = asked(**{"language": "en", **changes})
     session = ParallelSession(samples, spans, plan_for(samples, spans), options, SPEC)
     drive(engine, [session])
     assert session.error is None
@@ -182,17 +183,17 @@ def test_each_token_brings_its_bytes_and_its_logprob() -> None:
             hypothesis = super()._one(window)
             return replace(hypothesis, token_logprobs=tuple(-0.01 * k for k in range(len(hypothesis.tokens))))
 
-    transcript = transcribe(Sure(), samples, spans, logprobs=True).transcript()
+    transcript = transcribe(Sure(), samples, spans, token_logprobs=True).transcript()
     for segment in transcript.segments:
         assert len(segment.tokens) == len(segment.token_logprobs) == len(segment.token_bytes) > 2
         assert b"".join(segment.token_bytes).decode() == segment.text
-    body, _ = render(transcript, RequestOptions(logprobs=True))
+    body, _ = render(transcript, asked(token_logprobs=True))
     assert "".join(entry["token"] for entry in json.loads(body)["logprobs"]) == transcript.text
 
 
 def test_segments_come_in_order_while_windows_finish_in_any_order() -> None:
     samples, spans = utterance(random.Random(3), 60)
-    session = ParallelSession(samples, spans, plan_for(samples, spans), RequestOptions(language="en"), SPEC)
+    session = ParallelSession(samples, spans, plan_for(samples, spans), asked(language="en"), SPEC)
     engine, taken = ReadingEngine(), []
     offers = session.offers()
     assert len(offers) > 2
@@ -275,7 +276,7 @@ def test_an_engine_error_ends_the_session() -> None:
         def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
             return [EngineFailure("out of luck")] * len(windows)
 
-    session = ParallelSession(samples, spans, plan_for(samples, spans), RequestOptions(language="en"), SPEC)
+    session = ParallelSession(samples, spans, plan_for(samples, spans), asked(language="en"), SPEC)
     drive(Broken(), [session])
     assert isinstance(session.error, EngineFailure)
     assert session.done

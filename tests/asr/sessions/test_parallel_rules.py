@@ -11,13 +11,13 @@ import pytest
 from asr.audio.stretches import Stretch
 from asr.constants import SAMPLE_RATE
 from asr.errors import AsrError
-from asr.request.options import RequestOptions
 from asr.schema import Hypothesis, SpeechSpan, TokenAlignment, Transcript, Window
 from asr.sessions.driver import drive
 from asr.sessions.echo import is_echo
 from asr.sessions.parallel import ParallelSession
 from asr.text.slicing import kept_text_tokens
 from asr.text.tokenizer import TIMESTAMPS
+from tests.asr.asked import asked
 from tests.asr.scripted import SPEC, TOKENIZER
 
 BEGIN = TOKENIZER.timestamp_begin
@@ -73,8 +73,8 @@ def transcribed(
     samples = np.zeros(round(end_s * SECOND), np.int16)
     heard = SpeechSpan(0, len(samples))
     stretch = Stretch(SpeechSpan(speech[0].start, speech[-1].end) if speech else heard, heard, doubtful)
-    asked = RequestOptions(**{"language": "en", **options})  # type: ignore[arg-type]
-    session = ParallelSession(samples, speech, lambda limit: (stretch,), asked, SPEC)
+    request = asked(**{"language": "en", **options})
+    session = ParallelSession(samples, speech, lambda limit: (stretch,), request, SPEC)
     drive(engine, [session])
     assert session.error is None
     return session.transcript()

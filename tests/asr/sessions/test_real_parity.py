@@ -18,6 +18,7 @@ from asr.request.options import RequestOptions
 from asr.schema import Samples
 from asr.sessions.sequential import SequentialSession
 from tests.asr import real
+from tests.asr.asked import asked
 from tests.asr.real import SECOND, recording
 from tests.weights import upstream_model
 
@@ -90,7 +91,7 @@ CASES = {("tiny.en", name): case for name, case in TINY_CASES.items()} | {
 
 def request_of(key: tuple[str, str]) -> tuple[Samples, RequestOptions]:
     samples, options = CASES[key]
-    return samples(), RequestOptions(long_form="sequential", **options)
+    return samples(), asked(long_form="sequential", **options)
 
 
 @cache

@@ -14,6 +14,7 @@ from asr.errors import EngineFailure
 from asr.request.options import GuardOptions, RequestOptions
 from asr.sessions.driver import drive
 from asr.sessions.sequential import SequentialSession
+from tests.asr.asked import asked
 from tests.asr.opened import sequential
 from tests.asr.scripted import (
     SPEC,
@@ -47,7 +48,7 @@ def upstream(samples: np.ndarray, model: ScriptedModel, options: RequestOptions)
     return whisper.transcribe(
         model,
         samples.astype(np.float32) / 32768,
-        language=options.language,
+        language=options.decoding.language,
         temperature=options.temperatures,
         compression_ratio_threshold=options.guards.compression_ratio_threshold,
         logprob_threshold=options.guards.logprob_threshold,
@@ -85,9 +86,7 @@ def test_same_segments_prompts_and_times_as_upstream(
     monkeypatch.setattr(whisper.timing, "find_alignment", upstream_alignment)
     rng = random.Random(f"{case} {seed}")
     script = [random_hypothesis(rng) for _ in range(400)]
-    options = RequestOptions(
-        language="en", **{"guards": GuardOptions(compression_unit="bytes"), **CASES[case]}
-    )
+    options = asked(language="en", **{"guards": GuardOptions(compression_unit="bytes"), **CASES[case]})
     shortest = 75 if options.clip_timestamps else 1  # behind the end upstream never ends
     num_samples = rng.randrange(shortest * 16_000, 90 * 16_000)
     samples = np.random.default_rng(seed).integers(-900, 900, num_samples, np.int16)
@@ -130,7 +129,7 @@ def test_an_engine_error_ends_the_session() -> None:
         def decode(self, windows: Any) -> Any:
             return [EngineFailure("out of luck") for _ in windows]
 
-    session = sequential(np.zeros(64_000, np.int16), RequestOptions(language="en"), SPEC)
+    session = sequential(np.zeros(64_000, np.int16), asked(language="en"), SPEC)
     drive(Broken(lambda k: random_hypothesis(random.Random(k))), [session])
     assert isinstance(session.error, EngineFailure)
 
@@ -138,7 +137,7 @@ def test_an_engine_error_ends_the_session() -> None:
 def test_a_script_without_a_way_forward_ends() -> None:
     """Words that end where their window begins make upstream listen to the same place for ever."""
     rng = random.Random(5)
-    options = RequestOptions(language="en", granularities=("word",), temperatures=(0.0,))
+    options = asked(language="en", granularities=("word",), temperatures=(0.0,))
     engine = ScriptedEngine(lambda k: random_hypothesis(rng))
     session = sequential(np.zeros(30 * 16_000, np.int16), options, SPEC)
     drive(engine, [session])
@@ -147,7 +146,7 @@ def test_a_script_without_a_way_forward_ends() -> None:
 
 
 def test_shorter_than_a_frame() -> None:
-    session = sequential(np.zeros(100, np.int16), RequestOptions(language="en"), SPEC)
+    session = sequential(np.zeros(100, np.int16), asked(language="en"), SPEC)
     drive(ScriptedEngine(lambda k: random_hypothesis(random.Random(k))), [session])
     assert session.done
     assert session.transcript().text == ""

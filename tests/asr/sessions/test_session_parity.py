@@ -23,6 +23,7 @@ from asr.request.options import GuardOptions, RequestOptions
 from asr.schema import Samples
 from asr.sessions.driver import drive
 from asr.sessions.sequential import SequentialSession
+from tests.asr.asked import asked
 from tests.asr.checkpoints import random_checkpoint
 from tests.asr.opened import sequential
 
@@ -52,7 +53,7 @@ def gain(samples: Samples, factor: float) -> Samples:
 
 def inputs() -> dict[str, tuple[Samples, RequestOptions]]:
     plain = RequestOptions(long_form="sequential")  # what is shipped, in Latin script
-    english = replace(plain, language="en")
+    english = asked(plain, language="en")
     voice = speech()
     return {
         "0.3 s": (voice[: int(0.3 * SECOND)], english),
@@ -65,14 +66,14 @@ def inputs() -> dict[str, tuple[Samples, RequestOptions]]:
         "speech after 40 s of silence": (np.concatenate([noise(40, 1), voice[: 8 * SECOND]]), english),
         "loud": (gain(voice[: 12 * SECOND], 12.0), english),
         "quiet": (gain(voice[: 12 * SECOND], 0.01), english),
-        "with a prompt": (voice[5 * SECOND : 21 * SECOND], replace(english, prompt="The smell of old beer.")),
-        "no conditioning": (voice[: 50 * SECOND], replace(english, condition_on_previous_text=False)),
-        "clips": (voice[: 60 * SECOND], replace(english, clip_timestamps=(3.0, 20.0, 31.5))),
-        "words": (voice[: 35 * SECOND], replace(english, granularities=("segment", "word"))),
+        "with a prompt": (voice[5 * SECOND : 21 * SECOND], asked(english, prompt="The smell of old beer.")),
+        "no conditioning": (voice[: 50 * SECOND], asked(english, condition_on_previous_text=False)),
+        "clips": (voice[: 60 * SECOND], asked(english, clip_timestamps=(3.0, 20.0, 31.5))),
+        "words": (voice[: 35 * SECOND], asked(english, granularities=("segment", "word"))),
         "odd length": (voice[: 7 * SECOND + 81], english),
-        "suppressed tokens": (voice[: 9 * SECOND], replace(english, suppress_tokens=(-1, 220, 13))),
-        "without timestamps": (voice[: 33 * SECOND], replace(english, without_timestamps=True)),
-        "beam search": (voice[: 9 * SECOND], replace(english, beam_size=5)),
+        "suppressed tokens": (voice[: 9 * SECOND], asked(english, suppress_tokens=(-1, 220, 13))),
+        "without timestamps": (voice[: 33 * SECOND], asked(english, without_timestamps=True)),
+        "beam search": (voice[: 9 * SECOND], asked(english, beam_size=5)),
     }
 
 
@@ -80,7 +81,7 @@ def upstream(model: whisper.Whisper, samples: Samples, options: RequestOptions) 
     return whisper.transcribe(
         model,
         samples.astype(np.float32) / 32768,
-        language=options.language,
+        language=options.decoding.language,
         temperature=options.temperatures,
         compression_ratio_threshold=options.guards.compression_ratio_threshold,
         logprob_threshold=options.guards.logprob_threshold,
@@ -89,9 +90,9 @@ def upstream(model: whisper.Whisper, samples: Samples, options: RequestOptions) 
         initial_prompt=options.prompt,
         word_timestamps=options.word_timestamps,
         clip_timestamps=list(options.clip_timestamps) or "0",
-        suppress_tokens=list(options.suppress_tokens),
-        without_timestamps=options.without_timestamps,
-        beam_size=options.beam_size,
+        suppress_tokens=list(options.decoding.suppress_tokens),
+        without_timestamps=options.decoding.without_timestamps,
+        beam_size=options.decoding.beam_size,
         fp16=False,
     )
 

@@ -83,6 +83,18 @@ async def test_it_describes_answers_and_decodes(fakes: Fakes, client: HttpClient
     assert text_of(await upstream.decode(make_window(5))) == fake_text(make_window(5))
 
 
+async def test_a_worker_of_yesterday_does_not_tell_its_models_family(
+    fake: FakeTorchServe, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = {name: value for name, value in fake._model().items() if name != "family"}
+    monkeypatch.setattr(fake, "_model", lambda: facts)
+    upstream = TorchServeUpstream(fake.url, UpstreamSettings(), client)
+    assert (await upstream.describe()).spec == SPEC
+    del facts["n_mels"]
+    with pytest.raises(Unreachable, match="n_mels"):
+        await upstream.describe()
+
+
 async def test_an_upstream_that_is_not_there(fake: FakeTorchServe, client: HttpClient) -> None:
     upstream = TorchServeUpstream(fake.url, UpstreamSettings(), client, fake.management_url)
     fake.stop()

@@ -12,7 +12,7 @@ import pytest
 
 from asr.audio.prepare import PreparedAudio, prepared_from
 from asr.request.options import RequestOptions
-from asr.schema import Audio, MediaSource, Segment
+from asr.schema import Audio, DecodingOptions, MediaSource, Segment
 from asr.sessions import FileSession, open_session
 from gateway.caller import LOCAL
 from gateway.dispatch import watch
@@ -52,12 +52,11 @@ def requests() -> list[Request]:
 def make_request(number: int) -> Request:
     samples = random_audio(LENGTHS_S[number % len(LENGTHS_S)], seed=number)
     options = RequestOptions(
-        language=None if number % 4 == 3 else "en",
+        DecodingOptions(language=None if number % 4 == 3 else "en", max_tokens=16),
         temperatures=(0.0,),
         long_form="sequential" if number % 5 == 2 else "parallel",
         vad_filter=False,
         granularities=("segment", "word") if number % 3 == 1 else ("segment",),
-        max_tokens=16,
     )
     return prepared_from(Audio(samples, MediaSource("pcm", "pcm_s16le", 16_000, 1)), options), options
 

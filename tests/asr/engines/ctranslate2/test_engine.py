@@ -22,7 +22,7 @@ from asr.engines.decoding.plan import plan
 from asr.engines.loading import load_engine
 from asr.errors import InvalidOption
 from asr.request.options import RequestOptions
-from asr.schema import Audio, Hypothesis, MediaSource, Window
+from asr.schema import Audio, DecodingOptions, Hypothesis, MediaSource, Window
 from asr.sessions import open_session
 from asr.sessions.driver import drive
 from tests.asr import checkpoints
@@ -206,7 +206,7 @@ def test_a_session_comes_to_the_same_transcript(
     """Guards, prompts and the seek live in the session: with the same hypotheses it does the same."""
     audio = Audio(checkpoints.random_audio(43, 21), MediaSource("wav", "pcm_s16le", 16_000, 1))
     options = RequestOptions(
-        language="en", long_form=long_form, vad_filter=False, temperatures=(0.0,), max_tokens=30
+        DecodingOptions(language="en", max_tokens=30), (0.0,), long_form=long_form, vad_filter=False
     )
     transcripts = []
     for engine in (float32, multilingual.engine):
@@ -336,7 +336,6 @@ def test_a_missing_package_is_named_with_its_command(
     [
         ({"backend": "ctranslate2", "compute_type": "int8_float16"}, r"compute_type.*int8_float16.*int8"),
         ({"backend": "torch", "compute_type": "int8"}, "only the other backends have"),
-        ({"backend": "onnx"}, "backend is 'onnx', must be one of torch, ctranslate2"),
         ({"backend": "ctranslate2", "compute_type": "int4"}, "compute_type is 'int4'"),
     ],
 )

@@ -7,15 +7,11 @@ Transcripts are private and stay out unless `log_text` is set.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import sys
 import traceback
 from typing import Any
-
-from adapter.records import RequestRecord
-from adapter.rss import device_memory_bytes, host_memory_bytes
 
 logger = logging.getLogger("whisper")
 OUR_LOGGERS = ("whisper", "asr", "adapter")
@@ -57,22 +53,3 @@ def log_event(event: str, level: int = logging.INFO, **values: Any) -> None:
 def log_failure(what: str, **values: Any) -> None:
     """Writes the exception being handled, traceback and all, as one line."""
     log_event("failure", logging.ERROR, what=what, **values, traceback=traceback.format_exc())
-
-
-def log_request(record: RequestRecord) -> None:
-    """Writes the line of one finished request; what does not apply to it is left out.
-
-    A canary that passed has none: the gateway sends one every five seconds.
-    """
-    if record.kind == "healthz" and record.status == 200:
-        return
-    values = dataclasses.asdict(record)
-    values["fallbacks"] = dict(record.fallbacks)
-    values["stage_seconds"] = {stage: round(seconds, 4) for stage, seconds in record.stage_seconds}
-    values["rtf"] = record.rtf
-    values["device_memory_bytes"] = device_memory_bytes()  # after the batch that the request was in
-    values["host_memory_bytes"] = host_memory_bytes()
-    rounded: dict[str, Any] = {
-        key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()
-    }
-    log_event("request", **{key: value for key, value in rounded.items() if value is not None})

@@ -245,9 +245,9 @@ def _check_variables(environ: Mapping[str, str]) -> None:
 
 
 def _check_file(environ: Mapping[str, str]) -> None:
-    given = environ.get(CONFIG_VARIABLE)
-    if given and not Path(given).is_file():
-        raise SettingsError(f"{CONFIG_VARIABLE} is {given!r}, must be the path of a YAML file")
+    name = environ.get(CONFIG_VARIABLE)
+    if name and not Path(name).is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} is {name!r}, must be the path of a YAML file")
     path = _file(environ)
     content = read_yaml(path) if path.is_file() else None
     if not isinstance(content, dict | None):

@@ -68,7 +68,7 @@ def to_yaml(settings: BaseModel) -> str:
 
 def without_passwords(text: str) -> str:
     """The text with the passwords in its URLs masked."""
-    return PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+    return PASSWORD.sub(lambda match: f"{match[1]}***@" if match[1] else f"{match[2]}***", text)
 
 
 def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -83,8 +83,8 @@ def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if detail["type"] == "value_error":
         return f"{name}: {message}" if name else message
     if not path:  # the whole file; Pydantic's message would be about Python types
-        found = "empty" if detail["input"] is None else f"a {type(detail['input']).__name__}"
-        return f"the file is {found}, must have entries under `{next(iter(model.model_fields))}:`"
+        content = "empty" if detail["input"] is None else f"a {type(detail['input']).__name__}"
+        return f"the file is {content}, must have entries under `{next(iter(model.model_fields))}:`"
     right = message.removeprefix("Input should be ").removeprefix("URL scheme should be ")
     if length := SECRET_LENGTH.match(message):
         right = f"{length[1]} characters"
@@ -101,4 +101,4 @@ def _value(value: Any, path: Sequence[str | int]) -> str:
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
+    return next((model for part in get_args(annotation) if (model := _model_in(part))), None)

@@ -25,9 +25,9 @@ class Throughput:
 
     def wait(self, busy_s: float) -> None:
         """Adds a time during which there was work."""
-        kept = math.exp(-busy_s / self._memory_s)
-        self._finished_s *= kept
-        self._busy_s = self._busy_s * kept + self._memory_s * (1 - kept)
+        decay = math.exp(-busy_s / self._memory_s)
+        self._finished_s *= decay
+        self._busy_s = self._busy_s * decay + self._memory_s * (1 - decay)
 
     def finish(self, audio_s: float) -> None:
         self._finished_s += audio_s

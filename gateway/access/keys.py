@@ -85,11 +85,11 @@ class KeyStore:
 
     def _caller_of(self, key: str) -> Caller | None:
         """Compares with every digest, so that the time reveals nothing about the keys."""
-        digest, found = key_digest(key), None
-        for known, caller in self._callers:
-            if hmac.compare_digest(known, digest):
-                found = caller
-        return found
+        digest, match = key_digest(key), None
+        for other, caller in self._callers:
+            if hmac.compare_digest(other, digest):
+                match = caller
+        return match
 
     def _with_digests(self, entries: tuple[KeyEntry, ...]) -> tuple[tuple[str, Caller], ...]:
         def all_callers() -> Iterator[tuple[str, Caller]]:

@@ -113,8 +113,8 @@ def _boundary_and_charset(request: Request) -> tuple[bytes, str]:
     """The boundary and charset in the Content-Type; raises UnsupportedMedia or BadForm."""
     content_type, parameters = parse_options_header(request.headers.get("Content-Type"))
     if content_type != b"multipart/form-data":
-        shown = content_type.decode("latin-1")[:80]
-        raise UnsupportedMedia(f"Content-Type is {shown!r}, must be multipart/form-data; {HOW_TO_SEND}")
+        media_type = content_type.decode("latin-1")[:80]
+        raise UnsupportedMedia(f"Content-Type is {media_type!r}, must be multipart/form-data; {HOW_TO_SEND}")
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise UnsupportedMedia(
@@ -270,9 +270,9 @@ def _plainly_named(disposition: bytes) -> bytes:
     """Content-Disposition with `filename="…"` in place of `filename*=UTF-8''…`. RFC 7578 forbids the latter
     in forms, but urllib3 before version 2 sends nothing else for a name beyond ASCII, and the file would
     pass for text."""
-    found = EXTENDED_NAME.search(disposition)
-    if found is None or PLAIN_NAME.search(disposition):
+    match = EXTENDED_NAME.search(disposition)
+    if match is None or PLAIN_NAME.search(disposition):
         return disposition
-    name = unquote_to_bytes(found["name"]).decode(found["charset"].decode(), "replace").encode()
+    name = unquote_to_bytes(match["name"]).decode(match["charset"].decode(), "replace").encode()
     quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-    return disposition[: found.start()] + b'; filename="' + quoted + b'"' + disposition[found.end() :]
+    return disposition[: match.start()] + b'; filename="' + quoted + b'"' + disposition[match.end() :]

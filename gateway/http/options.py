@@ -23,8 +23,8 @@ from gateway.service import ModelRequest, Service
 
 def refuse_query(request: Request) -> None:
     """Raises InvalidOption for an option in the address, because nothing would read it."""
-    given = without_blanks(request.query_params)
-    if name := next((name for name in given if plain_name(name) in NAMES), None):
+    parameters = without_blanks(request.query_params)
+    if name := next((name for name in parameters if plain_name(name) in NAMES), None):
         raise InvalidOption(f"{name} is a query parameter here, must be a field of the form", param=name)
 
 

@@ -161,5 +161,5 @@ def crashed() -> UnsupportedMedia:
 def _environment() -> dict[str, str]:
     roots = {str(Path(module.__file__ or "").resolve().parents[1]) for module in (asr, gateway)}
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return {**kept, **one_thread, "PYTHONPATH": os.pathsep.join(sorted(roots))}
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return {**inherited, **one_thread, "PYTHONPATH": os.pathsep.join(sorted(roots))}

@@ -21,8 +21,8 @@ class HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        asked = {**scope, "method": "GET"}
+        as_get = {**scope, "method": "GET"}
         try:
-            await self._app(asked, receive, without_body)
+            await self._app(as_get, receive, without_body)
         finally:
-            scope["route"] = asked.get("route")  # for the log
+            scope["route"] = as_get.get("route")  # for the log

@@ -71,10 +71,10 @@ def route_of(scope: Scope) -> str:
 
 
 def _record(scope: Scope) -> RequestRecord:
-    given = Headers(scope=scope).get(ID_HEADER, "")
+    client_id = Headers(scope=scope).get(ID_HEADER, "")
     client = scope.get("client")
     return RequestRecord(
-        id=given if ID_FORM.fullmatch(given) else uuid.uuid4().hex,
+        id=client_id if ID_FORM.fullmatch(client_id) else uuid.uuid4().hex,
         method=scope["method"] if scope["method"] in METHODS else "other",
         address=client[0] if client else "",
     )

@@ -75,8 +75,8 @@ class StatsCollector(Collector):
                 yield CounterMetricFamily(f"{PREFIX}_media_{key}", "Media processes' past.", value=value)
 
 
-def _gauges(stats: Mapping[str, Any], known: Mapping[str, tuple[str, str]]) -> Iterator[Metric]:
-    for key, (name, what) in known.items():
+def _gauges(stats: Mapping[str, Any], gauges: Mapping[str, tuple[str, str]]) -> Iterator[Metric]:
+    for key, (name, what) in gauges.items():
         if key in stats:
             yield GaugeMetricFamily(f"{PREFIX}_{name}", what, value=stats[key])
 

@@ -25,10 +25,12 @@ class Query(Shape):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_blanks(cls, given: dict[str, Any]) -> dict[str, Any]:
-        filled = without_blanks(given)
+    def _without_blanks(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        filled = without_blanks(parameters)
         return {
-            name: value for name, value in given.items() if name in filled or name not in cls.model_fields
+            name: value
+            for name, value in parameters.items()
+            if name in filled or name not in cls.model_fields
         }
 
 
@@ -39,7 +41,7 @@ class LanguageQuery(Query):
 
 
 class PictureQuery(LanguageQuery):
-    format: Literal["png", "svg"] = Field("png", description="an SVG has the text, a PNG numbers")
+    format: Literal["png", "svg"] = Field("png", description="an SVG has every text, a PNG English ones")
 
 
 class DetectionQuery(Query):

@@ -113,7 +113,7 @@ function takeEvent(event) {
 
 function fail(error) {
   if (error.name !== "AbortError") problem(error.message);
-  if (!view.transcript.text) $("result").hidden = true; // what has arrived stays
+  if (!view.transcript.text) $("result").hidden = true; // a partial transcript stays
   if (error.status === 401) {
     $("key-details").open = true;
     $("key").focus();
@@ -147,7 +147,7 @@ function showPlaying(playing) {
   $("play-icon").setAttribute("d", playing ? PAUSE : PLAY);
 }
 
-/** Says it to a screen reader; the numbers that change all the time are only shown. */
+/** Announces the text to a screen reader; numbers that change all the time are not announced. */
 function announce(message) {
   $("announcement").textContent = message;
 }
@@ -210,7 +210,7 @@ function download() {
   link.href = URL.createObjectURL(blob);
   link.download = `${state.file.name.replace(/\.[^.]*$/, "")}.${view.format}`;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the browser reads it after this turn
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the browser reads the file after this task
 }
 
 async function copy() {

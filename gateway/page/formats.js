@@ -1,7 +1,7 @@
-// Segments, as the events brought them, as the files a person saves. Times are rounded once, to whole
+// Segments from the events → the files that a person saves. Times are rounded once, to whole
 // milliseconds, and stay whole: 59.9996 s is 00:01:00,000.
 
-const FLASH_MS = 500; // shown for text without a duration of its own, where there is room
+const FLASH_MS = 500; // duration of a text that has none, if there is room
 
 export const FORMATS = {
   txt: { type: "text/plain;charset=utf-8", make: (transcript) => `${transcript.text.trim()}\n` },
@@ -10,7 +10,7 @@ export const FORMATS = {
   json: { type: "application/json", make: (transcript) => `${JSON.stringify(transcript, null, 2)}\n` },
 };
 
-/** [{startMs, endMs, text}], in order and disjoint. No text is lost: what has no time left joins its neighbour. */
+/** [{startMs, endMs, text}], in order and disjoint. No text is lost: one without time left joins its neighbour. */
 export function cues(segments) {
   const timed = segments
     .map(({ start, end, text }) => ({ startMs: milliseconds(start), endMs: milliseconds(end), text: oneLine(text) }))
@@ -61,7 +61,7 @@ function timestamp(ms, decimalMark) {
   return `${part(h, 2)}:${part(m, 2)}:${part(s, 2)}${decimalMark}${part(ms % 1000, 3)}`;
 }
 
-/** On one line, and without an arrow that a parser would take for times. */
+/** The text on one line, without an arrow, which a parser would take for times. */
 function oneLine(text) {
   return text.trim().replace(/\s+/g, " ").replace(/-{2,}>/g, "->");
 }

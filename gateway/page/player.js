@@ -64,7 +64,7 @@ export class Player {
     this.clear();
     this.ready = false;
     const seconds = await playingTime(file);
-    if (turn !== this.turn) return; // another file came meanwhile
+    if (turn !== this.turn) return; // another file has been chosen meanwhile
     if (seconds > MAX_DRAWN_S) await this.wave.loadBlob(file, [[0, 0]], seconds);
     else await this.wave.loadBlob(file);
   }
@@ -121,7 +121,7 @@ export class Player {
     this.onSegment(index);
   }
 
-  /** A segment that was pressed stays the current one where it has just stopped, at the next one's start. */
+  /** A pressed segment stays the current one after it stopped, although the next one starts there. */
   #indexAt(seconds) {
     const chosen = this.segments[this.chosen];
     if (chosen && chosen.start <= seconds && seconds <= chosen.end + OVERRUN_S) return this.chosen;
@@ -129,7 +129,7 @@ export class Player {
   }
 }
 
-/** Seconds, from the file's head; Infinity where it does not say (what MediaRecorder writes) becomes 0. */
+/** Seconds, from the file's head. Infinity, for files without a duration such as MediaRecorder's, becomes 0. */
 function playingTime(file) {
   return new Promise((resolve) => {
     const probe = new Audio();

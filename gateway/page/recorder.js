@@ -20,7 +20,7 @@ export async function startRecording() {
   const recorder = new MediaRecorder(stream, mimeType ? { mimeType } : {});
   const pieces = [];
   recorder.ondataavailable = ({ data }) => data.size && pieces.push(data);
-  recorder.start(1000); // in pieces, so that a long recording is not lost in one
+  recorder.start(1000); // in pieces, so that an error loses a piece and not a long recording
   return {
     stop: () =>
       new Promise((resolve) => {
@@ -34,7 +34,7 @@ export async function startRecording() {
   };
 }
 
-/** What to tell someone whose microphone did not open. */
+/** The message for someone whose microphone did not open. */
 export function microphoneProblem(error) {
   if (error.name === "NotAllowedError") return "The microphone is blocked. Allow it in the browser's address bar.";
   if (error.name === "NotFoundError") return "No microphone was found.";

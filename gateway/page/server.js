@@ -4,7 +4,7 @@ import { eventParser } from "./sse.js";
 
 const WAIT_HINT_S = 120; // longer waits are not worth a number
 
-/** What the server, or the way to it, answered instead of a transcript. */
+/** The answer of the server, or of a proxy before it, in place of a transcript. */
 export class Refusal extends Error {
   constructor(message, status = 0) {
     super(message);
@@ -32,7 +32,7 @@ export async function fetchModels(key) {
 
 /**
  * Sends `file` and calls `onEvent` with each event of the transcript as it arrives, `onUpload` with the
- * fraction sent. Resolves behind the done event; rejects with Refusal, or AbortError where `signal` fired.
+ * fraction sent. Resolves after the done event; rejects with Refusal, or with AbortError if `signal` fired.
  *
  * XMLHttpRequest, because fetch does not tell how much of a body it has sent.
  */
@@ -96,7 +96,7 @@ async function refusalOf(response) {
   return refusal(response.status, await response.text(), response.headers.get("Retry-After"));
 }
 
-/** OpenAI's error body, or what else came, as a sentence. */
+/** The error body, OpenAI's or another one, as a sentence. */
 function refusal(status, body, retryAfter) {
   let message = `The server answered ${status}.`;
   try {
@@ -105,7 +105,7 @@ function refusal(status, body, retryAfter) {
     // not JSON: a proxy's page; its status says enough
   }
   const wait = Number(retryAfter);
-  const told = /try again/i.test(message); // by this server; a proxy before it says less
-  if (!told && wait > 0 && wait <= WAIT_HINT_S) message += ` Try again in ${wait} s.`;
+  const saysAgain = /try again/i.test(message); // by this server; a proxy before it says less
+  if (!saysAgain && wait > 0 && wait <= WAIT_HINT_S) message += ` Try again in ${wait} s.`;
   return new Refusal(message, status);
 }

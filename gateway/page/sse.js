@@ -1,4 +1,4 @@
-// Server-sent events out of text that arrives in pieces, cut anywhere.
+// Text in pieces, cut anywhere → the server-sent events in it.
 
 /** Returns `feed(text)`: takes the next piece, returns the data of the events it completes. */
 export function eventParser() {

@@ -81,12 +81,12 @@ def needs_key(settings: Settings) -> bool:
 def is_loopback(server: ServerSettings) -> bool:
     """Whether this machine alone reaches all addresses of the host."""
     try:
-        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise SettingsError(
             f"server.host is {server.host!r}, must be an address of this machine: {error.strerror}"
         ) from error
-    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in found)
+    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in addresses)
 
 
 def _serve(settings: Settings) -> None:

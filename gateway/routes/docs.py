@@ -80,8 +80,8 @@ def _body_inputs(content: dict[str, Any]) -> list[tuple[str, str, str]]:
     for kind, body in content.items():
         schema = body["schema"]
         for field, one in schema.get("properties", {f"body, {kind}": schema}).items():
-            shown = (field, _type(one), one.get("description", ""))
-            inputs.setdefault(field.removesuffix("[]"), shown)
+            row = (field, _type(one), one.get("description", ""))
+            inputs.setdefault(field.removesuffix("[]"), row)
     return list(inputs.values())
 
 

@@ -69,12 +69,12 @@ async def asset(path: str, request: Request) -> Response:
 
 def languages(service: Service) -> list[dict[str, str]]:
     """Code and English name of the model's languages; of all of Whisper's until a worker has described it."""
-    known = [{"code": code, "name": name} for code, name in LANGUAGES.items()]
+    entries = [{"code": code, "name": name} for code, name in LANGUAGES.items()]
     try:
         spec = service.fleet.default.spec
     except NotReady:
-        return known
-    return known[: spec.num_languages] if spec.multilingual else known[:1]
+        return entries
+    return entries[: spec.num_languages] if spec.multilingual else entries[:1]
 
 
 async def _file(path: str, request: Request) -> Response:

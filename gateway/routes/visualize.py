@@ -31,7 +31,7 @@ IMAGES: dict[int | str, dict[str, Any]] = {
             content_type: {"schema": {"type": "string", "format": "binary"}}
             for _, content_type in SHAPES.values()
         },
-        "description": "waveform, segments and log-Mel spectrogram; an SVG has the text, a PNG numbers",
+        "description": "waveform, segments, log-Mel spectrogram; an SVG has every text, a PNG English ones",
     }
 }
 

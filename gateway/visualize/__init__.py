@@ -1,5 +1,5 @@
 """A recording and its transcript as one picture: waveform, segments, log-Mel spectrogram, time.
 
-samples, Transcript ─layout→ Picture ─svg→ text that scales
-                                     └png→ pixels; segments are numbered, since it draws no letters
+samples, Transcript ─layout→ Picture ─svg→ texts in every script
+                                     └png→ pixels; a number where a text needs more than English letters
 """

@@ -1,4 +1,4 @@
-"""What the model sees of a recording, at the resolution of a picture."""
+"""The log-Mel spectrogram of a recording, at the resolution of a picture."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from asr.audio.mel import FLOOR, hann_window, mel_filters
 from asr.constants import HOP_LENGTH, N_FFT
 from asr.schema import Samples
 
-FRAMES_PER_COLUMN = 4  # at most: an hour costs no more than a minute
+FRAMES_PER_COLUMN = 4  # at most, so that an hour costs no more than a minute
 CHUNK_FRAMES = 2_000  # 3 MB of frames at a time
-DYNAMIC_RANGE = 8.0  # log10, below the loudest, as whisper/audio.py clamps it
+DYNAMIC_RANGE = 8.0  # in log10, below the loudest, as openai-whisper clamps it
 
 
 def log_mel_image(samples: Samples, n_mels: int, max_columns: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The picture's colours: a few by name, and a scale for the spectrogram. Both fit one indexed PNG."""
+"""The picture's colours: a few with names, and a scale for the spectrogram. All fit one indexed PNG."""
 
 from __future__ import annotations
 

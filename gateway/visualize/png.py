@@ -1,111 +1,115 @@
-"""The picture as an indexed PNG, drawn with NumPy alone: figures, but no letters."""
+"""The picture as an indexed PNG."""
 
 from __future__ import annotations
 
-import struct
-import zlib
+import io
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from gateway.visualize import palette
-from gateway.visualize.layout import AXIS_HEIGHT, GAP, MARGIN, MEL_HEIGHT, WAVE_HEIGHT, Picture
+from gateway.visualize.layout import (
+    FONT_SIZE,
+    LANE_HEIGHT,
+    LANE_TOP,
+    LINE_HEIGHT,
+    MARGIN,
+    MEL_HEIGHT,
+    MEL_TOP,
+    PADDING,
+    PICTURE_HEIGHT,
+    WAVE_HEIGHT,
+    Picture,
+)
 
-LANE_HEIGHT = 22
-GLYPH_SCALE = 2
-GLYPHS = {  # 3 by 5 points: an octal digit for each row, from the top
-    "0": "75557",
-    "1": "26227",
-    "2": "71747",
-    "3": "71717",
-    "4": "55711",
-    "5": "74717",
-    "6": "74757",
-    "7": "71222",
-    "8": "75757",
-    "9": "75717",
-    ":": "02020",
-}
-GLYPH_WIDTH = 4 * GLYPH_SCALE  # with the space behind it
-GLYPH_HEIGHT = 5 * GLYPH_SCALE
+NOT_A_CHARACTER = "\uffff"  # drawn as the box that stands for every missing character
 
 Canvas = NDArray[np.uint8]  # [height, width], rows of the palette's table
 
 
 def png(picture: Picture) -> bytes:
     """The picture's file."""
-    height = 2 * MARGIN + WAVE_HEIGHT + LANE_HEIGHT + MEL_HEIGHT + AXIS_HEIGHT + 2 * GAP
-    canvas = np.full((height, picture.width + 2 * MARGIN), palette.index(palette.PAPER), np.uint8)
-    top = MARGIN
-    _draw_wave(canvas, picture, top)
-    top += WAVE_HEIGHT + GAP
-    _draw_blocks(canvas, picture, top)
-    top += LANE_HEIGHT + GAP
-    _draw_log_mel(canvas, picture, top)
-    _draw_axis(canvas, picture, top + MEL_HEIGHT)
-    return encoded(canvas)
+    canvas = np.full(
+        (PICTURE_HEIGHT, picture.width + 2 * MARGIN), palette.index(palette.PAPER), dtype=np.uint8
+    )
+    _draw_blocks(canvas, picture)
+    _draw_wave(canvas, picture)
+    _draw_log_mel(canvas, picture)
+    image = _indexed(canvas)
+    _write_texts(image, picture)
+    return _encoded(image)
 
 
 def encoded(canvas: Canvas) -> bytes:
-    """A PNG file of the palette's colours (RFC 2083)."""
-    height, width = canvas.shape
-    rows = np.zeros((height, width + 1), np.uint8)  # each row begins with its filter, 0: none
-    rows[:, 1:] = canvas
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        (b"PLTE", palette.table().tobytes()),
-        (b"IDAT", zlib.compress(rows.tobytes(), 6)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
+    """A PNG file of the palette's colours."""
+    return _encoded(_indexed(canvas))
 
 
-def _draw_wave(canvas: Canvas, picture: Picture, top: int) -> None:
+def _indexed(canvas: Canvas) -> Image.Image:
+    image = Image.fromarray(canvas)
+    image.putpalette(palette.table().tobytes())
+    return image
+
+
+def _encoded(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def _draw_blocks(canvas: Canvas, picture: Picture) -> None:
+    """The ground of each segment, behind the waveform and its text."""
     for number, block in enumerate(picture.blocks):
-        color = palette.BLOCKS[number % 2]
-        canvas[top : top + WAVE_HEIGHT, MARGIN + block.left : MARGIN + block.right] = palette.index(color)
+        color = palette.index(palette.BLOCKS[number % 2])
+        canvas[MARGIN : LANE_TOP + LANE_HEIGHT, MARGIN + block.left : MARGIN + block.right] = color
+
+
+def _draw_wave(canvas: Canvas, picture: Picture) -> None:
     half = WAVE_HEIGHT // 2
     first = half - np.round(picture.high * (half - 1)).astype(int)
     last = half - np.round(picture.low * (half - 1)).astype(int)
     rows = np.arange(WAVE_HEIGHT)[:, None]
-    area = canvas[top : top + WAVE_HEIGHT, MARGIN : MARGIN + picture.width]
+    area = canvas[MARGIN : MARGIN + WAVE_HEIGHT, MARGIN : MARGIN + picture.width]
     area[(first <= rows) & (rows <= last)] = palette.index(palette.WAVE)
 
 
-def _draw_blocks(canvas: Canvas, picture: Picture, top: int) -> None:
-    for number, block in enumerate(picture.blocks):
-        left, right = MARGIN + block.left, MARGIN + block.right
-        canvas[top : top + LANE_HEIGHT, left:right] = palette.index(palette.BLOCKS[number % 2])
-        canvas[top : top + LANE_HEIGHT, left] = palette.index(palette.WAVE)
-        label = str(number + 1)
-        if right - left > len(label) * GLYPH_WIDTH + 6:
-            _write(canvas, label, left + 6, top + (LANE_HEIGHT - GLYPH_HEIGHT) // 2)
-
-
-def _draw_log_mel(canvas: Canvas, picture: Picture, top: int) -> None:
+def _draw_log_mel(canvas: Canvas, picture: Picture) -> None:
     n_mels, columns = picture.log_mel.shape
     mels = n_mels - 1 - np.arange(MEL_HEIGHT) * n_mels // MEL_HEIGHT  # high frequencies on top
     places = np.arange(picture.width) * columns // picture.width
     image = palette.scale_indexes(picture.log_mel)[mels[:, None], places]
-    canvas[top : top + MEL_HEIGHT, MARGIN : MARGIN + picture.width] = image
+    canvas[MEL_TOP : MEL_TOP + MEL_HEIGHT, MARGIN : MARGIN + picture.width] = image
 
 
-def _draw_axis(canvas: Canvas, picture: Picture, top: int) -> None:
+def _write_texts(image: Image.Image, picture: Picture) -> None:
+    """Writes each segment's text, or its number if the font lacks a letter or there is no room for a line."""
+    font = ImageFont.load_default(FONT_SIZE)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    draw = ImageDraw.Draw(image)
+    ink, soft = palette.index(palette.INK), palette.index(palette.SOFT)
+    missing = _without_glyph({letter for block in picture.blocks for letter in block.text}, font)
+    for number, block in enumerate(picture.blocks):
+        has_letters = missing.isdisjoint(block.text)
+        lines = block.lines if has_letters and block.lines else (str(number + 1),)
+        room = block.right - block.left - PADDING
+        for row, line in enumerate(lines):
+            place = (MARGIN + block.left + PADDING, LANE_TOP + PADDING + row * LINE_HEIGHT)
+            draw.text(place, _cut(line, room, font), fill=ink, font=font)
+    top = MEL_TOP + MEL_HEIGHT
     for tick in picture.ticks:
         column = MARGIN + min(tick.column, picture.width - 1)
-        canvas[top + 2 : top + 8, column] = palette.index(palette.SOFT)
-        _write(canvas, tick.label, column - len(tick.label) * GLYPH_WIDTH // 2, top + 13)
+        draw.line((column, top + 2, column, top + 8), fill=soft)
+        draw.text((column, top + 12), tick.label, fill=soft, font=font, anchor="ma")
 
 
-def _write(canvas: Canvas, text: str, left: int, top: int) -> None:
-    """Digits and colons; what would lie outside the canvas is left out."""
-    for glyph in text:
-        bits = np.array([[int(row) >> shift & 1 for shift in (2, 1, 0)] for row in GLYPHS[glyph]], bool)
-        mask = np.kron(bits, np.ones((GLYPH_SCALE, GLYPH_SCALE), bool))
-        if left >= 0 and left + mask.shape[1] <= canvas.shape[1]:
-            area = canvas[top : top + mask.shape[0], left : left + mask.shape[1]]
-            area[mask] = palette.index(palette.INK)
-        left += GLYPH_WIDTH
+def _cut(line: str, room: int, font: ImageFont.FreeTypeFont) -> str:
+    while line and font.getlength(line) > room:
+        line = line[:-1]
+    return line
+
+
+def _without_glyph(letters: set[str], font: ImageFont.FreeTypeFont) -> set[str]:
+    """The letters that the font lacks."""
+    box = bytes(font.getmask(NOT_A_CHARACTER))
+    return {letter for letter in letters if bytes(font.getmask(letter)) == box}

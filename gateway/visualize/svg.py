@@ -1,67 +1,64 @@
-"""The picture as SVG, its text as text: what is too long for its place is in the segment's title."""
+"""The picture as SVG. Texts are texts; the title of a segment has the whole text where it is shortened."""
 
 from __future__ import annotations
 
 import base64
 import re
-import textwrap
 from xml.sax.saxutils import escape
 
 import numpy as np
 
 from gateway.visualize import palette, png
-from gateway.visualize.layout import AXIS_HEIGHT, GAP, MARGIN, MEL_HEIGHT, WAVE_HEIGHT, Block, Picture
+from gateway.visualize.layout import (
+    FONT_SIZE,
+    LANE_HEIGHT,
+    LANE_TOP,
+    LINE_HEIGHT,
+    MARGIN,
+    MEL_HEIGHT,
+    MEL_TOP,
+    PADDING,
+    PICTURE_HEIGHT,
+    WAVE_HEIGHT,
+    Block,
+    Picture,
+)
 
 FONTS = "system-ui, 'Noto Sans', 'Noto Sans Devanagari', 'Nirmala UI', Mangal, sans-serif"
-FONT_SIZE = 12
-LINE_HEIGHT = 16
-MAX_LINES = 4
-CHAR_WIDTH = 6.6  # about; the title has the text in full
-PADDING = 6
-NOT_XML = re.compile("[\ufffe\uffff]")  # beside the control characters, which the layout has dropped
-LANE_HEIGHT = MAX_LINES * LINE_HEIGHT + 2 * PADDING
+NOT_XML = re.compile("[\ufffe\uffff]")  # the layout has dropped the control characters
 
 
 def svg(picture: Picture) -> bytes:
     """The picture's document."""
     width = picture.width + 2 * MARGIN
-    height = 2 * MARGIN + WAVE_HEIGHT + LANE_HEIGHT + MEL_HEIGHT + AXIS_HEIGHT + 2 * GAP
-    lane_top = MARGIN + WAVE_HEIGHT + GAP
-    mel_top = lane_top + LANE_HEIGHT + GAP
+    height = PICTURE_HEIGHT
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" font-family="{FONTS}" font-size="{FONT_SIZE}">',
         f'<rect width="{width}" height="{height}" fill="{palette.PAPER}"/>',
         f'<g transform="translate({MARGIN} 0)">',
-        *(_block(block, number, lane_top) for number, block in enumerate(picture.blocks)),
+        *(_block(block, number) for number, block in enumerate(picture.blocks)),
         f'<path d="{_wave_path(picture)}" fill="{palette.WAVE}"/>',
-        _log_mel_image(picture, mel_top),
-        *_axis(picture, mel_top + MEL_HEIGHT),
+        _log_mel_image(picture, MEL_TOP),
+        *_axis(picture, MEL_TOP + MEL_HEIGHT),
         "</g></svg>\n",
     ]
     return "\n".join(parts).encode()
 
 
-def _block(block: Block, number: int, lane_top: int) -> str:
-    """The segment's ground behind the waveform, and its text below."""
+def _block(block: Block, number: int) -> str:
+    """The segment's ground, behind the waveform, and its text."""
     width = block.right - block.left
-    lines = _wrapped(block.text, width - 2 * PADDING)
     spans = "".join(
-        f'<tspan x="{block.left + PADDING}" dy="{LINE_HEIGHT}">{_escaped(line)}</tspan>' for line in lines
+        f'<tspan x="{block.left + PADDING}" dy="{LINE_HEIGHT}">{_escaped(line)}</tspan>'
+        for line in block.lines
     )
     return (
         f"<g><title>{number + 1}: {_escaped(block.text)}</title>"
-        f'<rect x="{block.left}" y="{MARGIN}" width="{width}" height="{WAVE_HEIGHT + GAP + LANE_HEIGHT}" '
+        f'<rect x="{block.left}" y="{MARGIN}" width="{width}" height="{LANE_TOP + LANE_HEIGHT - MARGIN}" '
         f'fill="{palette.BLOCKS[number % 2]}"/>'
-        f'<text y="{lane_top}" fill="{palette.INK}">{spans}</text></g>'
+        f'<text y="{LANE_TOP}" fill="{palette.INK}">{spans}</text></g>'
     )
-
-
-def _wrapped(text: str, width: float) -> list[str]:
-    num_chars = int(width / CHAR_WIDTH)
-    if num_chars < 3:
-        return []
-    return textwrap.wrap(text, num_chars, max_lines=MAX_LINES, placeholder="…")
 
 
 def _escaped(text: str) -> str:
@@ -69,7 +66,7 @@ def _escaped(text: str) -> str:
 
 
 def _wave_path(picture: Picture) -> str:
-    """There along the upper edge, back along the lower one; at least one pixel high."""
+    """Along the upper edge and back along the lower one; at least one pixel high."""
     half = WAVE_HEIGHT / 2
     middle = MARGIN + half
     upper = middle - np.maximum(picture.high * half, 0.5)

@@ -24,7 +24,7 @@ BOB = Caller(name="bob", address="10.0.0.1")
 
 
 async def passed(limiter: Limiter, caller: Caller, tries: int) -> int:
-    """How many of so many requests pass."""
+    """The number of `tries` requests that pass."""
     count = 0
     for _ in range(tries):
         try:

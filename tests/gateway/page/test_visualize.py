@@ -12,12 +12,22 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from asr.audio.mel import mel_filters
 from asr.constants import SAMPLE_RATE
 from asr.schema import DecodeStats, Segment, Transcript
 from gateway.visualize import palette
-from gateway.visualize.layout import MARGIN, MAX_WIDTH, MIN_WIDTH, WAVE_HEIGHT, picture_of
+from gateway.visualize.layout import (
+    LANE_HEIGHT,
+    LANE_TOP,
+    MARGIN,
+    MAX_WIDTH,
+    MIN_WIDTH,
+    WAVE_HEIGHT,
+    Picture,
+    picture_of,
+)
 from gateway.visualize.log_mel import log_mel_image
 from gateway.visualize.png import png
 from gateway.visualize.svg import svg
@@ -40,7 +50,7 @@ def tone(hertz: float, seconds: float = 10.0, amplitude: float = 9_000) -> NDArr
 
 
 def pixels(file: bytes) -> NDArray[np.uint8]:
-    image = pytest.importorskip("PIL.Image").open(io.BytesIO(file))
+    image = Image.open(io.BytesIO(file))
     image.load()
     return np.asarray(image.convert("RGB"))
 
@@ -110,15 +120,32 @@ def test_the_png_shows_segments_waveform_and_spectrogram() -> None:
     assert np.median(brightest) < 150, "silence around it"
 
 
-def test_the_png_tells_its_figures_apart() -> None:
-    segments = [segment(i, i + 1, f" {i}") for i in range(10)]
-    picture = picture_of(tone(440), transcript(*segments))
+def texts_in(picture: Picture) -> list[NDArray[np.bool_]]:
+    """Where ink is, in each segment's part of the lane; all are as wide as the first."""
     image = pixels(png(picture))
-    lane = MARGIN + WAVE_HEIGHT + 10
-    ink = (image[lane : lane + 22] == palette.rgb(palette.INK)).all(axis=2)
-    figures = [ink[:, MARGIN + block.left : MARGIN + block.left + 30].tobytes() for block in picture.blocks]
-    assert len(set(figures)) == 10
-    assert all(any(figure) for figure in figures)
+    ink = (image[LANE_TOP : LANE_TOP + LANE_HEIGHT] == palette.rgb(palette.INK)).all(axis=2)
+    width = picture.blocks[0].right - picture.blocks[0].left
+    return [ink[:, MARGIN + block.left : MARGIN + block.left + width] for block in picture.blocks]
+
+
+def test_the_png_has_text_in_english_letters() -> None:
+    spoken = [" one", " two", " The stale smell of “old” beer lingers, it takes heat to bring", " W" * 40]
+    segments = [segment(i * 2, i * 2 + 2, text) for i, text in enumerate(spoken)]
+    texts = texts_in(picture_of(tone(440), transcript(*segments)))
+    assert len({text.tobytes() for text in texts}) == len(spoken)
+    assert all(text.any() for text in texts)
+    assert texts[2][LANE_HEIGHT // 2 :].any(), "several lines"
+    assert not any(text[:, -1].any() for text in texts), "nothing in the next segment's place"
+
+
+def test_the_png_has_the_number_of_a_text_in_other_letters() -> None:
+    spoken = [" चलो नाव को", " 你好", " schön 😀", " 4"]
+    segments = [segment(i * 2, i * 2 + 2, text) for i, text in enumerate(spoken)]
+    numbers = texts_in(picture_of(tone(440), transcript(*segments)))
+    as_text = [segment(i * 2, i * 2 + 2, f" {i + 1}") for i in range(4)]
+    expected = texts_in(picture_of(tone(440), transcript(*as_text)))
+    for number, text in zip(numbers, expected, strict=True):
+        np.testing.assert_array_equal(number, text)
 
 
 def test_the_svg_holds_all_text_and_nothing_from_elsewhere() -> None:

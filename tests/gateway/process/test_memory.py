@@ -24,7 +24,7 @@ PIECE = b"\x00" * 1_000_000
 
 
 def upload(gateway: GatewayProcess, answers: list[bytes]) -> None:
-    """A form of so many megabytes, none of them audio."""
+    """A form of `MEGABYTES`, none of them audio."""
     with gateway.connect(timeout=300) as connection:
         connection.sendall(
             request("POST /v1/audio/transcriptions HTTP/1.1", "Transfer-Encoding: chunked", FORM + "X")

@@ -97,7 +97,7 @@ def test_a_jumping_clock_changes_nothing(server: Server, tmp_path: Path) -> None
 
 
 def further(result: Load, answers: int) -> None:
-    """Returns when so many more have come."""
+    """Returns after `answers` more have come."""
     wanted = result.count + answers
     until(lambda: result.count >= wanted)
 

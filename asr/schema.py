@@ -92,8 +92,8 @@ class Window:
 
     `samples` holds `left_context` samples before the window's position, the window itself and up to 200
     samples after it: the STFT looks 200 samples past each edge. Without left context the STFT reflects at
-    the start (as upstream does at the start of an utterance); whatever is missing on the right is silence.
-    `num_frames` mel frames are computed; frames up to 3 000 are zeros in the mel domain, as upstream pads.
+    the start, as openai-whisper does at the start of an utterance; samples missing on the right are silence.
+    `num_frames` mel frames are computed; those up to 3 000 are zeros in the mel domain, as in openai-whisper.
     """
 
     samples: Samples

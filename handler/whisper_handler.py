@@ -13,7 +13,7 @@ from ts.metrics.metric_type_enum import MetricTypes
 
 from adapter.answers import answer
 from adapter.intake import Arrival, Intake
-from adapter.jobs import Job, failing_alone, told
+from adapter.jobs import Job, failing_alone, public_error
 from adapter.json_log import configure_logging, log_failure
 from adapter.metrics import ServiceMetrics, worker_name
 from adapter.records import log_request, record
@@ -56,7 +56,9 @@ class WhisperHandler:
             return self.postprocess(jobs, context)
         except Exception as error:
             log_failure("handling a batch", rows=len(rows))
-            refusals = [error_reply(told(error, str(context.get_request_id(i)))) for i in range(len(rows))]
+            refusals = [
+                error_reply(public_error(error, str(context.get_request_id(i)))) for i in range(len(rows))
+            ]
             for index, refusal in enumerate(refusals):
                 announce(refusal, context, index)
             return [refusal.body for refusal in refusals]

@@ -178,7 +178,7 @@ def segment_fields(segment: Segment, index: int) -> dict[str, Any]:
 def _word(word: Word) -> dict[str, Any]:
     return {
         "word": clean(word.text).strip(),
-        # upstream's alignment begins one position early in windows of a single one
+        # openai-whisper's alignment begins one position early in windows of a single one
         "start": seconds(max(0, word.start)),
         "end": seconds(max(0, word.end)),
         "probability": word.probability,

@@ -125,7 +125,7 @@ def _temperatures(values: Mapping[str, Any]) -> tuple[float, ...]:
             raise InvalidOption(f"temperature is {list(given)}, must rise from value to value", param=name)
         return given
     first = given[0]
-    # upstream's command line climbs from any temperature; OpenAI's API only from 0, unless asked to
+    # openai-whisper's command line climbs from any temperature; OpenAI's API only from 0, unless asked to
     step = values.get(step_name, TEMPERATURE_INCREMENT if first == 0 else None)
     if not step:
         return (first,)

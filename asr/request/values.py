@@ -135,7 +135,7 @@ def kind_of(cls: type, name: str, *, or_none: bool = False) -> Number | Flag:
 
 
 @dataclass(frozen=True)
-class Choice:
+class OneOf:
     """One of a few names, exactly as written."""
 
     names: tuple[str, ...]

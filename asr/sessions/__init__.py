@@ -17,7 +17,7 @@ from asr.request.options import RequestOptions, VadOptions
 from asr.schema import Samples, SpeechSpan
 from asr.sessions.base import BROKEN, FileSession, LiveSession, Offer, Session
 from asr.sessions.detection import DetectionSession
-from asr.sessions.parallel import ParallelSession, Plan
+from asr.sessions.parallel import ParallelSession, StretchPlanner
 from asr.sessions.sequential import SequentialSession
 from asr.sessions.window import WindowSession
 from asr.text.tokenizer import tokenizer_for
@@ -59,7 +59,9 @@ def open_detection(prepared: PreparedAudio, options: RequestOptions, spec: Model
     return DetectionSession(prepared.audio.samples, spans, plan(WINDOW_SAMPLES), options, tokenizer)
 
 
-def _planned(prepared: PreparedAudio, options: RequestOptions) -> tuple[tuple[SpeechSpan, ...], Plan]:
+def _planned(
+    prepared: PreparedAudio, options: RequestOptions
+) -> tuple[tuple[SpeechSpan, ...], StretchPlanner]:
     """The speech, and how to pack it into windows."""
     samples = prepared.audio.samples
     clips = _clips(options.clip_timestamps, len(samples))
@@ -77,7 +79,7 @@ def _detected(
     probs: Probs,
     clips: Sequence[SpeechSpan],
     options: VadOptions,
-) -> Plan:
+) -> StretchPlanner:
     """Stretches around the speech, and doubtful ones where something else sounds."""
     max_gap = None if options.max_gap_s is None else round(options.max_gap_s * SAMPLE_RATE)
 
@@ -98,7 +100,7 @@ def _detected(
     return plan
 
 
-def _undetected(samples: Samples, clips: Sequence[SpeechSpan]) -> Plan:
+def _undetected(samples: Samples, clips: Sequence[SpeechSpan]) -> StretchPlanner:
     """Everything counts as speech, and is cut where it is quiet."""
 
     def plan(limit: int) -> tuple[Stretch, ...]:

@@ -65,11 +65,11 @@ class Job:
             return
         self.error = self.session.error
         if self.error is None and not self.session.done:
-            self.error = told(cause, self.request_id)
+            self.error = public_error(cause, self.request_id)
 
     def refusal(self) -> Reply:
         """The error as a reply of its own, or as the last event of a stream whose status is already out."""
-        error = self.error or told(None, self.request_id)
+        error = self.error or public_error(None, self.request_id)
         if self.events is not None and self.events.started:
             return Reply(200, EVENT_STREAM_TYPE, self.events.failed(error))
         return error_reply(error)
@@ -84,10 +84,10 @@ def failing_alone(job: Job, what: str) -> Iterator[None]:
         job.error = error
     except Exception as error:
         log_failure(what, request_id=job.request_id)
-        job.error = told(error, job.request_id)
+        job.error = public_error(error, job.request_id)
 
 
-def told(cause: Exception | None, request_id: str) -> AsrError:
+def public_error(cause: Exception | None, request_id: str) -> AsrError:
     """What the caller is told of an exception that is in the log."""
     if isinstance(cause, MemoryError) or NO_THREAD in str(cause):
         return Overloaded("the server has no memory left for this request; try again later")

@@ -63,22 +63,22 @@ def test_every_container_gives_the_sound_that_went_in(container: Container) -> N
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: container.name)
-def test_samples_equal_upstreams_loader(container: Container, tmp_path: Path) -> None:
+def test_samples_equal_openai_whispers_loader(container: Container, tmp_path: Path) -> None:
     if shutil.which("ffmpeg") is None:
         pytest.skip("needs the ffmpeg program to compare with")
     body = containers.stored(container, SECONDS)
     file = tmp_path / "upload"
     file.write_bytes(body)
-    assert_equals_upstream(body, file, 1000 if container.name == "wav_adpcm" else 6)
+    assert_equals_openai_whisper(body, file, 1000 if container.name == "wav_adpcm" else 6)
 
 
-def test_real_speech_equals_upstreams_loader() -> None:
+def test_real_speech_equals_openai_whispers_loader() -> None:
     if shutil.which("ffmpeg") is None:
         pytest.skip("needs the ffmpeg program to compare with")
-    assert_equals_upstream(JFK.read_bytes(), JFK, 3)
+    assert_equals_openai_whisper(JFK.read_bytes(), JFK, 3)
 
 
-def assert_equals_upstream(body: bytes, file: Path, tolerance: int) -> None:
+def assert_equals_openai_whisper(body: bytes, file: Path, tolerance: int) -> None:
     """whisper/audio.py, load_audio. FFmpeg's versions differ by a few units, in ADPCM's rounding by more."""
     command = ["ffmpeg", "-nostdin", "-threads", "0", "-i", str(file), "-f", "s16le", "-ac", "1"]
     command += ["-acodec", "pcm_s16le", "-ar", "16000", "-"]

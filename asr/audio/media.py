@@ -113,7 +113,7 @@ class _Resampler:
 
 
 def _mixed(frame: av.AudioFrame) -> av.AudioFrame:
-    """The mean of the channels. FFmpeg mixes layouts that it knows only, and knows none of 9 or 32 channels."""
+    """The mean of the channels. FFmpeg mixes only layouts it knows, and it knows none of 9 or 32 channels."""
     planes = frame.to_ndarray()
     channels = planes if frame.format.is_planar else planes.reshape(frame.samples, -1).T
     mean = channels.mean(axis=0, dtype=np.float64).astype(planes.dtype)

@@ -75,7 +75,7 @@ def _vad(name: str, kind: Kind, meaning: str) -> Field:
 
 
 def _decoding(name: str, meaning: str, kind: Kind | None = None) -> Field:
-    """A decoding option, taken within the bounds that its declaration has unless `kind` says less."""
+    """A decoding option; without `kind` it takes what its declaration in `DecodingOptions` allows."""
     return Field(name, kind or kind_of(DecodingOptions, name), meaning, f"decoding.{name}")
 
 
@@ -194,7 +194,7 @@ def plain_name(spelling: str) -> str:
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Raw values by the plain spelling of their name; unknown names and double scalars are refused."""
+    """Raw values by the plain spelling of their name; refuses unknown names and repeated scalars."""
     given: dict[str, Any] = {}
     for spelling, raw in sorted(groups.joined_chunking(without_blanks(fields)).items(), key=_index):
         name = plain_name(spelling)
@@ -213,7 +213,7 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _index(field: tuple[str, Any]) -> int:
-    """Where the value of `name[3]` stands among its neighbours."""
+    """The position of a value in its array: 3 for `name[3]`."""
     found = SUFFIX.search(field[0])
     return int(found[1] or 0) if found else 0
 
@@ -233,7 +233,7 @@ def _spellings(field: Field) -> str:
 
 
 def _find_languages(values: dict[str, Any], known: Collection[str] | None) -> None:
-    """Puts the codes of a model that knows `known` in place of the codes read; raises InvalidOption."""
+    """Replaces the codes read by those of a model that knows `known`; raises InvalidOption."""
     candidates = [_found("languages", code, known) for code in values.get("languages", ()) if code]
     values["languages"] = tuple(dict.fromkeys(candidates))
     if values.get("language"):
@@ -248,7 +248,7 @@ def _found(name: str, code: str, known: Collection[str] | None) -> str:
 
 
 def _assigned(values: Mapping[str, Any]) -> RequestOptions:
-    """Defaults with every value put at its field's target."""
+    """The defaults, with each value at its field's target."""
     options = RequestOptions()
     for field in FIELDS:
         if field.name not in values or field.target is None:

@@ -53,7 +53,7 @@ def open_session(prepared: PreparedAudio, options: RequestOptions, spec: ModelSp
 
 
 def open_detection(prepared: PreparedAudio, options: RequestOptions, spec: ModelSpec) -> DetectionSession:
-    """The session that tells the language of audio prepared for the same options, and no text."""
+    """The session that finds the language of audio prepared for the same options, and no text."""
     spans, plan = _planned(prepared, options)
     tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
     return DetectionSession(prepared.audio.samples, spans, plan(WINDOW_SAMPLES), options, tokenizer)
@@ -80,10 +80,10 @@ def _detected(
     clips: Sequence[SpeechSpan],
     options: VadOptions,
 ) -> StretchPlanner:
-    """Stretches around the speech, and doubtful ones where something else sounds."""
+    """Stretches around the speech, and doubtful ones around other sound."""
     max_gap = None if options.max_gap_s is None else round(options.max_gap_s * SAMPLE_RATE)
 
-    @functools.cache  # asked again once the language is known, mostly for the same limit
+    @functools.cache  # called again once the language is known, mostly with the same limit
     def plan(limit: int) -> tuple[Stretch, ...]:
         stretches: list[Stretch] = []
         for clip in clips:
@@ -101,7 +101,7 @@ def _detected(
 
 
 def _undetected(samples: Samples, clips: Sequence[SpeechSpan]) -> StretchPlanner:
-    """Everything counts as speech, and is cut where it is quiet."""
+    """Everything counts as speech and is cut at quiet places."""
 
     def plan(limit: int) -> tuple[Stretch, ...]:
         return tuple(Stretch(piece, piece) for clip in clips for piece in quiet_pieces(samples, clip, limit))
@@ -110,7 +110,7 @@ def _undetected(samples: Samples, clips: Sequence[SpeechSpan]) -> StretchPlanner
 
 
 def _clips(clip_timestamps: tuple[float, ...], num_samples: int) -> tuple[SpeechSpan, ...]:
-    """The clips that the caller named, inside the audio; all of it if none is named."""
+    """The clips that the caller asked for, inside the audio; all of the audio by default."""
     points = [min(round(seconds * SAMPLE_RATE), num_samples) for seconds in clip_timestamps] or [0]
     if len(points) % 2:
         points.append(num_samples)

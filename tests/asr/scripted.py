@@ -1,7 +1,7 @@
 """Scripted decoding: the same made-up hypotheses for openai-whisper's `transcribe` and for our sessions.
 
-Everything openai-whisper does around the model (seeking, slicing, guards, prompts, words, hallucination checks)
-can then be compared without a model: both sides ask for the k-th decoding and get the k-th result.
+All that openai-whisper does around the model (seeking, slicing, guards, prompts, words, hallucinations) can
+then be compared without a model: both sides ask for the k-th decoding and get the k-th result.
 """
 
 from __future__ import annotations

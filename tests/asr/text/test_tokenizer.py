@@ -119,7 +119,7 @@ def test_words(model, language, text):
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 50256), min_size=1, max_size=30), st.sampled_from(["en", "zh"]))
 def test_words_of_any_tokens(tokens, language):
-    """Random tokens are mostly broken UTF-8; openai-whisper then runs off the end of the text, ours does not."""
+    """Random tokens are mostly broken UTF-8; openai-whisper runs off the end of some texts, ours does not."""
     ours, theirs = pair((True, 99), language)
     words, word_tokens = ours.split_to_word_tokens(tokens, language)
     try:

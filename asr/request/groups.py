@@ -136,25 +136,8 @@ def _temperatures(values: Mapping[str, Any]) -> tuple[float, ...]:
 
 def check_combinations(options: RequestOptions) -> None:
     """Raises InvalidOption where fields contradict each other."""
-    shape = options.response_format
-    if options.word_timestamps and shape not in WORD_FORMATS:
-        raise InvalidOption(
-            f"timestamp_granularities has 'word', which needs response_format {', '.join(WORD_FORMATS)}; "
-            f"it is {shape!r}",
-            param="timestamp_granularities",
-        )
+    _check_answer(options)
     decoding = options.decoding
-    if decoding.token_logprobs and shape != "json" and not options.stream:
-        raise InvalidOption(
-            f"include has 'logprobs', which needs response_format json or stream=true; it is {shape!r}",
-            param="include",
-        )
-    if options.stream and shape not in STREAM_FORMATS:
-        raise InvalidOption(
-            f"stream=true sends events, so response_format must be one of {', '.join(STREAM_FORMATS)}; "
-            f"it is {shape!r}",
-            param="response_format",
-        )
     if decoding.language and decoding.languages and decoding.language not in decoding.languages:
         raise InvalidOption(
             f"language is {decoding.language!r}, which is not among languages: "
@@ -174,4 +157,26 @@ def check_combinations(options: RequestOptions) -> None:
         raise InvalidOption(
             f"clip_timestamps is {list(options.clip_timestamps)}, must rise: start, end, start, end …",
             param="clip_timestamps",
+        )
+
+
+def _check_answer(options: RequestOptions) -> None:
+    """Raises InvalidOption where the answer's format cannot carry what is asked for."""
+    shape = options.response_format
+    if options.word_timestamps and shape not in WORD_FORMATS:
+        raise InvalidOption(
+            f"timestamp_granularities has 'word', which needs response_format {', '.join(WORD_FORMATS)}; "
+            f"it is {shape!r}",
+            param="timestamp_granularities",
+        )
+    if options.decoding.token_logprobs and shape != "json" and not options.stream:
+        raise InvalidOption(
+            f"include has 'logprobs', which needs response_format json or stream=true; it is {shape!r}",
+            param="include",
+        )
+    if options.stream and shape not in STREAM_FORMATS:
+        raise InvalidOption(
+            f"stream=true sends events, so response_format must be one of {', '.join(STREAM_FORMATS)}; "
+            f"it is {shape!r}",
+            param="response_format",
         )

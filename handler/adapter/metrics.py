@@ -1,8 +1,8 @@
 """The metrics that config/metrics.yaml declares, fed through TorchServe.
 
 Each sample travels as a line on the worker's standard output, `name.unit:value|#label:value`. So a label
-value must not be empty or hold `:`, `,` or `|`, and a value must be a plain decimal: TorchServe silently drops
-`1e-05` and `nan` (ts/metrics/caching_metric.py, the frontend's Metric.java).
+value must not be empty or hold `:`, `,` or `|`, and a value must be a plain decimal: `1e-05` and `nan` are
+silently dropped (ts/metrics/caching_metric.py, the frontend's Metric.java).
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import whisper.timing
 
 from asr.errors import EngineFailure
 from asr.request.options import GuardOptions, RequestOptions
+from asr.schema import Segment
 from asr.sessions.driver import drive
 from asr.sessions.sequential import SequentialSession
 from tests.asr.asked import asked
@@ -75,6 +76,24 @@ class OutOfScript(Exception):
     """openai-whisper listens again and again where the script gives it no way forward."""
 
 
+def assert_same(segment: Segment, want: dict[str, Any]) -> None:
+    assert segment.start / 16_000 == pytest.approx(want["start"], abs=1e-4)
+    assert segment.end / 16_000 == pytest.approx(want["end"], abs=1e-4)
+    assert (segment.seek, segment.text, list(segment.tokens)) == (
+        want["seek"],
+        want["text"],
+        want["tokens"],
+    )
+    assert (segment.temperature, segment.avg_logprob) == (want["temperature"], want["avg_logprob"])
+    assert segment.compression_ratio == pytest.approx(want["compression_ratio"])
+    words = [(w.text, w.start / 16_000, w.end / 16_000) for w in segment.words]
+    want_words = [(w["word"], w["start"], w["end"]) for w in want.get("words", [])]
+    assert [w[0] for w in words] == [w[0] for w in want_words]
+    assert [t for w in words for t in w[1:]] == pytest.approx(
+        [t for w in want_words for t in w[1:]], abs=1e-4
+    )
+
+
 SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))]
 
 
@@ -107,21 +126,7 @@ def test_same_segments_prompts_and_times_as_openai_whisper(
     assert engine.asked == model.asked
     assert len(session.segments) == len(expected["segments"])
     for segment, want in zip(session.segments, expected["segments"], strict=True):
-        assert segment.start / 16_000 == pytest.approx(want["start"], abs=1e-4)
-        assert segment.end / 16_000 == pytest.approx(want["end"], abs=1e-4)
-        assert (segment.seek, segment.text, list(segment.tokens)) == (
-            want["seek"],
-            want["text"],
-            want["tokens"],
-        )
-        assert (segment.temperature, segment.avg_logprob) == (want["temperature"], want["avg_logprob"])
-        assert segment.compression_ratio == pytest.approx(want["compression_ratio"])
-        words = [(w.text, w.start / 16_000, w.end / 16_000) for w in segment.words]
-        want_words = [(w["word"], w["start"], w["end"]) for w in want.get("words", [])]
-        assert [w[0] for w in words] == [w[0] for w in want_words]
-        assert [t for w in words for t in w[1:]] == pytest.approx(
-            [t for w in want_words for t in w[1:]], abs=1e-4
-        )
+        assert_same(segment, want)
 
 
 def test_an_engine_error_ends_the_session() -> None:

@@ -1,4 +1,4 @@
-"""The Engine protocol: windows of any requests in, one hypothesis or one error each out."""
+"""The Engine protocol: windows of any requests → one hypothesis or one error each."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from asr.schema import Hypothesis, Window
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What a session must know of the model; sessions never see the model itself."""
+    """The facts of a model that a session needs; it never sees the model itself."""
 
     name: str
     multilingual: bool
     num_languages: int
     n_mels: int
     n_text_ctx: int  # decoder positions, 448
-    family: str = "whisper"  # whose tokens, prompts and windows; of a worker that does not say: Whisper
+    family: str = "whisper"  # decides which sessions can use it; an older worker does not name it
 
 
 class Engine(Protocol):
@@ -34,7 +34,7 @@ class Engine(Protocol):
 
     @property
     def max_batch_size(self) -> int:
-        """Windows that share one forward pass at most."""
+        """The most windows that share one forward pass."""
         ...
 
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]: ...

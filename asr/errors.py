@@ -1,4 +1,4 @@
-"""What can go wrong with one request. An error is a value: it travels beside its neighbours' results.
+"""The errors of one request. They are values: an error travels beside the results of other requests.
 
 AsrError
  ├─ InvalidOption      400  a field of the request has an unknown name or a bad value
@@ -16,7 +16,7 @@ class AsrError(Exception):
     """One request's failure.
 
     `status` is the HTTP status, `type` and `code` are OpenAI's error fields, `param` is the name of the
-    offending field or None. `str(error)` is a message fit for the caller.
+    offending field or None. `str(error)` is the message to the caller.
     """
 
     status = 500

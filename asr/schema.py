@@ -1,7 +1,7 @@
 """The values that cross stages: Audio → SpeechSpan → Window → Hypothesis → Segment/Word → Transcript.
 
 Positions are integer samples at 16 kHz inside the core; seconds exist only in options and in rendered
-output. Every type is frozen, lists are tuples.
+output. Every type is frozen, sequences are tuples.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EngineTime = Annotated[float, Interval(ge=0, le=1e9)]  # seconds
 
 @dataclass(frozen=True, slots=True)
 class MediaSource:
-    """What the upload was before it became 16 kHz mono; for the log."""
+    """The upload's own format, for the log."""
 
     container: str  # FFmpeg's format name
     codec: str
@@ -92,8 +92,8 @@ class Window:
 
     `samples` holds `left_context` samples before the window's position, the window itself and up to 200
     samples after it: the STFT looks 200 samples past each edge. Without left context the STFT reflects at
-    the start (as upstream does at the start of an utterance); whatever is missing on the right is silence.
-    `num_frames` mel frames are computed; frames up to 3 000 are zeros in the mel domain, as upstream pads.
+    the start, as openai-whisper does at the start of an utterance; samples missing on the right are silence.
+    `num_frames` mel frames are computed; those up to 3 000 are zeros in the mel domain, as in openai-whisper.
     """
 
     samples: Samples
@@ -144,7 +144,7 @@ class Hypothesis:
     # of a detected language only: the likeliest ones, best first
     language_probs: Annotated[tuple[tuple[LanguageCode, float], ...], MaxLen(5)] = ()
     truncated: bool = False  # stopped by the token cap, not by end-of-text
-    looped: bool = False  # stopped by the loop guard: the same n-gram again and again
+    looped: bool = False  # stopped by the loop guard: it repeated an n-gram
     token_logprobs: Floats = ()
     alignment: TokenAlignment | None = None
     seconds: EngineSeconds = field(default_factory=EngineSeconds)
@@ -180,7 +180,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class DecodeStats:
-    """What a session cost and how it went; for the log and the metrics."""
+    """A session's cost, for the log and the metrics."""
 
     windows: int = 0  # decoded, every temperature counted
     fallbacks: tuple[tuple[str, int], ...] = ()  # reason → windows rejected for it
@@ -194,7 +194,7 @@ class Transcript:
 
     text: str
     segments: tuple[Segment, ...]
-    language: str | None  # ISO 639-1 code; None: nothing was said and no language was asked for
+    language: str | None  # ISO 639-1 code; None: no speech, and no language was asked for
     task: str
     duration: int  # samples
     stats: DecodeStats

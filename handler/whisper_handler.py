@@ -1,4 +1,4 @@
-"""TorchServe's entry point: a batch of rows in, one answer per row out. The only file that imports `ts`."""
+"""TorchServe's entry point: a batch of rows → one answer per row. The only file that imports `ts`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ts.metrics.metric_type_enum import MetricTypes
 
 from adapter.answers import answer
 from adapter.intake import Arrival, Intake
-from adapter.jobs import Job, failing_alone, told
+from adapter.jobs import Job, failing_alone, public_error
 from adapter.json_log import configure_logging, log_failure
 from adapter.metrics import ServiceMetrics, worker_name
 from adapter.records import log_request, record
@@ -25,7 +25,7 @@ from asr.sessions.driver import drive
 
 
 class WhisperHandler:
-    """Rows become jobs, the windows of all jobs share the engine's batches, each job answers for itself.
+    """Rows become jobs, the windows of all jobs share the engine's batches, each job fails alone.
 
     `handle` never raises: TorchServe would answer 503 to every row of the batch.
     """
@@ -35,7 +35,7 @@ class WhisperHandler:
     metrics: ServiceMetrics
 
     def initialize(self, context: Any) -> None:
-        """Loads the model. Raises with a readable message where configuration or checkpoint are no good."""
+        """Loads the model; raises with a readable message if configuration or checkpoint are unusable."""
         configure_logging()
         self.service = start(context.model_yaml_config, context.system_properties.get("gpu_id"))
         self.intake = Intake(self.service.config.limits, self.service.engine.spec)
@@ -56,13 +56,14 @@ class WhisperHandler:
             return self.postprocess(jobs, context)
         except Exception as error:
             log_failure("handling a batch", rows=len(rows))
-            refusals = [error_reply(told(error, str(context.get_request_id(i)))) for i in range(len(rows))]
+            errors = [public_error(error, str(context.get_request_id(i))) for i in range(len(rows))]
+            refusals = [error_reply(each) for each in errors]
             for index, refusal in enumerate(refusals):
                 announce(refusal, context, index)
             return [refusal.body for refusal in refusals]
 
     def preprocess(self, rows: Sequence[Any], context: Any) -> list[Job]:
-        """One job per row: request read, media decoded, speech found; what fails carries its error."""
+        """One job per row: request read, media decoded, speech found; a job that failed carries its error."""
         deadline = time.monotonic() + self.service.config.limits.request_deadline_s
         arrivals = [
             Arrival(i, str(context.get_request_id(i)), row, context.get_all_request_header(i) or {})
@@ -99,7 +100,7 @@ class WhisperHandler:
             job.close()
 
     def postprocess(self, jobs: Sequence[Job], context: Any) -> list[bytes]:
-        """Every job's body, its status and content type set, its log line written, its metrics counted."""
+        """Every job's body; sets statuses and content types, writes the log lines, counts the metrics."""
         replies = [self._reply(job) for job in jobs]
         for job, reply in zip(jobs, replies, strict=True):
             announce(reply, context, job.index)
@@ -127,7 +128,7 @@ class WhisperHandler:
 
     @staticmethod
     def _send(context: Any, index: int, event: bytes) -> None:
-        """One chunk to one streaming client, at once; its end comes with the batch's."""
+        """Sends one chunk to one streaming client at once; its response ends with the batch."""
         announce(Reply(200, EVENT_STREAM_TYPE, event), context, index)
         ids = {index: context.request_ids[index]}
         send_intermediate_predict_response({index: event}, ids, "Prediction progress", 200, context)

@@ -2,7 +2,7 @@
 
 A few kilobytes of mp4 can announce a table of 40 million samples, for which the demuxer allocates and fills
 1.4 GB (measured). FFmpeg can refuse single allocations above a size (`av_max_alloc`), which PyAV does not
-offer, so it is called in the library that PyAV brings. Four hours of 10 ms packets need 35 MB.
+offer, so it is called in PyAV's own copy of the library. Four hours of 10 ms packets need 35 MB.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @functools.cache
 def bound_allocations() -> bool:
-    """Bounds every single allocation of this process's FFmpeg, once; whether it could be done."""
+    """Bounds every single allocation of this process's FFmpeg, once; False if its library was not found."""
     package = Path(av.__file__).parent
     for folder in LIBRARY_FOLDERS:
         for library in sorted((package / folder).glob("*avutil*")):

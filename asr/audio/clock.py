@@ -1,21 +1,21 @@
-"""The container's clock: where in the track a piece of sound belongs.
+"""The container's clock: where in the track a packet's sound belongs.
 
-A video whose audio track starts late, or misses a stretch, says so in its timestamps alone: the packets of
-the track follow one another without a gap. Subtitles need the file's times, so the rule is:
+If a video's audio track starts late or has a hole, only its timestamps say so: the packets follow one another
+without a gap. Subtitles need the file's times, so the rules are:
 
 - The track's first sample is the container's start: the earliest timestamp of any of its streams, the
   picture's included. Sound that starts later has silence in front.
 - Where the samples so far end more than `MIN_HOLE` before the next timestamp, silence fills the hole. It
-  counts toward the duration limit like any sound. Less than that is rounding, jitter and encoder priming; it
-  adds up until it is a hole, so that lost packets of 20 ms each do not shift an hour's subtitles either.
-- Samples are never dropped. A timestamp behind the samples so far is passed over; one more than
-  `MIN_RESTART` behind starts a new clock there (recordings appended to one another).
-- In MPEG streams, whose clock may be set anew at any packet, a jump ahead by more than `MAX_BROADCAST_HOLE`
-  is a new clock too. Elsewhere it is a hole, however long, and the duration limit refuses what is too long.
-- A jump counts only if the timestamp after it goes on from there: a single wrong one moves nothing.
+  counts toward the duration limit like any sound. A smaller difference is rounding, jitter or encoder
+  priming; differences add up to a hole, so that lost packets of 20 ms do not shift an hour's subtitles.
+- Samples are never dropped. A timestamp before the end of the samples so far is ignored; one more than
+  `MIN_RESTART` before it starts a new clock there (recordings appended to one another).
+- In MPEG streams, whose clock may be reset at any packet, a jump ahead by more than `MAX_BROADCAST_HOLE` is a
+  new clock too. Elsewhere a jump is a hole of any length, and the duration limit applies.
+- A jump counts only if the next timestamp goes on from there: a single wrong one moves nothing.
 
 Only containers that store timestamps beside the samples have a clock. In WAV, MP3, FLAC, ADTS, AMR or Ogg
-files FFmpeg derives them from the samples or from bit rates, and AVI stores none: those are read as they lie.
+files FFmpeg derives them from the samples or from bit rates, and AVI stores none: there, sound follows sound.
 
 openai-whisper reads with the ffmpeg program, which drops the silence in front and closes the holes: its times
 of such a file are earlier by that much.
@@ -38,7 +38,7 @@ T = TypeVar("T")
 MIN_HOLE = SAMPLE_RATE // 10
 MIN_RESTART = SAMPLE_RATE
 MAX_BROADCAST_HOLE = 60 * SAMPLE_RATE
-MAX_STEP = SAMPLE_RATE  # between a timestamp and the next that confirms it; packets hold less
+MAX_STEP = SAMPLE_RATE  # from a timestamp to the next one that confirms it; a packet is shorter
 BROADCAST = {"mpegts", "mpeg"}
 CLOCKED = BROADCAST | {"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "asf", "flv"}
 MICROSECONDS = 1_000_000
@@ -53,19 +53,19 @@ class Clock:
         self._ticks = time_base * SAMPLE_RATE if time_base and name in CLOCKED else None
         self._max_hole = MAX_BROADCAST_HOLE if name in BROADCAST else None
         start = container.start_time
-        # what the clock shows at the track's first sample; None: as the first timestamp says
+        # the clock's time at the track's first sample; None: that of the first timestamp
         self._zero: float | None = None if start is None else round(start * SAMPLE_RATE / MICROSECONDS)
 
     def time(self, sound: av.Packet[AudioStream] | av.AudioFrame | None) -> int | None:
-        """The timestamp of a packet or a frame, None where it has none or the container no clock."""
+        """The timestamp of a packet or a frame; None if it has none, or its container has no clock."""
         if sound is None or sound.pts is None or self._ticks is None:
             return None
         return round(sound.pts * self._ticks)
 
     def place(self, time: int | None, end: float, following: int | None) -> float:
-        """Where in the track the sound of `time` belongs: at `end`, the samples so far, or behind a hole.
+        """Where in the track the sound of `time` belongs: at `end`, the samples so far, or after a hole.
 
-        following: the timestamp of the sound after it, None where there is none.
+        following: the next sound's timestamp, None if there is none.
         """
         if time is None:
             return end

@@ -1,18 +1,18 @@
 """How long an upload lasts, found without decoding it: the cheap refusal of compressed bombs.
 
 A few megabytes of FLAC or Opus can hold a day of silence, and four hours of 16 kHz samples are 460 MB, so the
-length must be known before anything is decoded. Three sources, weakest trust first:
+length must be known before anything is decoded. Three sources, the least trusted first:
 
-- What the header declares is believed only when it says "too long", and only for containers that write the
-  length down (FFmpeg guesses it from the bit rate elsewhere, ten times wrong on an mp3 that starts silent).
-- The sum of the packets' own durations, which the demuxer reads without decoding. It is exact for honest
-  files, however dense: a floor on bytes per second would also refuse honest recordings that are silent for
-  ten minutes (FLAC stores those at 2 to 140 bytes per second, Opus with DTX at 280). Holes in the timestamps
-  count (asr.audio.clock): a few hundred bytes may ask for hours of silence.
+- The header's duration is believed only when it says "too long", and only for containers that store it.
+  (Elsewhere FFmpeg estimates it from the bit rate, ten times too long for an mp3 that starts silent.)
+- The sum of the packets' durations, which the demuxer reads without decoding. It is exact for honest files of
+  any density. A floor on bytes per second would refuse honest recordings with ten minutes of silence: FLAC
+  stores those at 2 to 140 bytes per second, Opus with DTX at 280. Holes in the timestamps count too
+  (asr.audio.clock): a few hundred bytes may ask for hours of silence.
 - A container that lies about its packets (an mp4 whose sample table says 1 ms for each) is found while
-  decoding: `max_plausible_seconds` bounds what it may become, a multiple of what its packets announced.
+  decoding: `max_plausible_seconds`, a multiple of the packets' sum, bounds the decoded audio.
 
-Refusing a day of silence takes a millisecond where the length is declared, 0.6 s of CPU where it is not, and
+To refuse a day of silence takes a millisecond where the length is stored, 0.6 s of CPU where it is not, and
 2 s in the worst case found (20 ms Opus packets in a live WebM), in 60 to 80 MB.
 """
 
@@ -28,8 +28,8 @@ from asr.errors import TooLarge
 # Containers whose duration FFmpeg reads from the file instead of estimating it from the bit rate.
 LENGTH_WRITTEN_IN = {"flac", "ogg", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "wv", "tta", "caf"}
 MICROSECONDS = 1_000_000
-PRIMING_SECONDS = 1.0  # packets also count the encoder's start-up samples, which the decoder drops
-MAX_PACKET_SECONDS = 60.0  # a single packet that claims more (a pause in a recording) holds no such audio
+PRIMING_SECONDS = 1.0  # packets include the encoder's start-up samples, which the decoder drops
+MAX_PACKET_SECONDS = 60.0  # a packet that claims more (a pause in a recording) does not hold it
 MIN_MEAN_PACKET_SECONDS = 0.0025  # Opus' shortest; more packets than this allows only cost time
 PLAUSIBLE_RATIO = 2.0
 PLAUSIBLE_SLACK_SECONDS = 60.0
@@ -39,10 +39,10 @@ MIN_BYTES_PER_SECOND = 600  # AMR's lowest rate; counts only where packets carry
 
 @dataclass(frozen=True, slots=True)
 class StoredLength:
-    """What an upload's packets say of its length."""
+    """An upload's length according to its packets."""
 
     seconds: float  # sum over all packets
-    max_plausible_seconds: float  # more decoded audio than this: the packets lied
+    max_plausible_seconds: float  # if more is decoded, the packets lied
 
 
 def stored_length(upload: Upload, size: int, max_seconds: float) -> StoredLength:
@@ -61,7 +61,7 @@ def stored_length(upload: Upload, size: int, max_seconds: float) -> StoredLength
 
 
 def _declared_seconds(upload: Upload) -> float:
-    """The duration written in the file, 0 where none is or it is only an estimate."""
+    """The duration stored in the file; 0 if there is none or FFmpeg only estimates it."""
     container = upload.container
     if container.duration is None or container.format.name not in LENGTH_WRITTEN_IN:
         return 0.0
@@ -69,9 +69,9 @@ def _declared_seconds(upload: Upload) -> float:
 
 
 def _track_seconds(upload: Upload, max_seconds: float) -> tuple[float, bool]:
-    """Seconds of all packets and of the holes between them, and whether some carry no duration.
+    """Seconds of all packets and of the holes between them, and whether some packets have no duration.
 
-    Without durations the timestamps alone move it on.
+    Of packets without a duration only the timestamps count.
     """
     time_base = upload.stream.time_base
     tick = float(time_base * SAMPLE_RATE) if time_base else 0.0  # in samples
@@ -99,7 +99,7 @@ def _track_seconds(upload: Upload, max_seconds: float) -> tuple[float, bool]:
 def too_long(found: str, limit_s: float, hole_s: float = 0.0) -> TooLarge:
     """The refusal of audio longer than `limit_s` seconds; `found` is a number or "more than …".
 
-    hole_s: the longest silence that timestamps ask for; named where nobody would expect it.
+    hole_s: the longest silence that timestamps ask for; the message names a surprising one.
     """
     hole = f"; its timestamps leave a hole of {hole_s:.0f} s" if hole_s > MAX_EXPECTED_HOLE_SECONDS else ""
     return TooLarge(f"the audio lasts {found} s, this server takes at most {limit_s:g} s{hole}", param="file")

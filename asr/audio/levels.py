@@ -1,8 +1,8 @@
-"""How loud each moment of an utterance is, and how much louder the speech detector needs it.
+"""The level of each moment of an utterance, and the gain with which the speech detector hears it.
 
-Silero's network knows speech at ordinary levels: of speech at -70 dBFS it hears nothing, and of two people of
-whom one speaks 35 dB lower it hears one. The gain follows the level of its surroundings, never lowers it, and
-is for the detector alone: the model hears the samples as they are.
+Silero's network knows speech at ordinary levels: it misses speech at -70 dBFS, and the quieter one of two
+speakers 35 dB apart. The gain follows the level nearby and never lowers it. It is for the detector alone: the
+model hears the samples as they are.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ from numpy.typing import NDArray
 
 from asr.schema import Samples
 
-TARGET_DB = -26.0  # dBFS, what the loudest frame nearby is raised to
+TARGET_DB = -26.0  # dBFS; the loudest frame nearby is raised to it
 MAX_GAIN_DB = 60.0  # the last bit of 16 stays below speech
 NEARBY_FRAMES = 12  # 0.4 s on each side: shorter than a turn, longer than a stop consonant's silence
 SMOOTHING_FRAMES = 8  # 0.26 s: a jump of the gain would itself sound like an onset
 SILENCE_DB = -180.0  # of frames of zeros
 FRAME_SAMPLES = 512  # 32 ms, one frame of the detector
 
-# between the quiet and the loud frames of noise, hum and silence; speech and song vary by more
-STEADY_DB = 3.0
-STEADY_SHARE = 5  # percent of the frames that may be louder or quieter than that
+STEADY_DB = 3.0  # between quiet and loud frames of noise, hum and silence; speech and song vary by more
+STEADY_SHARE = 5  # percent of the frames that may be louder, or quieter
 BLOCK_FRAMES = 4_096  # 131 s: bounds the float copy however long the audio is
 
 
 def frame_levels(samples: Samples) -> NDArray[np.float32]:
-    """Level of every frame, float32 [ceil(n / 512)] in dBFS; silence follows the last sample."""
+    """Level of every frame, float32 [ceil(n / 512)] in dBFS; the last frame is padded with silence."""
     num_frames = -(-len(samples) // FRAME_SAMPLES)
     levels = np.empty(num_frames, np.float32)
     for first in range(0, num_frames, BLOCK_FRAMES):
@@ -56,7 +55,7 @@ def local_gains(samples: Samples) -> NDArray[np.float32]:
 
 
 def is_steady(samples: Samples) -> bool:
-    """Whether nothing rises or falls in it: silence, hiss, hum or a tone, in which nobody speaks."""
+    """Whether the level hardly changes, as in silence, hiss, hum or a tone: nobody speaks."""
     levels = frame_levels(samples)
     if not len(levels):
         return True

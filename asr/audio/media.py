@@ -1,7 +1,7 @@
 """Bytes of any container → mono PCM at 16 kHz, in memory, with every cap checked while decoding.
 
-PyAV carries FFmpeg's libraries, so nothing else need be installed. Sample values equal those of upstream's
-`whisper.load_audio` within 3 of 32768: both are FFmpeg's s16 mono at 16 kHz.
+PyAV carries FFmpeg's libraries, so that nothing else needs to be installed. Sample values equal those of
+openai-whisper's `load_audio` within 3 of 32768: both are FFmpeg's s16 mono at 16 kHz.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from asr.constants import SAMPLE_RATE
 from asr.errors import InvalidAudio, TooLarge, UnsupportedMedia
 from asr.schema import Audio, MediaSource, Samples
 
-FIRST_BUFFER_SECONDS = 60  # where the scan learnt less than this
+FIRST_BUFFER_SECONDS = 60  # allocated at least
 
 
 def decode(body: Body, limits: Limits) -> Audio:
@@ -28,7 +28,7 @@ def decode(body: Body, limits: Limits) -> Audio:
 
     Raises InvalidAudio (no bytes, no samples, most of it damaged), UnsupportedMedia (no audio track, unknown
     container or codec) and TooLarge (more bytes or seconds than `limits` allow). Damaged packets are skipped
-    and counted in `source.bad_packets`. Never opens a file or an address that the upload names.
+    and counted in `source.bad_packets`. Never opens a file or an address named in the upload.
     """
     _check_size(body, limits)
     with ExitStack() as opened:
@@ -84,8 +84,8 @@ def _no_samples(source: MediaSource) -> InvalidAudio | UnsupportedMedia:
 class _Resampler:
     """FFmpeg's resampler to s16 mono 16 kHz, made anew where the track changes its format.
 
-    Concatenated mp3 and chained ogg change rate or channels inside one track; PyAV's resampler refuses that,
-    and its pass-through does not even notice.
+    Concatenated mp3 and chained ogg change rate or channels inside one track. PyAV's resampler refuses a
+    change, or overlooks it where it passes samples through.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class _Resampler:
 
 
 def _mixed(frame: av.AudioFrame) -> av.AudioFrame:
-    """The mean of the channels; FFmpeg mixes only those whose places it knows, not 9 or 32."""
+    """The mean of the channels. FFmpeg mixes only layouts it knows, and it knows none of 9 or 32 channels."""
     planes = frame.to_ndarray()
     channels = planes if frame.format.is_planar else planes.reshape(frame.samples, -1).T
     mean = channels.mean(axis=0, dtype=np.float64).astype(planes.dtype)
@@ -147,7 +147,7 @@ class _Track:
         self._buffer[start : self.size] = 0
 
     def _grow(self, num_samples: int) -> int:
-        """Makes room for as many samples; returns where they begin."""
+        """Makes room for `num_samples`; returns where they begin."""
         start, end = self.size, self.size + num_samples
         if end > self._max_samples:
             raise too_long(f"more than {self._max_seconds:g}", self._max_seconds)

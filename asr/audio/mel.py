@@ -1,7 +1,7 @@
 """The loudest log-Mel value of a whole utterance, without torch.
 
-Upstream clamps every window 8 below the maximum of the utterance it belongs to; a stateless window must
-therefore be told that maximum.
+openai-whisper clamps every window 8 below the maximum of its utterance; a stateless window must therefore
+carry that maximum.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from asr.constants import HOP_LENGTH, N_FFT, STFT_CONTEXT
 from asr.schema import Samples
 
 CHUNK_FRAMES = 2_000  # 20 s at a time: 3 MB of frames, whatever the length of the utterance
-FLOOR = 1e-10  # the smallest mel power upstream takes the logarithm of
+FLOOR = 1e-10  # openai-whisper takes the logarithm of no smaller mel power
 
 
 def log_mel_max(samples: Samples, n_mels: int) -> float:

@@ -1,7 +1,6 @@
-"""Bytes of an upload → all that a session needs of them, and no model takes part.
+"""Bytes of an upload → the audio and the facts that a session needs, without a model.
 
-It is the part of a request that meets hostile bytes: the handler runs it in its threads, the gateway in
-processes of their own.
+This part of a request meets hostile bytes: the worker runs it in threads, the gateway in separate processes.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ DEFAULT_N_MELS = 80  # every model but large-v3 and turbo
 
 @dataclass(frozen=True, slots=True)
 class PreparedAudio:
-    """A whole utterance and what was found out about it."""
+    """A whole utterance, and the speech or the loudness found in it."""
 
     audio: Audio
-    speech_probs: Probs | None = None  # per 512 samples; None where no speech is to be detected
+    speech_probs: Probs | None = None  # per 512 samples; None if speech is not to be detected
     log_mel_max: float | None = None  # log10, over the whole utterance; sequential mode only
 
 
 def prepare(
     body: Body, options: RequestOptions, limits: Limits, n_mels: int = DEFAULT_N_MELS
 ) -> PreparedAudio:
-    """The upload decoded and listened to, as the options need it; raises AsrError."""
+    """The upload decoded and analysed for these options; raises AsrError."""
     return prepared_from(media.decode(body, limits), options, n_mels)
 
 
 def prepared_from(audio: Audio, options: RequestOptions, n_mels: int = DEFAULT_N_MELS) -> PreparedAudio:
-    """Decoded audio listened to: for its loudest log-Mel value in sequential mode, else for speech."""
+    """Decoded audio with its loudest log-Mel value in sequential mode, else with its speech."""
     if options.long_form == "sequential":
         return PreparedAudio(audio, log_mel_max=log_mel_max(audio.samples, n_mels))
     if options.vad_filter:

@@ -1,4 +1,4 @@
-"""An upload opened by FFmpeg from memory, and its packets in spite of damage."""
+"""An upload opened by FFmpeg from memory, and its packets, read past damage."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from asr.schema import MediaSource
 
 Body = bytes | bytearray | memoryview
 
-# Demuxers that hold audio in themselves. FFmpeg knows more than 300 formats; playlists, image sequences and
-# virtual devices among them read other files and addresses.
+# Formats that hold their audio themselves. FFmpeg knows more than 300; some of them (playlists, image
+# sequences, virtual devices) read other files and addresses.
 FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,eac3,flac,flv,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
     "mp3,mpeg,mpegts,mxf,nistsphere,ogg,rm,sox,tta,voc,w64,wav,wv"
 )
-# How far FFmpeg looks for a track that has not begun, in microseconds and bytes. With its own 5 s and 5 MB an
-# MPEG stream whose sound starts later seems to have none.
+# How far FFmpeg looks for a late track, in microseconds and bytes. With its defaults, 5 s and 5 MB, it finds
+# no sound in an MPEG stream whose sound starts later.
 LATE_TRACK_OPTIONS = {"analyzeduration": "60000000", "probesize": "32000000"}
 
 MIN_SAMPLE_RATE = 4_000  # Hz; a lying header with 1 Hz would turn a second into hours
 MAX_SAMPLE_RATE = 768_000  # Hz
 MAX_CHANNELS = 32
 MAX_READ_ERRORS = 16  # demuxing goes on after an error, but not for ever
-MAX_BAD_PACKETS = 200  # once more than half of all packets are bad too, the upload is given up
+MAX_BAD_PACKETS = 200  # beyond it, an upload is refused once more than half of its packets are bad
 
 
 # FFmpeg reads plain PCM in packets of a sixteenth of a second, and looks through 32 of them, again and again,
@@ -93,7 +93,7 @@ class Upload:
     stream: AudioStream
 
     def rewind(self) -> bool:
-        """Whether it is back at its first packet: only in plain PCM, where a position is all that it has."""
+        """Goes back to the first packet, which is safe in plain PCM only; returns whether it did."""
         is_plain = self.container.format.name == "wav" and self.stream.codec_context.name.startswith("pcm_")
         if is_plain:
             self.container.seek(0)
@@ -127,7 +127,7 @@ def open_upload(body: Body) -> Iterator[Upload]:
 
 
 def _is_pcm_wav(body: Body) -> bool:
-    """Whether it is a WAV of integer PCM, and surely no DTS in disguise."""
+    """Whether it is a WAV of integer PCM, and not DTS that calls itself PCM."""
     head = bytes(body[:22])
     if head[:4] != b"RIFF" or head[8:16] != b"WAVEfmt " or head[20:] != b"\x01\x00":
         return False
@@ -155,7 +155,7 @@ def _reason(error: Exception) -> str:
 
 
 class Packets:
-    """The packets of one track, and their frames; damage is skipped and counted in `num_bad`."""
+    """The packets of one track, and their frames; damaged ones are skipped and counted in `num_bad`."""
 
     def __init__(self, upload: Upload) -> None:
         self._upload = upload

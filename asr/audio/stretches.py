@@ -1,8 +1,8 @@
 """Speech spans → the stretches of an utterance that become windows: few, full, cut at the longest pauses.
 
-A stretch is contiguous audio, pauses included, so that a time inside it plus its start is a time on the
-utterance's clock: nothing is glued together and nothing has to be mapped back. The detector decides where to
-cut; the model also hears what lies around the speech, for it pads a window to 30 s anyway.
+A stretch is contiguous audio, pauses included: a time in it plus its start is a time on the utterance's
+clock, and no time has to be mapped back. The detector decides where to cut; the model also hears what lies
+around the speech, as a window is padded to 30 s anyway.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from asr.constants import SAMPLE_RATE, SAMPLES_PER_POSITION
 from asr.schema import SpeechSpan
 
 AROUND_SAMPLES = SAMPLE_RATE  # heard before and after the speech, where there is room
-MIN_UNHEARD_SAMPLES = 2 * SAMPLE_RATE  # less without speech between two windows is left alone
+MIN_UNHEARD_SAMPLES = 2 * SAMPLE_RATE  # a shorter gap between two windows is not decoded
 
-# What a plan costs, in no unit: the cheapest is taken. A window more is worth less than a cut inside a word.
+# Costs of a plan, without a unit; the cheapest plan wins. One more window is better than a cut inside a word.
 WINDOW_COST = 6.0
 WORD_COST = 12.0  # of a cut where there is no pause; falls to nothing at GOOD_PAUSE_SECONDS
 PAUSE_COST = 0.5  # of a cut in a good pause; falls to nothing at LONG_PAUSE_SECONDS
@@ -32,7 +32,7 @@ SCRAP_COST = 4.0  # of a window with less speech than SCRAP_SAMPLES
 SCRAP_SAMPLES = 3 * SAMPLE_RATE
 
 QUIET_PROB = 0.35  # of speech, below which a frame inside a span counts as a short pause
-CUT_EVERY_SAMPLES = SAMPLE_RATE // 2  # one place to cut a long span is offered in this much of it
+CUT_EVERY_SAMPLES = SAMPLE_RATE // 2  # of a long span, for each possible cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Stretch:
 
     speech: SpeechSpan  # from its first speech to its last
     heard: SpeechSpan  # what the model hears; holds `speech`, overlaps no other stretch
-    is_doubtful: bool = False  # there is sound and the detector found no speech in it
+    is_doubtful: bool = False  # it has sound in which the detector found no speech
 
 
 def plan_stretches(
@@ -69,7 +69,7 @@ def plan_stretches(
 
 
 def unheard(stretches: Sequence[Stretch], bounds: SpeechSpan) -> list[SpeechSpan]:
-    """What no stretch hears inside `bounds`, where it is worth a look."""
+    """The gaps between the stretches inside `bounds` that are long enough to be decoded."""
     edges = [bounds.start, *(edge for s in stretches for edge in (s.heard.start, s.heard.end)), bounds.end]
     gaps = [SpeechSpan(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]
     least = MIN_UNHEARD_SAMPLES if stretches else 1
@@ -96,8 +96,8 @@ class _Atom:
 
 
 def _atoms(span: SpeechSpan, max_samples: int, probs: Probs) -> list[_Atom]:
-    """The span; one longer than a window in pieces, between which it may be cut."""
-    start, pause_s = span.start, -1.0  # the pause before a span is measured between the spans
+    """The span, in several atoms if it is longer than a window."""
+    start, pause_s = span.start, -1.0  # _cut_cost measures the pause before a span
     atoms: list[_Atom] = []
     if span.end - span.start > max_samples:
         for first in range(span.start + CUT_EVERY_SAMPLES, span.end - CUT_EVERY_SAMPLES, CUT_EVERY_SAMPLES):
@@ -109,9 +109,9 @@ def _atoms(span: SpeechSpan, max_samples: int, probs: Probs) -> list[_Atom]:
 
 
 def _best_cut(probs: Probs, first: int, last: int) -> tuple[int, float]:
-    """Middle of the longest run of quiet frames that reaches into first..last, and its length in seconds.
+    """Middle of the run of quiet frames around the least speech-like frame of first..last, and its seconds.
 
-    Without a quiet frame: the middle of the least speech-like frame, and 0.
+    If that frame is not quiet: its middle, and 0.
     """
     low, high = first // FRAME_SAMPLES, max(last // FRAME_SAMPLES, first // FRAME_SAMPLES + 1)
     part = probs[low:high]
@@ -130,8 +130,8 @@ def _best_cut(probs: Probs, first: int, last: int) -> tuple[int, float]:
 
 
 def _grouped(atoms: Sequence[_Atom], max_samples: int, max_gap_samples: int | None) -> list[SpeechSpan]:
-    """The cheapest grouping of consecutive atoms into windows, over the whole utterance at once."""
-    costs, begins = [0.0], [0]  # of the best plan for the first n atoms; where its last group begins
+    """The cheapest grouping of consecutive atoms into windows, by dynamic programming over the utterance."""
+    costs, begins = [0.0], [0]  # for the first n atoms: cost of the best plan, first atom of its last group
     for end in range(1, len(atoms) + 1):
         best, begin, speech = float("inf"), end - 1, 0
         for first in range(end - 1, -1, -1):
@@ -156,7 +156,7 @@ def _grouped(atoms: Sequence[_Atom], max_samples: int, max_gap_samples: int | No
 
 
 def _cut_cost(atoms: Sequence[_Atom], index: int) -> float:
-    """Of a cut before this atom."""
+    """The cost of a cut before this atom."""
     if index == 0:
         return 0.0
     atom = atoms[index]
@@ -168,7 +168,7 @@ def _cut_cost(atoms: Sequence[_Atom], index: int) -> float:
 
 
 def _surrounded(groups: Sequence[SpeechSpan], bounds: SpeechSpan, max_samples: int) -> tuple[Stretch, ...]:
-    """Each group with its surroundings, to the middle of the pause at most: nothing is heard twice."""
+    """Each group with its surroundings, at most to the middle of a pause: no sample is in two stretches."""
     stretches = []
     for index, group in enumerate(groups):
         before = (groups[index - 1].end + group.start) // 2 if index else bounds.start

@@ -1,8 +1,8 @@
-"""Samples → speech spans, by Silero's network through onnxruntime (no torch), whatever their level.
+"""Samples of any level → speech spans, by Silero's network through onnxruntime (no torch).
 
 The network sees 32 ms frames with the 4 ms before each and carries an LSTM state. It takes many frames in one
-call, each as four pieces that overlap by half. Its probabilities become spans by upstream's rule (silero-vad
-6.2.3, `utils_vad.py`, `get_speech_timestamps_from_probs`).
+call, each as four pieces that overlap by half. Its probabilities become spans by silero-vad's rule (6.2.3,
+`utils_vad.py`, `get_speech_timestamps_from_probs`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from asr.constants import SAMPLE_RATE
 from asr.request.options import VadOptions
 from asr.schema import Samples, SpeechSpan
 
-CONTEXT_SAMPLES = 64  # of the frame before, put in front of each frame
+CONTEXT_SAMPLES = 64  # of the previous frame, in front of each frame
 STATE_SIZE = 128
-PIECES = 4  # of a frame with its context, of which a spectrum each is made
+PIECES = 4  # of a frame with its context; the network makes a spectrum of each
 PIECE_SAMPLES, PIECE_HOP = 256, 128
 FRAMES_PER_CALL = 1_024  # 33 s; bounds the float copy to 4.2 MB however long the audio is
 HYSTERESIS = 0.15  # speech ends below threshold - HYSTERESIS
@@ -64,8 +64,8 @@ def _detected(probs: Probs, num_samples: int, options: VadOptions) -> list[Speec
     min_silence = _samples(options.min_silence_ms)
     min_speech = _samples(options.min_speech_ms)
     spans: list[SpeechSpan] = []
-    start: int | None = None  # of the span being read
-    silence: int | None = None  # where its last pause began, None while it speaks
+    start: int | None = None  # of the open span
+    silence: int | None = None  # start of the pause at its end, None within speech
     for index, prob in enumerate(probs.tolist()):
         position = index * FRAME_SAMPLES
         if prob >= options.threshold:
@@ -85,7 +85,7 @@ def _detected(probs: Probs, num_samples: int, options: VadOptions) -> list[Speec
 
 
 def _padded(spans: list[SpeechSpan], num_samples: int, pad: int) -> tuple[SpeechSpan, ...]:
-    """Spans grown by `pad` on both sides; neighbours closer than that share the pause."""
+    """Spans grown by `pad` on both sides; two that would meet share the pause between them."""
     starts = [span.start for span in spans]
     ends = [span.end for span in spans]
     if spans:
@@ -121,7 +121,7 @@ def _pieces(samples: Samples, gains: NDArray[np.float32], first: int, last: int)
     pieces = np.empty((last - first, PIECES, PIECE_SAMPLES), np.float32)
     for index in range(PIECES - 1):
         pieces[:, index] = frames[:, index * PIECE_HOP :][:, :PIECE_SAMPLES]
-    rest = size - (PIECES - 1) * PIECE_HOP  # of the last piece, which goes on with the frame's end reflected
+    rest = size - (PIECES - 1) * PIECE_HOP  # of the last piece, which ends with the frame's end reflected
     pieces[:, -1, :rest] = frames[:, -rest:]
     pieces[:, -1, rest:] = frames[:, -2 : rest - PIECE_SAMPLES - 2 : -1]
     return pieces.reshape(-1, PIECE_SAMPLES)

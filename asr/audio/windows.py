@@ -1,4 +1,4 @@
-"""A part of an utterance → a Window: samples, frames, and what the spectrogram sees past its edges."""
+"""A part of an utterance → a Window: samples, frames, and the context that its spectrogram needs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def window_seconds(language: str | None) -> float:
 
 
 def quiet_pieces(samples: Samples, bounds: SpeechSpan, max_samples: int) -> tuple[SpeechSpan, ...]:
-    """All of the bounds in pieces of at most the limit, each cut at the quietest 32 ms near it."""
+    """`bounds` in pieces of at most `max_samples`, each cut at the quietest 32 ms near its limit."""
     check_limit(max_samples)
     pieces: list[SpeechSpan] = []
     start = bounds.start
@@ -51,7 +51,7 @@ def quiet_pieces(samples: Samples, bounds: SpeechSpan, max_samples: int) -> tupl
 
 
 def quietest_cut(samples: Samples, first: int, last: int) -> int:
-    """Middle of the 32 ms of `samples` with the least energy, the latest of equals, within first..last."""
+    """Middle of the quietest 32 ms of `samples` within first..last; the latest of several."""
     region = samples[first:last].astype(np.float64)
     if len(region) <= QUIET_SAMPLES:
         return last
@@ -64,7 +64,7 @@ def quietest_cut(samples: Samples, first: int, last: int) -> int:
 def window_of(samples: Samples, span: SpeechSpan, options: DecodingOptions) -> Window:
     """The stretch as a window on its own: no left context, its own maximum.
 
-    `samples` is the whole utterance; the samples behind the stretch that its last STFT frame sees come too.
+    `samples` is the whole utterance: the last STFT frame also reads samples behind the stretch.
     """
     if not 0 <= span.start < span.end <= len(samples):
         raise ValueError(f"{span} is empty or outside the utterance's {len(samples)} samples")
@@ -77,7 +77,7 @@ def window_of(samples: Samples, span: SpeechSpan, options: DecodingOptions) -> W
 def window_at(
     samples: Samples, seek_frames: int, num_frames: int, options: DecodingOptions, log_mel_max: float
 ) -> Window:
-    """The window of `num_frames` mel frames at `seek_frames` of the utterance, as upstream's STFT sees it.
+    """The window of `num_frames` mel frames at `seek_frames`, with the context of openai-whisper's STFT.
 
     `samples` is the whole utterance, `log_mel_max` the log10 maximum of its spectrogram.
     """
@@ -89,7 +89,7 @@ def window_at(
         return Window(samples[:end], num_frames, options, 0, log_mel_max)
     stretch = samples[max(0, start - STFT_CONTEXT) : end]
     missing = STFT_CONTEXT - start
-    if missing > 0:  # only at frame 1, whose first STFT frame still meets the reflection at the start
+    if missing > 0:  # only at frame 1, whose first STFT frame still reads the reflected start
         stretch = np.concatenate((samples[missing:0:-1], stretch))
     return Window(stretch, num_frames, options, STFT_CONTEXT, log_mel_max)
 
@@ -100,13 +100,13 @@ def _context_end(start: int, num_frames: int) -> int:
 
 
 def check_limit(max_samples: int) -> None:
-    """Raises ValueError for a window length that no window has."""
+    """Raises ValueError unless a window may have that length."""
     if not SAMPLE_RATE <= max_samples <= WINDOW_SAMPLES:
         raise ValueError(f"max_samples is {max_samples}, must be {SAMPLE_RATE}..{WINDOW_SAMPLES}")
 
 
 def _cut_range(start: int, end: int, max_samples: int) -> tuple[int, int]:
-    """Where the stretch from `start` may be cut, both bounds included; the rest up to `end` is not tiny."""
+    """First and last sample where the stretch from `start` may be cut without leaving a tiny rest."""
     last = start + max_samples
     first = last - min(CUT_SEARCH_SECONDS * SAMPLE_RATE, max_samples // 2)
     return first, max(first, min(last, end - min(MIN_REST_SECONDS * SAMPLE_RATE, max_samples // 2)))

@@ -13,35 +13,35 @@ from asr.render import formats
 from asr.request.options import RequestOptions
 from asr.sessions import FileSession
 
-CLUSTER = regex.compile(r"\X")  # what a reader takes for one character, vowel signs and marks included
+CLUSTER = regex.compile(r"\X")  # a grapheme cluster: one character for a reader, vowel signs included
 
 
 class TextStream:
-    """A text that arrives in pieces, told again in pieces that never split what a reader sees as one.
+    """A text that arrives in pieces, passed on in pieces that never split a grapheme cluster.
 
-    What `take` and `rest` return adds up to the whole text in NFC without blanks at its ends, exactly. The
-    last cluster waits, as the next piece may begin with a mark that belongs to it; trailing blanks wait, as
-    they are part of the text only if more text follows.
+    The results of `take` and `rest` add up to exactly the whole text in NFC without blanks at its ends. The
+    last cluster is held back, as the next piece may begin with a mark that belongs to it. So are trailing
+    blanks: they belong to the text only if more text follows.
     """
 
     def __init__(self) -> None:
-        self._held = ""  # from a border between clusters on
+        self._tail = ""  # held back; begins with a cluster
         self._has_text = False
 
     def take(self, piece: str) -> str:
-        """What can be told now that this piece is known."""
-        text = self._held + formats.CONTROL.sub("", piece)
+        """The text that can be passed on once this piece has come."""
+        text = self._tail + formats.CONTROL.sub("", piece)
         border = max((match.start() for match in CLUSTER.finditer(text)), default=0)
         border = len(text[:border].rstrip())
-        self._held = text[border:]
-        return self._tell(text[:border])
+        self._tail = text[border:]
+        return self._passed_on(text[:border])
 
     def rest(self) -> str:
-        """What is left once the last piece is known."""
-        text, self._held = self._held.rstrip(), ""
-        return self._tell(text)
+        """The rest of the text, after the last piece."""
+        text, self._tail = self._tail.rstrip(), ""
+        return self._passed_on(text)
 
-    def _tell(self, text: str) -> str:
+    def _passed_on(self, text: str) -> str:
         if not self._has_text:
             text = text.lstrip()
             self._has_text = bool(text)
@@ -49,11 +49,11 @@ class TextStream:
 
 
 class EventStream:
-    """Sends what a session has finished. Nothing goes out before the first segment exists: until then the
-    request can still fail with a status of its own, afterwards only with an error event.
+    """Sends the finished segments of a session. Nothing goes out before the first one: until then the request
+    can still fail with a status of its own, afterwards only with an error event.
 
-    TorchServe ends a client's response when the whole batch is answered, so the done event is sent as soon
-    as its session is done, and a short request need not wait for its neighbours to know its text.
+    TorchServe ends a client's response when the whole batch is answered. The done event goes out as soon as
+    its session is done, so that a short request does not wait for its neighbours to have its text.
     """
 
     def __init__(self, options: RequestOptions, send: Callable[[bytes], None]) -> None:
@@ -63,17 +63,17 @@ class EventStream:
         self._send = send
         self._num_segments = 0
         self._text = TextStream()
-        self._logprobs: list[dict[str, Any]] = []  # of text that no delta has told yet
+        self._logprobs: list[dict[str, Any]] = []  # of text that no delta event has carried yet
 
     def advance(self, session: FileSession) -> None:
-        """Sends the events of the segments finished since the last call, behind the last the done event."""
+        """Sends the events of the segments finished since the last call and, in the end, the done event."""
         events = self.last(session) if session.done else self._segment_events(session)
         if events:
             self.started = True
             self._send(events)
 
     def last(self, session: FileSession) -> bytes:
-        """What is left to send of a session that is done, once; empty if it has all been sent."""
+        """The remaining events of a session that is done; empty if all have been sent."""
         if self._done:
             return b""
         events = self._segment_events(session) + self._delta_event(self._text.rest())
@@ -81,7 +81,7 @@ class EventStream:
         return events + formats.sse_done(session.transcript(), self._options)
 
     def failed(self, error: AsrError) -> bytes:
-        """The error event that ends a stream which has begun."""
+        """The error event that ends a stream after its first event."""
         return formats.sse_error(error)
 
     def _segment_events(self, session: FileSession) -> bytes:
@@ -95,7 +95,7 @@ class EventStream:
         return b"".join(events)
 
     def _delta_event(self, text: str) -> bytes:
-        """A segment's tokens go with the first delta that tells of it; its held-back end has none."""
+        """A segment's tokens go with the first delta of its text; the held-back end has none."""
         if not text:
             return b""
         logprobs, self._logprobs = self._logprobs, []

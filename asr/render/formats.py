@@ -37,14 +37,14 @@ def render(transcript: Transcript, options: RequestOptions) -> tuple[bytes, str]
 
 
 def sse_delta(text: str, logprobs: Sequence[Mapping[str, Any]] | None = None) -> bytes:
-    """The event that carries a new piece of text and, if asked for, the tokens it was told in."""
+    """The event that carries a new piece of text and, if asked for, its tokens."""
     fields = {} if logprobs is None else {"logprobs": logprobs}
     return _event({"type": "transcript.text.delta", "delta": clean(text), **fields})
 
 
 def sse_segment(segment: Segment, index: int, options: RequestOptions) -> bytes:
-    """The event that carries a finished segment, with its words if asked for. OpenAI's has a text as id, and
-    a speaker: nobody in particular, as speakers are not told apart."""
+    """The event that carries a finished segment, with its words if asked for. As in OpenAI's, the id is text
+    and there is a speaker: an empty one, as this server does not tell speakers apart."""
     fields = {**segment_fields(segment, index), "id": str(index), "speaker": ""}
     if options.word_timestamps:
         fields["words"] = [_word(word) for word in segment.words]
@@ -58,7 +58,7 @@ def sse_done(transcript: Transcript, options: RequestOptions) -> bytes:
 
 
 def sse_error(error: AsrError) -> bytes:
-    """The event that ends a stream whose request failed after it began."""
+    """The event that ends a stream whose request fails after its first event."""
     return _event({"type": "error", **error.body()})
 
 
@@ -72,7 +72,7 @@ def _json(transcript: Transcript, options: RequestOptions) -> str:
 
 
 def _verbose_json(transcript: Transcript, options: RequestOptions) -> str:
-    # OpenAI's translations say "english", whatever was spoken; its type wants a text where none was heard
+    # OpenAI's translations always say "english"; its type needs a text even where no speech was heard
     language = "en" if transcript.task == "translate" else transcript.language or ""
     answer: dict[str, Any] = {
         "task": transcript.task,
@@ -140,27 +140,27 @@ def _text_fields(transcript: Transcript, options: RequestOptions) -> dict[str, A
 
 
 def _usage(transcript: Transcript) -> dict[str, Any]:
-    """What OpenAI bills: the duration, rounded up to whole seconds."""
+    """The duration, rounded up to whole seconds, which OpenAI bills."""
     return {"type": "duration", "seconds": -(-transcript.duration // SAMPLE_RATE)}
 
 
 def _token_usage(transcript: Transcript) -> dict[str, Any]:
-    """A stream's usage. OpenAI's event counts tokens, and its clients read nothing else: of audio, the
-    encoder's positions of 20 ms; of text, what was decoded. The other answers' seconds are beside them."""
-    heard = -(-transcript.duration // SAMPLES_PER_POSITION)
-    told = sum(len(segment.tokens) for segment in transcript.segments)
+    """A stream's usage, in tokens, because OpenAI's clients read nothing else in this event: of audio, the
+    encoder's positions of 20 ms; of text, the decoded tokens. The seconds of the other answers come too."""
+    audio_tokens = -(-transcript.duration // SAMPLES_PER_POSITION)
+    text_tokens = sum(len(segment.tokens) for segment in transcript.segments)
     return {
         "type": "tokens",
-        "input_tokens": heard,
-        "output_tokens": told,
-        "total_tokens": heard + told,
-        "input_token_details": {"audio_tokens": heard},
+        "input_tokens": audio_tokens,
+        "output_tokens": text_tokens,
+        "total_tokens": audio_tokens + text_tokens,
+        "input_token_details": {"audio_tokens": audio_tokens},
         "seconds": _usage(transcript)["seconds"],
     }
 
 
 def segment_fields(segment: Segment, index: int) -> dict[str, Any]:
-    """A segment as `verbose_json` and openai-whisper's own result have it."""
+    """A segment as in `verbose_json` and in openai-whisper's result."""
     return {
         "id": index,
         "seek": segment.seek,
@@ -178,7 +178,7 @@ def segment_fields(segment: Segment, index: int) -> dict[str, Any]:
 def _word(word: Word) -> dict[str, Any]:
     return {
         "word": clean(word.text).strip(),
-        # upstream's alignment begins one position early in windows of a single one
+        # openai-whisper's alignment begins one position early in windows of a single one
         "start": seconds(max(0, word.start)),
         "end": seconds(max(0, word.end)),
         "probability": word.probability,
@@ -191,7 +191,7 @@ def logprobs(segment: Segment) -> list[dict[str, Any]]:
     if num_logprobs != num_bytes:
         raise ValueError(f"a segment has {num_logprobs} token_logprobs and {num_bytes} token_bytes")
     return [
-        # a token may end inside a character: its bytes are exact, its text then shows them escaped
+        # a token may end inside a character: `bytes` is exact, `token` then shows them escaped
         {"token": raw.decode(errors="backslashreplace"), "logprob": _logprob(logprob), "bytes": list(raw)}
         for raw, logprob in zip(segment.token_bytes, segment.token_logprobs, strict=True)
         if raw

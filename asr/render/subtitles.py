@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from asr.constants import SAMPLE_RATE
 
-FLASH_MS = 500  # shown for text without a duration of its own, where there is room
-ARROW = re.compile(r"-{2,}>")  # would end a cue's text
+FLASH_MS = 500  # for text without a duration of its own, where there is room
+ARROW = re.compile(r"-{2,}>")  # a parser would take it for a line of times
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def milliseconds(samples: int) -> int:
 def cues(timed: Sequence[tuple[int, int, str]], duration: int) -> list[Cue]:
     """Cues of (start, end, text), in samples, made monotonic, disjoint and within the duration.
 
-    No text is lost: what has no time left is joined to the cue before it.
+    No text is lost: text without any time left is joined to the cue before it.
     """
     duration_ms = max(1, duration * 1000 // SAMPLE_RATE)
     timed = [(milliseconds(start), milliseconds(end), one_line(text)) for start, end, text in timed]
@@ -51,7 +51,7 @@ def cues(timed: Sequence[tuple[int, int, str]], duration: int) -> list[Cue]:
 
 
 def one_line(text: str) -> str:
-    """`text` on one line, and without an arrow that a parser would take for times."""
+    """`text` on one line, its arrows shortened."""
     return ARROW.sub("->", " ".join(text.split()))
 
 

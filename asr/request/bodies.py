@@ -1,4 +1,4 @@
-"""What a request's body and headers may hold beside a form: options in a header, audio as base64 in JSON."""
+"""Requests that are no forms: options as JSON in a header, audio as base64 in a JSON body."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def header_options(text: str) -> dict[str, Any]:
 
 
 def _as_utf8(text: str) -> str:
-    """HTTP headers travel as Latin-1; a client's UTF-8 is put right, plain ASCII stays as it is."""
+    """HTTP headers travel as Latin-1: decodes a client's UTF-8, and leaves other text as it is."""
     try:
         return text.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -70,7 +70,7 @@ def audio_text(fields: Mapping[str, Any]) -> tuple[str, str]:
 
 
 class Base64Audio:
-    """The bytes of base64 text, or of a data: URL, that comes in pieces."""
+    """Decodes base64 text, or a data: URL, that arrives in pieces."""
 
     def __init__(self, name: str = "audio") -> None:
         self._name = name  # of the field, for messages
@@ -98,7 +98,7 @@ class Base64Audio:
         return audio
 
     def end(self) -> None:
-        """Raises InvalidAudio where something is missing."""
+        """Raises InvalidAudio if the text is incomplete."""
         if self._rest:
             raise self._invalid("its end is missing")
 

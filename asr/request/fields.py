@@ -26,12 +26,12 @@ from asr.request.options import (
     RequestOptions,
 )
 from asr.request.values import (
-    Choice,
     Flag,
     Items,
     Kind,
     Language,
     Number,
+    OneOf,
     Text,
     invalid,
     kind_of,
@@ -75,7 +75,7 @@ def _vad(name: str, kind: Kind, meaning: str) -> Field:
 
 
 def _decoding(name: str, meaning: str, kind: Kind | None = None) -> Field:
-    """A decoding option, taken within the bounds that its declaration has unless `kind` says less."""
+    """A decoding option; without `kind` it takes what its declaration in `DecodingOptions` allows."""
     return Field(name, kind or kind_of(DecodingOptions, name), meaning, f"decoding.{name}")
 
 
@@ -85,7 +85,7 @@ def _plain(name: str, kind: Kind, meaning: str, *aliases: str) -> Field:
 
 FIELDS = (
     Field("model", Text(200, 1), "accepted for compatibility; the server serves one model"),
-    _decoding("task", "`translate` writes English", Choice(TASKS)),
+    _decoding("task", "`translate` writes English", OneOf(TASKS)),
     _decoding("language", "spoken language; without it, detected", Language()),
     _decoding("languages", "candidates for the detection", Items(Language(), 100)),
     _plain(
@@ -99,17 +99,17 @@ FIELDS = (
     Field(
         "temperature_increment_on_fallback", Number(0, 1, or_none=True), "step of the ladder; 0: no fallback"
     ),
-    _plain("response_format", Choice(RESPONSE_FORMATS), "shape of the answer"),
+    _plain("response_format", OneOf(RESPONSE_FORMATS), "shape of the answer"),
     Field(
         "timestamp_granularities",
-        Items(Choice(GRANULARITIES), 2),
+        Items(OneOf(GRANULARITIES), 2),
         "what `verbose_json` lists; `word` also cuts srt and vtt by words",
         "granularities",
     ),
-    Field("include", Items(Choice(("logprobs",)), 1), "tokens' log-probabilities, with `json` or `stream`"),
+    Field("include", Items(OneOf(("logprobs",)), 1), "tokens' log-probabilities, with `json` or `stream`"),
     _plain("stream", Flag(), "answer as server-sent events, one per finished segment"),
     Field("chunking_strategy", groups.ChunkingStrategy(), "OpenAI's form of the VAD options"),
-    _plain("long_form", Choice(LONG_FORMS), "windows cut at pauses, or OpenAI's algorithm"),
+    _plain("long_form", OneOf(LONG_FORMS), "windows cut at pauses, or OpenAI's algorithm"),
     _plain("vad_filter", Flag(), "decode only where speech is found (parallel)"),
     _vad("threshold", Number(0, 1), "speech probability above which 32 ms are speech"),
     _vad("min_speech_ms", Number(0, 10_000, whole=True), "shorter bursts are dropped"),
@@ -125,7 +125,9 @@ FIELDS = (
     ),
     _guard("logprob_threshold", Number(-100, 0, or_none=True), "below: too unsure, try hotter"),
     _guard("no_speech_threshold", Number(0, 1, or_none=True), "above, and unsure: silence"),
-    _guard("compression_unit", Choice(COMPRESSION_UNITS), "`bytes`: upstream's UTF-8 count in every script"),
+    _guard(
+        "compression_unit", OneOf(COMPRESSION_UNITS), "`bytes`: openai-whisper's UTF-8 count in every script"
+    ),
     _decoding("beam_size", "beams at temperature 0"),
     _decoding("best_of", "samples at temperatures above 0"),
     _decoding("patience", "of the beam search; needs `beam_size`", Number(0.1, 10)),
@@ -192,7 +194,7 @@ def plain_name(spelling: str) -> str:
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Raw values by the plain spelling of their name; unknown names and double scalars are refused."""
+    """Raw values by the plain spelling of their name; refuses unknown names and repeated scalars."""
     given: dict[str, Any] = {}
     for spelling, raw in sorted(groups.joined_chunking(without_blanks(fields)).items(), key=_index):
         name = plain_name(spelling)
@@ -211,7 +213,7 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _index(field: tuple[str, Any]) -> int:
-    """Where the value of `name[3]` stands among its neighbours."""
+    """The position of a value in its array: 3 for `name[3]`."""
     found = SUFFIX.search(field[0])
     return int(found[1] or 0) if found else 0
 
@@ -231,7 +233,7 @@ def _spellings(field: Field) -> str:
 
 
 def _find_languages(values: dict[str, Any], known: Collection[str] | None) -> None:
-    """Puts the codes of a model that knows `known` in place of the codes read; raises InvalidOption."""
+    """Replaces the codes read by those of a model that knows `known`; raises InvalidOption."""
     candidates = [_found("languages", code, known) for code in values.get("languages", ()) if code]
     values["languages"] = tuple(dict.fromkeys(candidates))
     if values.get("language"):
@@ -246,7 +248,7 @@ def _found(name: str, code: str, known: Collection[str] | None) -> str:
 
 
 def _assigned(values: Mapping[str, Any]) -> RequestOptions:
-    """Defaults with every value put at its field's target."""
+    """The defaults, with each value at its field's target."""
     options = RequestOptions()
     for field in FIELDS:
         if field.name not in values or field.target is None:

@@ -1,4 +1,4 @@
-"""Fields that make sense only together: temperatures, chunking strategy, combinations that contradict."""
+"""Fields that are read together: temperatures, the chunking strategy, combinations that contradict."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ChunkingStrategy:
 
 
 def joined_chunking(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields with `chunking_strategy[type]=…`, as OpenAI's SDK flattens it in a form, put together again."""
+    """The fields, with `chunking_strategy[type]=…` and its like joined: OpenAI's SDK flattens it in forms."""
     joined: dict[str, Any] = {}
     nested: dict[str, Any] = {}
     for name, value in fields.items():
@@ -74,7 +74,7 @@ def joined_chunking(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_groups(options: RequestOptions, values: Mapping[str, Any]) -> RequestOptions:
-    """`options` with what the fields without a target of their own ask for."""
+    """`options` with the values of the fields that have no target of their own."""
     vad = values.get(CHUNKING, {})
     for name in vad:
         if f"vad_{name}" in values:
@@ -93,9 +93,9 @@ def with_groups(options: RequestOptions, values: Mapping[str, Any]) -> RequestOp
 
 
 def _check_speech_detection(options: RequestOptions, values: Mapping[str, Any]) -> None:
-    """Raises InvalidOption for options of a speech detection that does not take place."""
+    """Raises InvalidOption for options of speech detection where none takes place."""
     asked = [name for name in values if name == CHUNKING or name.startswith("vad_")]
-    if not values.get("vad_filter"):  # switching it off never contradicts
+    if not values.get("vad_filter"):  # to switch it off is always allowed
         asked = [name for name in asked if name != "vad_filter"]
     if asked and options.long_form == "sequential":
         raise InvalidOption(
@@ -106,7 +106,7 @@ def _check_speech_detection(options: RequestOptions, values: Mapping[str, Any]) 
 
 
 def _check_conditioning(options: RequestOptions, values: Mapping[str, Any]) -> None:
-    """Raises InvalidOption where the text before is asked for and not there yet; leaving it out never is."""
+    """Raises InvalidOption where windows cannot be conditioned on the text before them."""
     name = "condition_on_previous_text"
     if values.get(name) and options.long_form == "parallel":
         raise InvalidOption(
@@ -115,17 +115,17 @@ def _check_conditioning(options: RequestOptions, values: Mapping[str, Any]) -> N
 
 
 def _temperatures(values: Mapping[str, Any]) -> tuple[float, ...]:
-    """The ladder: explicit where several are given, from 0 by increments, or one temperature alone."""
+    """The ladder: the temperatures of the request if there are several, one with increments, or one alone."""
     name, step_name = "temperature", "temperature_increment_on_fallback"
-    given: tuple[float, ...] = values.get(name) or (0.0,)
-    if len(given) > 1:
+    ladder: tuple[float, ...] = values.get(name) or (0.0,)
+    if len(ladder) > 1:
         if step_name in values:
-            raise InvalidOption(f"{step_name} needs a single temperature, got {len(given)}", param=step_name)
-        if list(given) != sorted(set(given)):
-            raise InvalidOption(f"temperature is {list(given)}, must rise from value to value", param=name)
-        return given
-    first = given[0]
-    # upstream's command line climbs from any temperature; OpenAI's API only from 0, unless asked to
+            raise InvalidOption(f"{step_name} needs a single temperature, got {len(ladder)}", param=step_name)
+        if list(ladder) != sorted(set(ladder)):
+            raise InvalidOption(f"temperature is {list(ladder)}, must rise from value to value", param=name)
+        return ladder
+    first = ladder[0]
+    # openai-whisper's command line climbs from any temperature; OpenAI's API only from 0, unless asked to
     step = values.get(step_name, TEMPERATURE_INCREMENT if first == 0 else None)
     if not step:
         return (first,)
@@ -136,25 +136,8 @@ def _temperatures(values: Mapping[str, Any]) -> tuple[float, ...]:
 
 def check_combinations(options: RequestOptions) -> None:
     """Raises InvalidOption where fields contradict each other."""
-    shape = options.response_format
-    if options.word_timestamps and shape not in WORD_FORMATS:
-        raise InvalidOption(
-            f"timestamp_granularities has 'word', which needs response_format {', '.join(WORD_FORMATS)}; "
-            f"it is {shape!r}",
-            param="timestamp_granularities",
-        )
+    _check_answer(options)
     decoding = options.decoding
-    if decoding.token_logprobs and shape != "json" and not options.stream:
-        raise InvalidOption(
-            f"include has 'logprobs', which needs response_format json or stream=true; it is {shape!r}",
-            param="include",
-        )
-    if options.stream and shape not in STREAM_FORMATS:
-        raise InvalidOption(
-            f"stream=true sends events, so response_format must be one of {', '.join(STREAM_FORMATS)}; "
-            f"it is {shape!r}",
-            param="response_format",
-        )
     if decoding.language and decoding.languages and decoding.language not in decoding.languages:
         raise InvalidOption(
             f"language is {decoding.language!r}, which is not among languages: "
@@ -174,4 +157,26 @@ def check_combinations(options: RequestOptions) -> None:
         raise InvalidOption(
             f"clip_timestamps is {list(options.clip_timestamps)}, must rise: start, end, start, end …",
             param="clip_timestamps",
+        )
+
+
+def _check_answer(options: RequestOptions) -> None:
+    """Raises InvalidOption where the answer's format cannot carry what is asked for."""
+    shape = options.response_format
+    if options.word_timestamps and shape not in WORD_FORMATS:
+        raise InvalidOption(
+            f"timestamp_granularities has 'word', which needs response_format {', '.join(WORD_FORMATS)}; "
+            f"it is {shape!r}",
+            param="timestamp_granularities",
+        )
+    if options.decoding.token_logprobs and shape != "json" and not options.stream:
+        raise InvalidOption(
+            f"include has 'logprobs', which needs response_format json or stream=true; it is {shape!r}",
+            param="include",
+        )
+    if options.stream and shape not in STREAM_FORMATS:
+        raise InvalidOption(
+            f"stream=true sends events, so response_format must be one of {', '.join(STREAM_FORMATS)}; "
+            f"it is {shape!r}",
+            param="response_format",
         )

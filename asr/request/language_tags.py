@@ -1,8 +1,8 @@
-"""A language as people's systems write it → Whisper's code.
+"""A language as other systems write it → Whisper's code.
 
-ISO 639-1, 639-2 (both of its codes) and 639-3, codes that have been withdrawn, BCP 47 tags, POSIX locales and
-English names. A member of a macrolanguage counts as it where it bears its name (Egyptian Arabic, Halh
-Mongolian), unless Whisper knows it by itself (Cantonese, Nynorsk).
+It reads ISO 639-1, 639-2 (both of its codes) and 639-3, withdrawn codes, BCP 47 tags, POSIX locales and
+English names. A member of a macrolanguage counts as it if it bears its name (Egyptian Arabic, Halh Mongolian)
+and Whisper does not know the member itself (as it knows Cantonese and Nynorsk).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from asr.languages import LANGUAGE_CODES, LANGUAGES
 
-UNDETERMINED = ("", "auto", "und")  # said where the language is to be found out
+UNDETERMINED = ("", "auto", "und")  # the language is to be detected
 LANGUAGES_OF_FEW_MODELS = {"yue": "zh"}  # large-v3 alone tells Cantonese from Chinese
 ISO_CODES = {"jw": "jv"}  # Whisper's tokens keep a code that ISO withdrew in 2001
 
@@ -172,9 +172,9 @@ _ACCENTS = str.maketrans("åáéíóúüö", "aaeiouuo")
 
 
 def language_of(text: str, known: Collection[str] | None = None) -> str | None:
-    """Whisper's code of the language that a tag or an English name means; None where it means none of them.
+    """Whisper's code of a tag or an English name; None if Whisper does not know the language.
 
-    `known` are the codes that the model has, None for all.
+    `known`: the model's codes, None for all.
     """
     key = text.strip().lower()
     code = _language_named(key) or _language_tagged(key)
@@ -184,7 +184,7 @@ def language_of(text: str, known: Collection[str] | None = None) -> str | None:
 
 
 def iso_code(code: str) -> str:
-    """ISO 639's code of a language of Whisper's: 639-1, or 639-3 where it has none."""
+    """The ISO 639 code of one of Whisper's languages: 639-1, or 639-3 where it has none."""
     return ISO_CODES.get(code, code)
 
 
@@ -198,8 +198,8 @@ def _language_tagged(key: str) -> str | None:
 
 
 def _language_named(key: str) -> str | None:
-    """By an English name, also one of several, inverted or explained: "Spanish; Castilian", "Greek, Modern
-    (1453-)"."""
+    """By its English name, also inverted, explained or one of several: "Greek, Modern (1453-)",
+    "Spanish; Castilian"."""
     plain = re.sub(r"\([^()]*\)", "", key.translate(_ACCENTS))
     for name in plain.split(";"):
         noun, _, adjective = name.partition(",")

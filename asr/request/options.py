@@ -28,7 +28,7 @@ class VadOptions:
     min_speech_ms: int = 100  # shorter bursts are dropped
     min_silence_ms: int = 500  # shorter pauses do not end a span
     speech_pad_ms: int = 200  # added on both sides of a span
-    max_gap_s: float | None = None  # a longer pause between spans starts a new window; None: no pause does
+    max_gap_s: float | None = None  # a longer pause starts a new window; None: a window spans any pause
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One request value, text or JSON, read as what its field takes; each kind says what would be right."""
+"""One value of a request, as text or JSON → the value its field takes; each kind names what is allowed."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def invalid(name: str, value: Any, allowed: str) -> InvalidOption:
 def without_blanks(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that have a value: form builders send an empty text for "not set", other programs null.
 
-    Of several values the empty ones are left out; a list that has none at all is a value, "nothing".
+    Empty texts in a list are left out; an empty list is a value.
     """
     filled: dict[str, Any] = {}
     for name, raw in fields.items():
         if isinstance(raw, list | tuple):
-            kept = [value for value in raw if not _is_blank(value)]
-            if kept or not raw:
-                filled[name] = kept
+            values = [value for value in raw if not _is_blank(value)]
+            if values or not raw:
+                filled[name] = values
         elif not _is_blank(raw):
             filled[name] = raw
     return filled
@@ -135,7 +135,7 @@ def kind_of(cls: type, name: str, *, or_none: bool = False) -> Number | Flag:
 
 
 @dataclass(frozen=True)
-class Choice:
+class OneOf:
     """One of a few names, exactly as written."""
 
     names: tuple[str, ...]

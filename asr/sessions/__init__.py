@@ -17,7 +17,7 @@ from asr.request.options import RequestOptions, VadOptions
 from asr.schema import Samples, SpeechSpan
 from asr.sessions.base import BROKEN, FileSession, LiveSession, Offer, Session
 from asr.sessions.detection import DetectionSession
-from asr.sessions.parallel import ParallelSession, Plan
+from asr.sessions.parallel import ParallelSession, StretchPlanner
 from asr.sessions.sequential import SequentialSession
 from asr.sessions.window import WindowSession
 from asr.text.tokenizer import tokenizer_for
@@ -53,13 +53,15 @@ def open_session(prepared: PreparedAudio, options: RequestOptions, spec: ModelSp
 
 
 def open_detection(prepared: PreparedAudio, options: RequestOptions, spec: ModelSpec) -> DetectionSession:
-    """The session that tells the language of audio prepared for the same options, and no text."""
+    """The session that finds the language of audio prepared for the same options, and no text."""
     spans, plan = _planned(prepared, options)
     tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
     return DetectionSession(prepared.audio.samples, spans, plan(WINDOW_SAMPLES), options, tokenizer)
 
 
-def _planned(prepared: PreparedAudio, options: RequestOptions) -> tuple[tuple[SpeechSpan, ...], Plan]:
+def _planned(
+    prepared: PreparedAudio, options: RequestOptions
+) -> tuple[tuple[SpeechSpan, ...], StretchPlanner]:
     """The speech, and how to pack it into windows."""
     samples = prepared.audio.samples
     clips = _clips(options.clip_timestamps, len(samples))
@@ -77,11 +79,11 @@ def _detected(
     probs: Probs,
     clips: Sequence[SpeechSpan],
     options: VadOptions,
-) -> Plan:
-    """Stretches around the speech, and doubtful ones where something else sounds."""
+) -> StretchPlanner:
+    """Stretches around the speech, and doubtful ones around other sound."""
     max_gap = None if options.max_gap_s is None else round(options.max_gap_s * SAMPLE_RATE)
 
-    @functools.cache  # asked again once the language is known, mostly for the same limit
+    @functools.cache  # called again once the language is known, mostly with the same limit
     def plan(limit: int) -> tuple[Stretch, ...]:
         stretches: list[Stretch] = []
         for clip in clips:
@@ -98,8 +100,8 @@ def _detected(
     return plan
 
 
-def _undetected(samples: Samples, clips: Sequence[SpeechSpan]) -> Plan:
-    """Everything counts as speech, and is cut where it is quiet."""
+def _undetected(samples: Samples, clips: Sequence[SpeechSpan]) -> StretchPlanner:
+    """Everything counts as speech and is cut at quiet places."""
 
     def plan(limit: int) -> tuple[Stretch, ...]:
         return tuple(Stretch(piece, piece) for clip in clips for piece in quiet_pieces(samples, clip, limit))
@@ -108,7 +110,7 @@ def _undetected(samples: Samples, clips: Sequence[SpeechSpan]) -> Plan:
 
 
 def _clips(clip_timestamps: tuple[float, ...], num_samples: int) -> tuple[SpeechSpan, ...]:
-    """The clips that the caller named, inside the audio; all of it if none is named."""
+    """The clips that the caller asked for, inside the audio; all of the audio by default."""
     points = [min(round(seconds * SAMPLE_RATE), num_samples) for seconds in clip_timestamps] or [0]
     if len(points) % 2:
         points.append(num_samples)

@@ -14,14 +14,14 @@ BROKEN = "this request could not be processed; the server's log has the cause"  
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A window that a session wants decoded; `key` tells the session which one it was."""
+    """A window that a session wants decoded; by `key` the session knows its own window again."""
 
     key: int
     window: Window
 
 
 class Session(Protocol):
-    """One request's life. Plain state: whoever drives it decides when and where windows are decoded."""
+    """One request's life. It is plain state: a driver decides when and where its windows are decoded."""
 
     error: AsrError | None  # set once; a session with an error is done
 

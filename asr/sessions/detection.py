@@ -1,4 +1,4 @@
-"""A session that asks for the language of an utterance and for no text."""
+"""A session that finds the language of an utterance and decodes no text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asr.text.tokenizer import Tokenizer
 
 
 class DetectionSession:
-    """Hears up to 30 s of speech; `language` and `confidence` (0..1) are what they say together."""
+    """Hears about 30 s of speech; `language` and `confidence` (0..1) are the result."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class DetectionSession:
         self.error: AsrError | None = None
         self.language = "en"
         self.confidence = 1.0
-        self.done = not tokenizer.multilingual  # an English-only model is not asked
+        self.done = not tokenizer.multilingual  # an English-only model knows its language
         self._samples = samples
         self._options = options
         self._tokenizer = tokenizer
@@ -62,7 +62,7 @@ class DetectionSession:
         return ()
 
     def transcript(self) -> Transcript:
-        """Without text; what it cost is for the log."""
+        """Without text; its stats are for the log."""
         return Transcript("", (), self.language, "transcribe", len(self._samples), self._tally.stats())
 
     def _window(self, span: SpeechSpan) -> Window:

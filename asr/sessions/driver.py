@@ -1,7 +1,7 @@
 """Runs sessions to their end on one engine: the windows of all of them share its batches.
 
-Fair: each batch takes one window of every session in turn, so a short request is done after its own few
-windows, however long its neighbours are.
+Batches are fair: each takes one window of every session in turn, so that a short request is done after its
+own few windows, however long its neighbours are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def drive(
     What fails is in its session's `error`.
 
     on_progress(i): session i has taken an outcome. on_batch(windows, outstanding): a batch of `windows` goes
-    to the engine, of `outstanding` that are known. expired(i): an error that ends session i now, or None.
+    to the engine, and `outstanding` are known, those included. expired(i): an error that ends session i now,
+    or None.
     """
     waiting: list[deque[Offer]] = [deque() for _ in sessions]
     turn = 0
@@ -61,7 +62,7 @@ def drive(
 
 
 def _take(waiting: list[deque[Offer]], size: int, turn: int) -> list[tuple[int, Offer]]:
-    """At most `size` offers, one of each session in turn, beginning with another session every time."""
+    """At most `size` offers, one of each session in turn; each batch begins with another session."""
     batch: list[tuple[int, Offer]] = []
     order = [(turn + i) % len(waiting) for i in range(len(waiting))]
     while len(batch) < size and any(waiting):
@@ -80,7 +81,7 @@ def _decode(engine: Engine, batch: list[tuple[int, Offer]]) -> Sequence[Hypothes
 
 
 def _guarded(session: Session, step: Callable[[], T]) -> T | None:
-    """What the step returns; a session that breaks fails alone, and None is returned."""
+    """The step's result; None if the session breaks, which then fails alone."""
     try:
         return step()
     except Exception:

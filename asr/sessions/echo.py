@@ -1,4 +1,4 @@
-"""Whether a text only repeats the prompt, as Whisper does where it hears nothing to write down."""
+"""Whether a text only repeats the prompt, as Whisper's often does where there is no speech."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 
 
 def is_echo(text: str, prompt: str) -> bool:
-    """Whether all words of `text` stand side by side in `prompt`, which may come round again.
+    """Whether all words of `text` stand side by side in `prompt`, itself perhaps repeated.
 
     Case and punctuation do not count. False for a text without words.
     """
@@ -19,5 +19,5 @@ def is_echo(text: str, prompt: str) -> bool:
 
 def _words(text: str) -> list[str]:
     folded = unicodedata.normalize("NFKC", text).casefold()
-    kept = (char if unicodedata.category(char)[0] in "LMN" else " " for char in folded)
-    return "".join(kept).split()
+    letters = (char if unicodedata.category(char)[0] in "LMN" else " " for char in folded)
+    return "".join(letters).split()

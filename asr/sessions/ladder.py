@@ -12,13 +12,13 @@ from asr.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A hypothesis that passed, or what is left when none did."""
+class Verdict:
+    """What the guards say of a hypothesis."""
 
     hypothesis: Hypothesis
     ratio: float  # compression ratio of its text
-    silent: bool
-    rejected: bool = False  # no temperature gave a hypothesis that passes
+    silent: bool  # to be dropped as silence
+    rejected: bool = False  # to be tried again at the next temperature
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Climb:
 
     window: Window
     rung: int = 0
-    failed: tuple[Judged, ...] = ()
+    failed: tuple[Verdict, ...] = ()
 
 
 def decoding_options(
@@ -46,19 +46,19 @@ def decoding_options(
 
 def judge(
     climb: Climb, hypothesis: Hypothesis, options: RequestOptions, tokenizer: Tokenizer, tally: Tally
-) -> Judged | Climb:
-    """The verdict, or the climb that goes on, with the language kept that the first rung detected."""
+) -> Verdict | Climb:
+    """The verdict that decides the window; or the window on its next rung, in the language detected."""
     tally.add(hypothesis)
     if hypothesis.looped and is_high(hypothesis.no_speech_prob, options.guards.no_speech_threshold):
-        # silence or a loop? That takes the probability of the whole text, which the guard has cut
+        # whether it is silence depends on the probability of the whole text, which the loop guard has cut
         return replace(climb, window=_with(climb.window, loop_limit=None))
-    judged = judgement(hypothesis, options, tokenizer)
-    if not judged.rejected:
-        tally.silent_windows += judged.silent
-        return judged
-    rung, failed = climb.rung + 1, (*climb.failed, judged)
+    verdict = verdict_on(hypothesis, options, tokenizer)
+    if not verdict.rejected:
+        tally.silent_windows += verdict.silent
+        return verdict
+    rung, failed = climb.rung + 1, (*climb.failed, verdict)
     if rung < len(options.temperatures):
-        tally.fallbacks[rejection(hypothesis, judged.ratio, options.guards) or ""] += 1
+        tally.fallbacks[rejection(hypothesis, verdict.ratio, options.guards) or ""] += 1
         return Climb(
             _with(
                 climb.window,
@@ -70,21 +70,21 @@ def judge(
             failed,
         )
     # openai-whisper answers with the hottest sample
-    left = _likeliest(failed, options) if options.long_form == "parallel" else judged
-    tally.silent_windows += left.silent
-    return left
+    final = _likeliest(failed, options) if options.long_form == "parallel" else verdict
+    tally.silent_windows += final.silent
+    return final
 
 
-def judgement(hypothesis: Hypothesis, options: RequestOptions, tokenizer: Tokenizer) -> Judged:
-    """What the guards say of one hypothesis, whatever its rung."""
+def verdict_on(hypothesis: Hypothesis, options: RequestOptions, tokenizer: Tokenizer) -> Verdict:
+    """What the guards say of a hypothesis, on any rung."""
     text = tokenizer.decode(hypothesis.tokens).strip()
     ratio = compression_ratio(text, options.guards.compression_unit)
     rejected = rejection(hypothesis, ratio, options.guards) is not None
-    return Judged(hypothesis, ratio, is_silence(hypothesis, options.guards), rejected)
+    return Verdict(hypothesis, ratio, is_silence(hypothesis, options.guards), rejected)
 
 
-def _likeliest(failed: tuple[Judged, ...], options: RequestOptions) -> Judged:
-    """The likeliest of those whose text does not repeat itself; of none, the one that does so least."""
+def _likeliest(failed: tuple[Verdict, ...], options: RequestOptions) -> Verdict:
+    """The likeliest hypothesis whose text does not repeat itself; if all do, the least repetitive one."""
     limit = options.guards.compression_ratio_threshold
     fluent = [each for each in failed if not is_high(each.ratio, limit)]
     if fluent:
@@ -95,7 +95,7 @@ def _likeliest(failed: tuple[Judged, ...], options: RequestOptions) -> Judged:
 
 
 def _loop_limit(options: RequestOptions, rung: int) -> float | None:
-    """A row in a loop may stop only while its hypothesis would be thrown away anyway."""
+    """A row in a loop may stop only on a rung where its hypothesis would be rejected anyway."""
     is_last = rung + 1 >= len(options.temperatures)
     return None if is_last else options.guards.compression_ratio_threshold
 

@@ -1,4 +1,4 @@
-"""The language of a file: all of its first windows decide it together, not the first one alone."""
+"""The language of a file, decided by all of its first windows together."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from asr.audio.stretches import Stretch, speech_in
 from asr.constants import SAMPLE_RATE, WINDOW_SAMPLES
 from asr.request.options import RequestOptions
 from asr.schema import DecodingOptions, Hypothesis, SpeechSpan, Window
-from asr.sessions.ladder import Climb, judgement
+from asr.sessions.ladder import Climb, verdict_on
 from asr.sessions.work import Work
 from asr.text.tokenizer import Tokenizer
 
-EVIDENCE_SAMPLES = 30 * SAMPLE_RATE  # speech that is listened to before the language is decided
-SURE = 0.6  # a likelier language needs no closer listening
-MAX_ALONE = 3  # runs of speech that are listened to by themselves
-MIN_ALONE_SAMPLES = SAMPLE_RATE  # of speech: a shorter run (a laugh, a cough) tells no language
+EVIDENCE_SAMPLES = 30 * SAMPLE_RATE  # of speech, heard before the language is decided
+SURE = 0.6  # at this probability no run of speech is heard alone
+MAX_ALONE = 3  # runs of speech that are heard alone
+MIN_ALONE_SAMPLES = SAMPLE_RATE  # a shorter run of speech (a laugh, a cough) has no language
 RUN_GAP_SAMPLES = SAMPLE_RATE  # a longer pause ends a run
 
 
@@ -33,7 +33,7 @@ class Vote:
 def decided(votes: Sequence[Vote]) -> tuple[str, float]:
     """The likeliest language and its probability, votes weighted by their speech.
 
-    Votes that are not trusted count only where there is no other.
+    Votes that are not trusted count only if there are no others.
     """
     counted = [vote for vote in votes if vote.is_trusted] or votes
     total = sum(vote.weight for vote in counted)
@@ -45,7 +45,7 @@ def decided(votes: Sequence[Vote]) -> tuple[str, float]:
 
 
 def runs_alone(spans: Sequence[SpeechSpan], max_samples: int) -> list[SpeechSpan]:
-    """The longest runs of speech, each without the pauses around it; empty where there are no two runs."""
+    """The longest runs of speech, without the pauses around them; empty unless there are two runs or more."""
     runs: list[SpeechSpan] = []
     for span in spans:
         if runs and span.start - runs[-1].end < RUN_GAP_SAMPLES:
@@ -68,8 +68,8 @@ class LanguageHearing:
         self._votes: list[Vote] = []
         self._asked_alone = False
         clear = [work for work in works if not work.stretch.is_doubtful] or list(works)
-        self.decoded: list[Work] = []  # windows that are listened to and written down
-        self.alone: list[Work] = []  # runs of speech that are only listened to
+        self.decoded: list[Work] = []  # windows of the transcript
+        self.alone: list[Work] = []  # runs of speech, heard for their language only
         speech = 0
         for work in clear:
             if speech < EVIDENCE_SAMPLES:
@@ -78,24 +78,24 @@ class LanguageHearing:
 
     @property
     def works(self) -> list[Work]:
-        """All that are listened to."""
+        """All windows that are heard."""
         return self.decoded + self.alone
 
     def hear(self, work: Work, hypothesis: Hypothesis, options: RequestOptions, tokenizer: Tokenizer) -> None:
-        """Takes what the window of one of `works` says."""
+        """Takes the hypothesis of one of `works`."""
         work.first = hypothesis
-        judged = judgement(hypothesis, options, tokenizer)
+        verdict = verdict_on(hypothesis, options, tokenizer)
         is_alone = work in self.alone
         self._votes.append(
             Vote(
                 hypothesis.language_probs or ((hypothesis.language, 1.0),),
                 self._weight(work),
-                is_trusted=is_alone or not (judged.rejected or judged.silent),
+                is_trusted=is_alone or not (verdict.rejected or verdict.silent),
             )
         )
 
     def decided(self, window_of_run: Callable[[SpeechSpan], Window]) -> tuple[str, float] | None:
-        """The language and its probability; None while windows are out or runs are to be heard alone."""
+        """The language and its probability; None while windows are out, runs heard alone among them."""
         if any(work.first is None for work in self.works):
             return None
         language, probability = decided(self._votes)
@@ -110,10 +110,10 @@ class LanguageHearing:
 
     @staticmethod
     def detection(options: RequestOptions) -> DecodingOptions:
-        """How a run of speech is heard that is not to be written down."""
+        """How a run of speech is heard for its language only."""
         return DecodingOptions(task="detect_language", languages=options.decoding.languages)
 
     def _weight(self, work: Work) -> int:
-        """Samples of speech in the window; of one without detected speech, all."""
+        """Samples of speech in the window; all of its samples if no speech was detected."""
         heard = work.stretch.heard
         return speech_in(self._spans, heard) or heard.end - heard.start

@@ -1,9 +1,8 @@
 """Long form by speech spans: all windows of an utterance can be decoded side by side.
 
 Each stretch of the utterance is a window of its own with every guard; times stay on the utterance's clock.
-What a window leaves untold (its token cap was reached, a sentence began and did not end, or speech follows
-its last timestamp) becomes a stretch of its own and is decoded again: nothing that the detector heard is
-dropped.
+The rest that a window does not cover (its token cap was reached, a sentence did not end, or speech follows
+its last timestamp) becomes a stretch of its own and is decoded again: no detected speech is dropped.
 """
 
 from __future__ import annotations
@@ -20,24 +19,24 @@ from asr.request.options import RequestOptions
 from asr.schema import Hypothesis, Samples, Segment, SpeechSpan, Transcript
 from asr.sessions.base import Offer, Tally
 from asr.sessions.echo import is_echo
-from asr.sessions.ladder import Climb, Judged, decoding_options, judge
+from asr.sessions.ladder import Climb, Verdict, decoding_options, judge
 from asr.sessions.language import LanguageHearing
 from asr.sessions.placing import placed_segments
 from asr.sessions.prompting import hotword_tokens, prompt_tokens
 from asr.sessions.work import Work
 from asr.text.guards import is_convincing, is_high
-from asr.text.slicing import Slicing, slice_tokens
+from asr.text.slicing import WindowSlices, slice_tokens
 from asr.text.tokenizer import TIMESTAMPS, tokenizer_for
 
-# the longest stretch in samples → the utterance's stretches, none longer
-Plan = Callable[[int], tuple[Stretch, ...]]
+# a limit in samples → the utterance's stretches, none longer
+StretchPlanner = Callable[[int], tuple[Stretch, ...]]
 
-# speech behind an unfinished sentence, or behind a finished one, that is worth another window
+# the least speech that is worth another window: behind an unfinished sentence, and behind a finished one
 MIN_REST_SAMPLES = SAMPLE_RATE // 10
 MIN_FOLLOWING_SAMPLES = SAMPLE_RATE
-# Whisper often ends a sentence before its last sound: this much of the run of speech it lies in is its own
+# Whisper often ends a sentence before its last sound: up to this much speech behind it still belongs to it
 OWN_TAIL_SAMPLES = 2 * SAMPLE_RATE
-# speech between two segments of a window that the model passed over, as it does with a far quieter voice
+# the least speech between two segments that is decoded again: the model passes over a far quieter voice
 MIN_SKIPPED_SAMPLES = 3 * SAMPLE_RATE
 # a window whose text has no usable timestamp at its token cap is halved, down to this length
 MIN_HALF_SAMPLES = 2 * SAMPLE_RATE
@@ -46,20 +45,20 @@ MAX_RESEEKS = 8
 
 
 class ParallelSession:
-    """One utterance cut at its pauses. With the language unknown, its first windows tell it."""
+    """One utterance cut at its pauses. An unknown language is decided by its first windows."""
 
     def __init__(
         self,
         samples: Samples,
         spans: Sequence[SpeechSpan],
-        plan: Plan,
+        planner: StretchPlanner,
         options: RequestOptions,
         spec: ModelSpec,
     ) -> None:
         self.error: AsrError | None = None
         self._samples = samples
         self._spans = tuple(spans)
-        self._plan = plan
+        self._planner = planner
         self._options = options
         self._tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
         self._language = options.decoding.language or (None if spec.multilingual else "en")
@@ -115,19 +114,19 @@ class ParallelSession:
         return Transcript(text, segments, language, self._options.decoding.task, len(self._samples), stats)
 
     def _planned(self) -> tuple[Stretch, ...]:
-        return self._plan(int(window_seconds(self._language) * SAMPLE_RATE))
+        return self._planner(int(window_seconds(self._language) * SAMPLE_RATE))
 
     def _work(self, stretch: Stretch, num_reseeks: int = 0, *, prompted: bool = True) -> Work:
         options = decoding_options(self._options, self._language, self._prompt if prompted else ())
         if num_reseeks > MAX_RESEEKS:
             options = replace(options, without_timestamps=True)
         if options.without_timestamps:
-            # a hot sample writes some all the same, and no clock can be read off them
+            # a hot sample holds some all the same, and their times mean nothing
             options = replace(options, suppress_tokens=(*options.suppress_tokens, TIMESTAMPS))
         return Work(stretch, Climb(window_of(self._samples, stretch.heard, options)), num_reseeks, prompted)
 
     def _hear(self, hearing: LanguageHearing, work: Work, hypothesis: Hypothesis) -> None:
-        """Takes what a window says of the language; once all have spoken, goes on in the language decided."""
+        """Takes a window's vote for the language; once it is decided, all stretches are decoded in it."""
         hearing.hear(work, hypothesis, self._options, self._tokenizer)
         found = hearing.decided(lambda run: window_of(self._samples, run, hearing.detection(self._options)))
         if found is None:
@@ -147,56 +146,56 @@ class ParallelSession:
 
     def _take(self, work: Work, hypothesis: Hypothesis) -> None:
         options = self._options
-        if work.stretch.is_doubtful:  # one look: higher temperatures only invent more
+        if work.stretch.is_doubtful:  # one try: higher temperatures only invent more text
             options = replace(options, temperatures=options.temperatures[:1])
-        judged = judge(work.climb, hypothesis, options, self._tokenizer, self._tally)
-        if isinstance(judged, Climb):
-            work.climb = judged
-        elif judged.silent or (work.stretch.is_doubtful and not _is_believed(judged)):
+        verdict = judge(work.climb, hypothesis, options, self._tokenizer, self._tally)
+        if isinstance(verdict, Climb):
+            work.climb = verdict
+        elif verdict.silent or (work.stretch.is_doubtful and not _is_believed(verdict)):
             work.is_done = True
-        elif work.prompted and is_echo(self._tokenizer.decode(judged.hypothesis.tokens), self._prompt_text):
+        elif work.prompted and is_echo(self._tokenizer.decode(verdict.hypothesis.tokens), self._prompt_text):
             work.climb = self._work(work.stretch, work.num_reseeks, prompted=False).climb
             work.prompted = False
         else:
             work.is_done = True
-            self._settle(work, judged)
+            self._settle(work, verdict)
 
-    def _settle(self, work: Work, judged: Judged) -> None:
-        """Takes a decided window: its segments, and what it leaves to be decoded again."""
-        hypothesis, heard = judged.hypothesis, work.stretch.heard
+    def _settle(self, work: Work, verdict: Verdict) -> None:
+        """Takes a decided window: its segments, and the rest to be decoded again."""
+        hypothesis, heard = verdict.hypothesis, work.stretch.heard
         num_frames = work.climb.window.num_frames
-        slicing = slice_tokens(
+        slices = slice_tokens(
             hypothesis.tokens, self._tokenizer.timestamp_begin, num_frames, exact_start=True
         )
-        has_no_end = slicing.frames == num_frames and not slicing.complete  # nowhere to seek to
-        is_loop = is_high(judged.ratio, self._options.guards.compression_ratio_threshold)
+        has_no_end = slices.frames == num_frames and not slices.complete  # no timestamp to seek to
+        is_loop = is_high(verdict.ratio, self._options.guards.compression_ratio_threshold)
         is_capped = hypothesis.truncated and not hypothesis.looped and not is_loop
         if is_capped and has_no_end and heard.end - heard.start >= 2 * MIN_HALF_SAMPLES:
             middle = quietest_cut(self._samples, heard.start + MIN_HALF_SAMPLES, heard.end - MIN_HALF_SAMPLES)
             self._insert_behind(work, [SpeechSpan(heard.start, middle), SpeechSpan(middle, heard.end)], 0)
             return
-        work.segments = placed_segments(slicing, judged, heard, self._spans, self._options, self._tokenizer)
-        if rest := self._rest(work, slicing):
+        work.segments = placed_segments(slices, verdict, heard, self._spans, self._options, self._tokenizer)
+        if rest := self._rest(work, slices):
             self._insert_behind(work, [rest], 1)
         if self._options.vad_filter and not work.stretch.is_doubtful:
             self._look_again(work, heard.start)
 
-    def _rest(self, work: Work, slicing: Slicing) -> SpeechSpan | None:
-        """What the window heard and did not tell, if it is worth another window."""
+    def _rest(self, work: Work, slices: WindowSlices) -> SpeechSpan | None:
+        """The audio behind the window's text, if it is worth another window."""
         heard = work.stretch.heard
-        told = slicing.pieces[-1].end if slicing.complete else slicing.frames
-        start = min(heard.start + told * HOP_LENGTH, heard.end)
-        if slicing.complete:
+        covered = slices.items[-1].end if slices.complete else slices.frames  # mel frames
+        start = min(heard.start + covered * HOP_LENGTH, heard.end)
+        if slices.complete:
             ends = [s.end for s in self._spans if s.start < start <= s.end < start + OWN_TAIL_SAMPLES]
             start = min(max([start, *ends]), heard.end)
         rest = SpeechSpan(start, heard.end)
-        least = MIN_FOLLOWING_SAMPLES if slicing.complete else MIN_REST_SAMPLES
-        is_unknown = work.stretch.is_doubtful and not slicing.complete
+        least = MIN_FOLLOWING_SAMPLES if slices.complete else MIN_REST_SAMPLES
+        is_unknown = work.stretch.is_doubtful and not slices.complete
         left = rest.end - rest.start if is_unknown else self._speech_in(rest)
         return rest if left >= least else None
 
     def _look_again(self, work: Work, edge: int) -> None:
-        """Offers the speech that lies between two segments of a window and is in neither, if there is much.
+        """Adds a stretch where much speech lies between two segments of a window.
 
         edge: where the text before the window's first segment ends.
         """
@@ -229,5 +228,5 @@ class ParallelSession:
         ]
 
 
-def _is_believed(judged: Judged) -> bool:
-    return not judged.rejected and is_convincing(judged.hypothesis, judged.ratio)
+def _is_believed(verdict: Verdict) -> bool:
+    return not verdict.rejected and is_convincing(verdict.hypothesis, verdict.ratio)

@@ -1,4 +1,4 @@
-"""A window's pieces → segments where the speech is."""
+"""A window's slices → segments where the speech is."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from asr.audio.stretches import clip_spans
 from asr.constants import SAMPLE_RATE
 from asr.request.options import RequestOptions
 from asr.schema import Segment, SpeechSpan
-from asr.sessions.ladder import Judged
+from asr.sessions.ladder import Verdict
 from asr.sessions.segmenting import cleared, make_segment
-from asr.text.slicing import Slicing
+from asr.text.slicing import WindowSlices
 from asr.text.tokenizer import Tokenizer
-from asr.text.words import NO_ALIGNMENT, TimedPiece, WordRules, time_pieces
+from asr.text.words import NO_ALIGNMENT, SegmentWords, WordRules, time_words
 
 
 def placed_segments(
-    slicing: Slicing,
-    judged: Judged,
+    slices: WindowSlices,
+    verdict: Verdict,
     heard: SpeechSpan,
     spans: Sequence[SpeechSpan],
     options: RequestOptions,
     tokenizer: Tokenizer,
 ) -> list[Segment]:
-    """The segments that say something, inside what the window heard and, where it can be told, in speech.
+    """The segments that have text, within the window and, where speech was detected, within speech.
 
-    heard: of the window; spans: speech in the whole utterance. The model writes times in steps of 20 ms and
-    likes round ones; a pause at a segment's edge is cut off.
+    heard: what the window heard; spans: speech in the whole utterance. The model writes times in steps of
+    20 ms and prefers round ones, so that a pause at a segment's edge is cut off here.
     """
     speech = clip_spans(spans, heard.start, heard.end)
-    timed: Sequence[TimedPiece | None] = [None] * len(slicing.pieces)
+    words: Sequence[SegmentWords | None] = [None] * len(slices.items)
     if options.word_timestamps:
         rules = WordRules(
             tokenizer,
-            judged.hypothesis.language,
+            verdict.hypothesis.language,
             options.prepend_punctuations,
             options.append_punctuations,
         )
         start = heard.start / SAMPLE_RATE
         seconds = [(span.start / SAMPLE_RATE - start, span.end / SAMPLE_RATE - start) for span in speech]
-        alignment = judged.hypothesis.alignment or NO_ALIGNMENT
-        timed = time_pieces(slicing.pieces, alignment, rules, start, start, seconds)
+        alignment = verdict.hypothesis.alignment or NO_ALIGNMENT
+        words = time_words(slices.items, alignment, rules, start, start, seconds)
     segments = [
-        make_segment(piece, placed, judged, heard.start, tokenizer)
-        for piece, placed in zip(slicing.pieces, timed, strict=True)
+        make_segment(timed, timed_words, verdict, heard.start, tokenizer)
+        for timed, timed_words in zip(slices.items, words, strict=True)
     ]
     fitted = (cleared(_in_speech(_inside(segment, heard), speech)) for segment in segments)
     return [segment for segment in fitted if segment.text]
@@ -61,7 +61,7 @@ def _inside(segment: Segment, heard: SpeechSpan) -> Segment:
 
 
 def _in_speech(segment: Segment, speech: Sequence[SpeechSpan]) -> Segment:
-    """The segment without the pauses at its edges; one with words has the edges of its words."""
+    """The segment without the pauses at its edges; a segment with words already has their edges."""
     inside = clip_spans(speech, segment.start, segment.end)
     if segment.words or not inside:
         return segment

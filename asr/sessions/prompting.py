@@ -28,10 +28,10 @@ def _encoded(text: str, name: str, tokenizer: Tokenizer) -> tuple[int, ...]:
 
 
 class RollingPrompt:
-    """The previous text of one utterance, as upstream's `transcribe` keeps it.
+    """The previous text of one utterance, as openai-whisper's `transcribe` keeps it.
 
-    carried: stays in front of every window. initial: the beginning of the text; it scrolls out of sight like
-    the rest.
+    carried: stays in front of every window; initial: the beginning of the text, which scrolls out of the
+    prompt as the text grows.
     """
 
     def __init__(self, carried: tuple[int, ...], initial: tuple[int, ...], n_text_ctx: int) -> None:
@@ -50,5 +50,5 @@ class RollingPrompt:
         self._tokens.extend(tokens)
 
     def reset(self) -> None:
-        """Forgets the text so far: it was uncertain, and would mislead what follows."""
+        """Forgets the text so far: it is uncertain, and would mislead the next window."""
         self._reset_at = len(self._tokens)

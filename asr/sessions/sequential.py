@@ -1,14 +1,14 @@
 """OpenAI's long-form algorithm: one window after the other, each behind the last timestamp of the one before.
 
-In float32 its tokens, segments and times are those of `whisper.transcribe` (openai-whisper 20250625), except:
-times that openai-whisper puts behind the end of the audio are at its end here, and two inputs on which
-openai-whisper does not end do end here (a clip that lies behind the audio, and words that end where their
-window begins).
+In float32 its tokens, segments and times are those of `whisper.transcribe` (openai-whisper 20250625), but for
+two things. A time behind the end of the audio is moved to the end. Two inputs on which openai-whisper never
+ends do end here: a clip that lies behind the audio, and words that end where their window begins.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from asr.audio.windows import window_at
 from asr.constants import (
@@ -24,12 +24,12 @@ from asr.schema import DecodingOptions, Hypothesis, Samples, Segment, Transcript
 from asr.sessions.base import Offer, Tally
 from asr.sessions.hallucination import WindowClock
 from asr.sessions.hallucination import judge as judge_hallucination
-from asr.sessions.ladder import Climb, Judged, decoding_options, judge
+from asr.sessions.ladder import Climb, Verdict, decoding_options, judge
 from asr.sessions.prompting import RollingPrompt, hotword_tokens, prompt_tokens
 from asr.sessions.segmenting import cleared, ended, make_segment
-from asr.text.slicing import Slicing, slice_tokens
+from asr.text.slicing import WindowSlices, slice_tokens
 from asr.text.tokenizer import tokenizer_for
-from asr.text.words import NO_ALIGNMENT, TimedPiece, WordRules, time_pieces
+from asr.text.words import NO_ALIGNMENT, SegmentWords, WordRules, time_words
 
 
 class SequentialSession:
@@ -86,13 +86,13 @@ class SequentialSession:
             self._language = outcome.language
         else:
             assert self._climb is not None
-            judged = judge(self._climb, outcome, self._options, self._tokenizer, self._tally)
-            if isinstance(judged, Climb):
-                self._climb = judged
+            verdict = judge(self._climb, outcome, self._options, self._tokenizer, self._tally)
+            if isinstance(verdict, Climb):
+                self._climb = verdict
                 return
             seek, num_frames, self._climb = self._seek, self._climb.window.num_frames, None
-            self._advance(judged, num_frames)
-            if self._seek <= seek:  # words that end where the window begins: upstream would never return
+            self._advance(verdict, num_frames)
+            if self._seek <= seek:  # words end where the window begins: openai-whisper would never return
                 self._seek = seek + num_frames
         if self._climb is None and self._next_frames() is None:
             self._is_finished = True
@@ -134,21 +134,21 @@ class SequentialSession:
         options = decoding_options(self._options, self._language, self._prompt.tokens())
         return Climb(window_at(self._samples, self._seek, num_frames, options, self._log_mel_max))
 
-    def _advance(self, judged: Judged, num_frames: int) -> None:
-        """Takes a decided window: its segments, its text for the next prompt, where to listen next."""
-        if judged.silent:
+    def _advance(self, verdict: Verdict, num_frames: int) -> None:
+        """Takes a decided window: its segments, its text for the next prompt, the next position."""
+        if verdict.silent:
             self._seek += num_frames
             return
-        hypothesis = judged.hypothesis
+        hypothesis = verdict.hypothesis
         seek = self._seek
-        slicing = slice_tokens(hypothesis.tokens, self._tokenizer.timestamp_begin, num_frames)
-        self._seek += slicing.frames
-        timed: list[TimedPiece] | None = None
+        slices = slice_tokens(hypothesis.tokens, self._tokenizer.timestamp_begin, num_frames)
+        self._seek += slices.frames
+        words: list[SegmentWords] | None = None
         if self._options.word_timestamps:
-            timed = self._time_words(slicing, hypothesis, seek, num_frames)
-            if timed is None:
+            words = self._time_words(slices, hypothesis, seek, num_frames)
+            if words is None:
                 return
-        segments = self._segments(slicing, timed, judged, seek)
+        segments = self._segments(slices, words, verdict, seek)
         self.segments.extend(segments)
         for segment in segments:
             self._prompt.extend(segment.tokens)
@@ -156,19 +156,18 @@ class SequentialSession:
             self._prompt.reset()
 
     def _segments(
-        self, slicing: Slicing, timed: list[TimedPiece] | None, judged: Judged, seek: int
+        self, slices: WindowSlices, words: list[SegmentWords] | None, verdict: Verdict, seek: int
     ) -> list[Segment]:
-        pieces = slicing.pieces if timed is None else slicing.pieces[: len(timed)]
-        segments = []
-        for i, piece in enumerate(pieces):
-            placed = timed[i] if timed is not None else None
-            segments.append(cleared(make_segment(piece, placed, judged, seek * HOP_LENGTH, self._tokenizer)))
-        return segments
+        kept: Sequence[SegmentWords | None] = [None] * len(slices.items) if words is None else words
+        return [
+            cleared(make_segment(timed, timed_words, verdict, seek * HOP_LENGTH, self._tokenizer))
+            for timed, timed_words in zip(slices.items, kept, strict=False)
+        ]
 
     def _time_words(
-        self, slicing: Slicing, hypothesis: Hypothesis, seek: int, num_frames: int
-    ) -> list[TimedPiece] | None:
-        """The pieces with their words, `_seek` corrected by them; None: listen again, keep nothing."""
+        self, slices: WindowSlices, hypothesis: Hypothesis, seek: int, num_frames: int
+    ) -> list[SegmentWords] | None:
+        """The words of the slices, having moved `_seek` to their end; None: keep nothing, decode again."""
         rules = WordRules(
             self._tokenizer,
             hypothesis.language,
@@ -177,35 +176,35 @@ class SequentialSession:
         )
         start = float(seek * HOP_LENGTH / SAMPLE_RATE)
         alignment = hypothesis.alignment or NO_ALIGNMENT
-        timed = time_pieces(slicing.pieces, alignment, rules, start, self._last_speech)
-        words_end = _last_end(timed)
-        if not slicing.complete and words_end > start:
+        words = time_words(slices.items, alignment, rules, start, self._last_speech)
+        words_end = _last_end(words)
+        if not slices.complete and words_end > start:
             self._seek = round(words_end * FRAMES_PER_SECOND)
         threshold = self._options.hallucination_silence_threshold
         if threshold is not None:
             end = float((seek + WINDOW_FRAMES) * HOP_LENGTH / SAMPLE_RATE)
-            if not slicing.complete and words_end > start and end - words_end <= threshold:
+            if not slices.complete and words_end > start and end - words_end <= threshold:
                 self._seek = seek + num_frames
             clock = WindowClock(seek, num_frames, self._content_frames, start, end, self._last_speech)
-            finding = judge_hallucination(timed, clock, self._seek, threshold)
-            self._seek = finding.seek
-            if finding.again:
+            verdict = judge_hallucination(words, clock, self._seek, threshold)
+            self._seek = verdict.seek
+            if verdict.again:
                 return None
-            timed = timed[: finding.num_pieces]
-        if timed:
-            self._last_speech = _last_end(timed)
-        return timed
+            words = words[: verdict.num_kept]
+        if words:
+            self._last_speech = _last_end(words)
+        return words
 
 
 def _clips(clip_timestamps: tuple[float, ...], content_frames: int) -> list[tuple[int, int]]:
-    """Mel-frame ranges to decode, of pairs of seconds; a last end that is missing is the end of the audio."""
+    """Pairs of seconds → ranges of mel frames to decode; a missing last end is the end of the audio."""
     points = [round(seconds * FRAMES_PER_SECOND) for seconds in clip_timestamps] or [0]
     if len(points) % 2:
         points.append(content_frames)
     return list(zip(points[::2], points[1::2], strict=True))
 
 
-def _last_end(timed: list[TimedPiece]) -> float:
-    """Where the last word ends, in seconds; without any word, where the last piece does."""
-    ends = [piece.words[-1].end for piece in timed if piece.words]
-    return ends[-1] if ends else timed[-1].end if timed else -math.inf
+def _last_end(segments: list[SegmentWords]) -> float:
+    """Where the last word ends, in seconds; without any word, where the last segment does."""
+    ends = [segment.words[-1].end for segment in segments if segment.words]
+    return ends[-1] if ends else segments[-1].end if segments else -math.inf

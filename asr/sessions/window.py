@@ -1,4 +1,4 @@
-"""A session of one window: what the gateway sends, and the simplest session there is."""
+"""The simplest session: one window, as the gateway sends it to a worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from asr.sessions.base import Offer
 
 
 class WindowSession:
-    """Decodes one window once; guards and fallbacks are its sender's business."""
+    """Decodes one window once; the sender applies guards and fallbacks."""
 
     def __init__(self, window: Window) -> None:
         self.hypothesis: Hypothesis | None = None

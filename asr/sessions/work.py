@@ -11,7 +11,7 @@ from asr.sessions.ladder import Climb
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """A stretch, where its window stands, and what came of it."""
+    """A stretch, its window on the ladder, and its segments."""
 
     stretch: Stretch
     climb: Climb
@@ -19,5 +19,5 @@ class Work:
     prompted: bool = True  # whether its window holds the caller's prompt
     is_out: bool = False
     is_done: bool = False
-    first: Hypothesis | None = None  # what it said while the language was not known
+    first: Hypothesis | None = None  # decoded while the language was not known
     segments: list[Segment] = field(default_factory=list)

@@ -24,7 +24,7 @@ SPLIT_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+
 REPLACEMENT = "\ufffd"
 NON_SPEECH, TIMESTAMPS = -1, -2  # in a list of suppressed tokens: all tokens of this kind
 
-# what upstream's non_speech_tokens suppress: speaker tags, music, brackets
+# what openai-whisper's non_speech_tokens suppress: speaker tags, music, brackets
 NON_SPEECH_SYMBOLS = (
     *'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
     *[
@@ -54,7 +54,7 @@ MUSIC_SYMBOLS = tuple("♩♪♫♬♭♮♯")  # several tokens each: their com
 
 
 class Tokenizer:
-    """One model family's vocabulary. Stateless, unlike upstream's: language and task are arguments."""
+    """A vocabulary. Stateless, unlike openai-whisper's: language and task are arguments."""
 
     def __init__(self, multilingual: bool, num_languages: int) -> None:
         self.multilingual = multilingual
@@ -77,7 +77,7 @@ class Tokenizer:
         return self._encoding.encode_single_token(f"<|{name}|>")
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`; raises ValueError where it spells a special token, as upstream does."""
+        """Token ids of `text`; raises ValueError where it spells a special token, as openai-whisper does."""
         return self._encoding.encode(text)
 
     def decode(self, tokens: Iterable[int]) -> str:
@@ -107,7 +107,7 @@ class Tokenizer:
     def sot_sequence(self, language: str | None, task: str | None) -> tuple[int, ...]:
         """What starts a transcript: sot, language and task; sot alone for an English-only model.
 
-        As upstream's get_tokenizer, None means "en" and "transcribe".
+        None means "en" and "transcribe", as in openai-whisper's get_tokenizer.
         """
         if not self.multilingual:
             return (self.sot,)
@@ -126,11 +126,9 @@ class Tokenizer:
         return tuple(sorted(found))
 
     def suppressed_tokens(self, suppress_tokens: Sequence[int]) -> tuple[int, ...]:
-        """Ids that may never be sampled, sorted: -1 expanded and the task tokens added as upstream does.
+        """Ids that may never be sampled, sorted: -1 and -2 expanded, the task tokens added.
 
-        -2, which callers cannot send, stands for all timestamps.
-
-        An empty option suppresses nothing at all, as upstream's falsy check has it.
+        As in openai-whisper, an empty option suppresses nothing at all. Callers cannot send -2.
         """
         if not suppress_tokens:
             return ()
@@ -146,7 +144,7 @@ class Tokenizer:
         self, tokens: Sequence[int], language: str | None
     ) -> tuple[list[str], list[list[int]]]:
         """(words, their token ids): at spaces, or at code points for languages written without them."""
-        # upstream's tokenizer of an English-only model has no language
+        # openai-whisper's tokenizer of an English-only model has no language
         if self.multilingual and language in UNSPACED_LANGUAGES:
             return self._split_on_unicode(tokens)
         return self._split_on_spaces(tokens)
@@ -162,7 +160,7 @@ class Tokenizer:
             decoded = self.decode_with_timestamps(current)
             if REPLACEMENT in decoded:
                 position = offset + decoded.index(REPLACEMENT)
-                # unfinished, unless the text itself holds U+FFFD here; upstream has no bounds check
+                # unfinished, unless the text itself holds U+FFFD here; openai-whisper checks no bounds
                 if position < len(full) and full[position] != REPLACEMENT:
                     continue
             words.append(decoded)
@@ -193,7 +191,7 @@ def tokenizer_for(multilingual: bool, num_languages: int) -> Tokenizer:
 
 
 def _encoding(name: str, language_codes: Sequence[str]) -> tiktoken.Encoding:
-    """tiktoken's encoding of a vocabulary file, Whisper's special tokens behind it in upstream's order."""
+    """tiktoken's encoding of a vocabulary file, followed by Whisper's special tokens in their order."""
     ranks = {}
     for line in (ASSETS / f"{name}.tiktoken").read_text().splitlines():
         token, rank = line.split()

@@ -1,7 +1,7 @@
 """A window's token alignment → timed words per segment (add_word_timestamps of whisper/timing.py).
 
-This module computes in float seconds, as upstream does, so that its many comparisons fall the same way; the
-words it returns are in samples.
+This module computes in float seconds, as openai-whisper does, so that its many comparisons come out the same;
+the words it returns are in samples.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from asr.constants import FRAMES_PER_POSITION, POSITIONS_PER_SECOND, SAMPLE_RATE, SECONDS_PER_POSITION
 from asr.schema import TokenAlignment, Word
-from asr.text.slicing import Piece
+from asr.text.slicing import TimedTokens
 from asr.text.tokenizer import Tokenizer
 
 NO_ALIGNMENT = TokenAlignment((), (0,), ())  # a window without text
@@ -33,8 +33,8 @@ class _Timing:
 
 
 @dataclass(slots=True)
-class TimedPiece:
-    """A piece's edges, moved to its words; seconds in the utterance."""
+class SegmentWords:
+    """A segment's words and its edges, moved to them; seconds in the utterance."""
 
     start: float
     end: float
@@ -57,19 +57,19 @@ class WordRules:
     append_punctuations: str
 
 
-def time_pieces(
-    pieces: Sequence[Piece],
+def time_words(
+    slices: Sequence[TimedTokens],
     alignment: TokenAlignment,
     rules: WordRules,
     time_offset: float,
     last_speech: float,
     speech: Sequence[tuple[float, float]] = (),
-) -> list[TimedPiece]:
-    """One TimedPiece per piece.
+) -> list[SegmentWords]:
+    """The words of each slice.
 
-    time_offset: where the window starts in the utterance, seconds; last_speech: where the words before this
-    window ended, seconds; speech: where speech was detected, seconds from the start of the window: no word
-    reaches out of it into a pause.
+    time_offset: start of the window in the utterance, seconds; last_speech: end of the words before this
+    window, seconds; speech: the detected speech, seconds from the start of the window: no word reaches out of
+    it into a pause.
     """
     timings = _word_timings(alignment, rules)
     durations = np.array([t.end - t.start for t in timings])
@@ -79,19 +79,19 @@ def time_pieces(
         _shorten_at_sentence_ends(timings, 2 * median)
     _merge_punctuations(timings, rules.prepend_punctuations, rules.append_punctuations)
     _keep_in_speech(timings, speech)
-    timed, next_word = [], 0
-    for piece in pieces:
-        num_tokens = sum(token < rules.tokenizer.eot for token in piece.tokens)
+    segments, next_word = [], 0
+    for timed in slices:
+        num_tokens = sum(token < rules.tokenizer.eot for token in timed.tokens)
         words, next_word = _take_words(timings, next_word, num_tokens, time_offset)
         start, end = (
             time_offset + edge / FRAMES_PER_POSITION * SECONDS_PER_POSITION
-            for edge in (piece.start, piece.end)
+            for edge in (timed.start, timed.end)
         )
-        timed.append(TimedPiece(start, end, words))
+        segments.append(SegmentWords(start, end, words))
         if words:
-            _fit_to_piece(timed[-1], median, last_speech)
-            last_speech = timed[-1].end
-    return timed
+            _fit_to_words(segments[-1], median, last_speech)
+            last_speech = segments[-1].end
+    return segments
 
 
 def _word_timings(alignment: TokenAlignment, rules: WordRules) -> list[_Timing]:
@@ -137,9 +137,9 @@ def _merge_punctuations(timings: list[_Timing], prepended: str, appended: str) -
 
 
 def _keep_in_speech(timings: list[_Timing], speech: Sequence[tuple[float, float]]) -> None:
-    """A word ends where the next one starts, the pause between them included: it is cut to its own speech.
+    """Cuts each word to the run of speech that it overlaps most; a word outside all of them stays as it is.
 
-    That is the run of speech which it shares most with; a word outside all of them stays where it is.
+    A word ends where the next one starts, so that a pause between them counts as a part of it.
     """
     for timing in timings:
         shared = [(min(timing.end, end) - max(timing.start, start), start, end) for start, end in speech]
@@ -170,9 +170,9 @@ def _take_words(
     return words, next_word
 
 
-def _fit_to_piece(piece: TimedPiece, median: float, last_speech: float) -> None:
-    """Shortens the first words after a pause, then lets piece and outer words agree on their edges."""
-    words = piece.words
+def _fit_to_words(segment: SegmentWords, median: float, last_speech: float) -> None:
+    """Shortens the first words after a pause; makes the segment and its outer words agree on their edges."""
+    words = segment.words
     first, last = words[0], words[-1]
     max_duration = 2 * median
     too_long = first.end - first.start > max_duration
@@ -181,11 +181,11 @@ def _fit_to_piece(piece: TimedPiece, median: float, last_speech: float) -> None:
         if len(words) > 1 and words[1].end - words[1].start > max_duration:
             first.end = words[1].start = max(words[1].end / 2, words[1].end - max_duration)
         first.start = max(0, first.end - max_duration)
-    if piece.start < first.end and piece.start - 0.5 > first.start:
-        first.start = max(0, min(first.end - median, piece.start))
+    if segment.start < first.end and segment.start - 0.5 > first.start:
+        first.start = max(0, min(first.end - median, segment.start))
     else:
-        piece.start = first.start
-    if piece.end > last.start and piece.end + 0.5 < last.end:
-        last.end = max(last.start + median, piece.end)
+        segment.start = first.start
+    if segment.end > last.start and segment.end + 0.5 < last.end:
+        last.end = max(last.start + median, segment.end)
     else:
-        piece.end = last.end
+        segment.end = last.end

@@ -1,6 +1,6 @@
-"""What a value that came over the wire may be; each check returns the value or raises Malformed.
+"""Checks of values that came over the wire: each returns the value or raises Malformed.
 
-A check's message begins behind the value's path (" is 0, must be …"): `read` puts the path in front.
+A check's message (" is 0, must be …") continues the path of its value, which `read` puts in front.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NON_FINITE = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 
 
 class Malformed(ValueError):
-    """A value is not what the protocol says."""
+    """A value that the protocol does not allow."""
 
 
 def whole(low: int, high: int) -> Check:
@@ -28,7 +28,7 @@ def whole(low: int, high: int) -> Check:
 
 
 def number(low: float | None = None, high: float | None = None) -> Callable[[Any], float]:
-    """A number; without bounds also one that JSON lacks, as text."""
+    """A number; without bounds also "inf", "-inf" and "nan", which JSON lacks."""
 
     def check(value: Any) -> float:
         if low is None and isinstance(value, str) and value in NON_FINITE:

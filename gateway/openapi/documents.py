@@ -7,7 +7,7 @@ from typing import Any
 
 from asr.render.formats import SRT, TEXT, TSV, VTT
 from asr.request.fields import FIELDS, Field
-from asr.request.values import Choice, Flag, Items, Kind, Number, Text
+from asr.request.values import Flag, Items, Kind, Number, OneOf, Text
 from gateway.openapi import examples, schemas
 from gateway.openapi.schemas import NOT_FOR_TRANSLATIONS
 
@@ -156,7 +156,7 @@ def _schema(kind: Kind) -> dict[str, Any]:
         return {"type": number, "minimum": kind.low, "maximum": kind.high}
     if isinstance(kind, Flag):
         return {"type": "boolean"}
-    if isinstance(kind, Choice):
+    if isinstance(kind, OneOf):
         return {"type": "string", "enum": list(kind.names)}
     if isinstance(kind, Text):
         return {"type": "string", "minLength": kind.min_chars, "maxLength": kind.max_chars}

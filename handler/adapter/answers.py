@@ -13,7 +13,7 @@ from asr.wire import messages
 
 
 def answer(job: Job, model: Mapping[str, Any]) -> Reply:
-    """The reply of a job without error; `model` is what the `model` path tells."""
+    """The reply of a job without error; `model` is the answer of the path `model`."""
     if job.kind == "healthz":
         return json_reply({"status": "ok", "model": model["name"]})
     if job.kind == "model":

@@ -49,7 +49,7 @@ class Intake:
     def open_jobs(self, arrivals: Sequence[Arrival], deadline: float) -> list[Job]:
         """One job per arrival, in order; one not ready at `deadline` (time.monotonic) fails as overloaded.
 
-        Files are read in the pool, all others here: a window takes 3 ms, and would wait behind them.
+        Only files go to the pool: reading a window takes 3 ms, and it would wait behind them there.
         """
         started = time.monotonic()
         files = [arrival for arrival in arrivals if kind_of(arrival.headers) == "file"]
@@ -97,7 +97,7 @@ class Intake:
 def queue_seconds(headers: Mapping[str, Any]) -> float | None:
     """Seconds since the caller's `X-Request-Start` (seconds since 1970, or `t=…`); None if absent or absurd.
 
-    TorchServe does not tell a worker when a request arrived; its own queue metric holds the sum.
+    TorchServe does not tell a worker when a request arrived; its queue metric has the sum of all waits.
     """
     text = text_header(headers, "x-request-start").removeprefix("t=")
     try:

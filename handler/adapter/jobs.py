@@ -17,12 +17,12 @@ from asr.schema import Hypothesis, MediaSource
 from asr.sessions import FileSession, WindowSession
 from asr.stage_times import StageTimes
 
-NO_THREAD = "can't start new thread"  # Python's words when there is no memory for another's stack
+NO_THREAD = "can't start new thread"  # Python's message when there is no memory for a thread's stack
 
 
 @dataclass(slots=True)
 class Job:
-    """What is known of one row so far: an error, or a session, or neither (healthz, model)."""
+    """One row's state: with an error, with a session, or with neither (healthz, model)."""
 
     index: int  # of the row in its batch
     request_id: str  # TorchServe's own, also the response's x-request-id
@@ -48,11 +48,11 @@ class Job:
 
     @property
     def hypothesis(self) -> Hypothesis | None:
-        """Of a window that has been decoded."""
+        """The hypothesis of a decoded window."""
         return self.session.hypothesis if isinstance(self.session, WindowSession) else None
 
     def stream_progress(self) -> None:
-        """Sends what has finished since the last call, if this job streams."""
+        """Sends the segments finished since the last call, if this job streams."""
         session = self.file_session
         if self.events is not None and session is not None and session.error is None:
             self.events.advance(session)
@@ -60,16 +60,16 @@ class Job:
                 self.first_segment_s = time.monotonic() - self.started
 
     def close(self, cause: Exception | None = None) -> None:
-        """Takes over the session's error; a session that never came to its end has one from now on."""
+        """Takes over the session's error; a session that has not ended counts as failed by `cause`."""
         if self.session is None or self.error is not None:
             return
         self.error = self.session.error
         if self.error is None and not self.session.done:
-            self.error = told(cause, self.request_id)
+            self.error = public_error(cause, self.request_id)
 
     def refusal(self) -> Reply:
-        """The error as a reply of its own, or as the last event of a stream whose status is already out."""
-        error = self.error or told(None, self.request_id)
+        """The error as a reply, or as the last event of a stream whose status has been sent already."""
+        error = self.error or public_error(None, self.request_id)
         if self.events is not None and self.events.started:
             return Reply(200, EVENT_STREAM_TYPE, self.events.failed(error))
         return error_reply(error)
@@ -77,18 +77,18 @@ class Job:
 
 @contextmanager
 def failing_alone(job: Job, what: str) -> Iterator[None]:
-    """Whatever goes wrong in the block becomes this job's error and nobody else's."""
+    """Any exception of the block becomes this job's error, and no other job's."""
     try:
         yield
     except AsrError as error:
         job.error = error
     except Exception as error:
         log_failure(what, request_id=job.request_id)
-        job.error = told(error, job.request_id)
+        job.error = public_error(error, job.request_id)
 
 
-def told(cause: Exception | None, request_id: str) -> AsrError:
-    """What the caller is told of an exception that is in the log."""
+def public_error(cause: Exception | None, request_id: str) -> AsrError:
+    """The error to answer with for an exception that the log has in full."""
     if isinstance(cause, MemoryError) or NO_THREAD in str(cause):
         return Overloaded("the server has no memory left for this request; try again later")
     return EngineFailure(f"internal error; the server's log has it under request {request_id}")

@@ -1,7 +1,7 @@
 """The worker's log: one JSON object per line on standard output.
 
 TorchServe reads this worker's standard output and takes any line that starts with `[METRICS]` for a metric
-sample, so nothing a caller wrote may begin a line: every line starts with `{` and JSON escapes line breaks.
+sample. No caller's text may begin a line, so every line starts with `{`, and JSON escapes line breaks.
 Transcripts are private and stay out unless `log_text` is set.
 """
 
@@ -18,7 +18,7 @@ OUR_LOGGERS = ("whisper", "asr", "adapter")
 
 
 class JsonLine(logging.Formatter):
-    """A record as one JSON line; one that is JSON already stays as it is."""
+    """A log record as one JSON line; those of `log_event` are JSON already."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
@@ -33,8 +33,8 @@ class JsonLine(logging.Formatter):
 def configure_logging() -> None:
     """Puts our loggers' lines on standard output in JSON.
 
-    They get a handler of their own: the root's format must stay as TorchServe set it, because its metrics
-    travel through it, and it would write a traceback's lines, which may quote a caller, raw.
+    They get a handler of their own. The root's format must stay as TorchServe set it, because its metrics
+    travel through it; and it would write a traceback raw, whose lines may quote a caller.
     """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLine())
@@ -46,7 +46,7 @@ def configure_logging() -> None:
 
 
 def log_event(event: str, level: int = logging.INFO, **values: Any) -> None:
-    """Writes one line, `event` first; values must be JSON-able, others are written by their repr."""
+    """Writes one line, `event` first; a value that is not JSON is written by its repr."""
     logger.log(level, "%s", json.dumps({"event": event, **values}, default=repr))
 
 

@@ -1,8 +1,8 @@
 """The metrics that config/metrics.yaml declares, fed through TorchServe.
 
-TorchServe's transport is a line on the worker's standard output per sample, `name.unit:value|#label:value`,
-so a label value must not be empty or hold `:`, `,` or `|`, and a value must be a plain decimal: `1e-05` and
-`nan` are dropped silently (ts/metrics/caching_metric.py, frontend's Metric.java).
+Each sample travels as a line on the worker's standard output, `name.unit:value|#label:value`. So a label
+value must not be empty or hold `:`, `,` or `|`, and a value must be a plain decimal: `1e-05` and `nan` are
+silently dropped (ts/metrics/caching_metric.py, the frontend's Metric.java).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ HISTOGRAMS = (
     "whisper_first_segment_seconds",
     "whisper_batch_fill_ratio",  # of
 )
-# Counters that are there from the start, at zero: the first out-of-memory is then a rise that alerts can see.
+# Counters that are sent as zero at the start, so that alerts see the first out-of-memory as a rise.
 FROM_THE_START: tuple[tuple[str, ...], ...] = (
     ("whisper_audio_seconds_total", "ok"),
     ("whisper_windows_total",),
@@ -77,8 +77,8 @@ class ServiceMetrics:
     ) -> None:
         """`get_metric(name, kind)` returns the declared metric; kind is "counter", "gauge" or "histogram".
 
-        worker: what sets its gauges apart; max_rows and max_windows: places in a batch of TorchServe's and
-        of the engine's.
+        worker: the label of its gauges; max_rows and max_windows: the sizes of TorchServe's batches and of
+        the engine's.
         """
         kinds = {"counter": COUNTERS, "gauge": GAUGES, "histogram": HISTOGRAMS}
         self._metrics: dict[str, Metric] = {
@@ -91,15 +91,15 @@ class ServiceMetrics:
         self._seen_ooms = 0
 
     def started(self) -> None:
-        """Says that this worker is up, and shows the counters that must not wait for their first event."""
+        """Sends the start time, and zero for the counters that must be there before their first event."""
         for name, *labels in FROM_THE_START:
             self._send(name, 0, *labels)
         self._send("whisper_worker_start_seconds", int(time.time()), self._worker)
-        self._send("whisper_windows_outstanding", 0, self._worker)  # what a killed one had died with it
+        self._send("whisper_windows_outstanding", 0, self._worker)  # a killed worker's died with it
         self._send_memory()
 
     def batch(self, windows: int, outstanding: int) -> None:
-        """A batch of `windows` goes to the engine, of `outstanding` that are known and not decoded."""
+        """A batch of `windows` goes to the engine; `outstanding`, those included, are not decoded yet."""
         self._batches.append(windows)
         self._send("whisper_windows_outstanding", outstanding, self._worker)
 
@@ -168,14 +168,14 @@ def label(text: str) -> str:
 
 
 def language_label(language: str | None) -> str:
-    """One of a bounded set, whatever the engine says: a language of Whisper's, "none" or "other"."""
+    """The language as one of a bounded set of labels: one of Whisper's, "none" or "other"."""
     if language is None:
         return "none"
     return language if language in LANGUAGES else "other"
 
 
 def worker_name(argv: Sequence[str]) -> str:
-    """The number of a TorchServe worker's socket by its command line, the same after a restart; else "0"."""
+    """The number at the end of the worker's socket option, the same after a restart; "0" without one."""
     for option, value in pairwise(argv):
         if option in SOCKET_OPTIONS and (number := re.search(r"\d+$", value)):
             return number[0]

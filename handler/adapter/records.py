@@ -1,4 +1,4 @@
-"""What is remembered of one finished request: its record, for the metrics, and its line in the log."""
+"""The record of one finished request, for the metrics, and its line in the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENGINE_STAGES = ("features", "encode", "decode", "words")
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """One request's cost and outcome. Seconds are wall-clock, except the engine's: its windows' shares."""
+    """One request's cost and outcome. Seconds are wall-clock; the engine's are its windows' shares."""
 
     request_id: str
     kind: str  # "file" | "windows" | "healthz" | "model" | "unread"
@@ -44,9 +44,9 @@ class RequestRecord:
     silent_windows: int = 0
     fallbacks: tuple[tuple[str, int], ...] = ()
 
-    queue_s: float | None = None  # before the worker saw it; known only if the caller sent X-Request-Start
-    wall_s: float = 0.0  # from the worker's first sight of it to its reply
-    first_segment_s: float | None = None  # to the first event of a stream that had one before its end
+    queue_s: float | None = None  # before it reached the worker; None unless the caller sent X-Request-Start
+    wall_s: float = 0.0  # from its arrival at the worker to its reply
+    first_segment_s: float | None = None  # to a stream's first event, if that came before its end
     stage_seconds: tuple[tuple[str, float], ...] = ()  # media, vad, features, encode, decode, words, render
     text: str | None = None  # only under log_text
 
@@ -57,7 +57,7 @@ class RequestRecord:
 
 
 def record(job: Job, reply: Reply, *, with_text: bool) -> RequestRecord:
-    """What the log and the metrics keep of the job; its text only if `with_text`."""
+    """The job's record; with its text only if `with_text`."""
     options, source, error, session = job.options, job.source, job.error, job.file_session
     transcript = session.transcript() if session is not None and error is None else None
     if transcript is not None:
@@ -97,9 +97,9 @@ def record(job: Job, reply: Reply, *, with_text: bool) -> RequestRecord:
 
 
 def log_request(record: RequestRecord) -> None:
-    """Writes the line of one finished request; what does not apply to it is left out.
+    """Writes the line of one finished request, without the keys that do not apply to it.
 
-    A canary that passed has none: the gateway sends one every five seconds.
+    A health check that passed has no line: the gateway sends one every five seconds.
     """
     if record.kind == "healthz" and record.status == 200:
         return

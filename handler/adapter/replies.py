@@ -1,8 +1,8 @@
 """One request's answer: status, content type and body, in the only characters TorchServe can carry.
 
-TorchServe sends the length of the reason phrase and of the content type in characters but their bytes in
-UTF-8: one non-ASCII letter breaks the frame for the whole batch and costs the worker. So the phrases come
-from the HTTP standard, every header is a constant, and nothing a caller wrote goes anywhere but the body.
+TorchServe counts the reason phrase and the content type in characters but sends their bytes in UTF-8: one
+non-ASCII letter breaks the frame for the whole batch and costs the worker. So the phrases come from the HTTP
+standard, every header is a constant, and a caller's text goes into the body only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ResponseContext(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one row answers."""
+    """The answer to one row."""
 
     status: int
     content_type: str
@@ -36,7 +36,7 @@ class Reply:
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:
-    """`value` as a JSON reply; ASCII escapes, so that even a lone surrogate can be sent back."""
+    """`value` as a JSON reply, escaped to ASCII, so that even a lone surrogate can be sent back."""
     return Reply(status, JSON_TYPE, json.dumps(value).encode("ascii"))
 
 

@@ -1,9 +1,8 @@
 """A TorchServe row and its headers → a frozen `Request`.
 
-What arrives for which kind of upload is TorchServe's doing (ts/protocol/otf_message_handler.py,
-ts/service.py): a raw body is `{"body": bytearray}`, or `str` where the client called it text, or the parsed
-value where it called it JSON; a form is one key per field, a repeated field keeps its last value; the query
-string and the method never arrive.
+TorchServe decides what arrives (ts/protocol/otf_message_handler.py, ts/service.py). A raw body is
+`{"body": bytearray}`, or `str` if its content type is text, or the parsed value if it is JSON. A form is one
+key per field; a repeated field keeps its last value. The query string and the method never arrive.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ HOW_TO_SEND = (
 
 
 class UnknownPath(AsrError):
-    """The path behind /predictions/<model>/<version>/ leads nowhere."""
+    """There is nothing at the path behind /predictions/<model>/<version>/."""
 
     status = 404
     type = "invalid_request_error"
@@ -49,7 +48,7 @@ class UnknownPath(AsrError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One row, understood but not yet judged: the options are still the caller's words."""
+    """One row, taken apart; its options are not checked yet."""
 
     kind: str  # "file" | "windows" | "healthz" | "model"
     body: bytes | bytearray = b""  # the upload: a media file, or a window in its wire format
@@ -78,7 +77,7 @@ def read_row(row: Any, headers: Mapping[str, Any]) -> Request:
 
 
 def kind_of(headers: Mapping[str, Any]) -> str | None:
-    """The kind of a request, by its headers alone; None where its path leads nowhere."""
+    """The kind of a request, by its headers alone; None if there is nothing at its path."""
     if text_header(headers, "describe").lower() == "true":  # GET /models/<model>?customized=true
         return "model"
     return PATHS.get(_path(headers))
@@ -89,9 +88,9 @@ def _path(headers: Mapping[str, Any]) -> str:
 
 
 def text_header(headers: Mapping[str, Any], name: str) -> str:
-    """The header's value, whatever its case; "" where absent.
+    """The value of a header, its name in any case; "" where absent.
 
-    A form puts one `{"content-type": …}` dict per field among the headers, so only `str` values count.
+    A form adds a `{"content-type": …}` dict for each field to the headers, so only `str` values count.
     """
     exact = headers.get(name)  # TorchServe's own `url_path` and `describe` win over a client's `Url_Path`
     if isinstance(exact, str):
@@ -110,7 +109,7 @@ def _window_body(row: Mapping[str, Any]) -> bytes | bytearray:
 
 
 def _upload_fields(row: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Every field of the upload, the audio still among them under one of AUDIO_FIELDS."""
+    """Every field of the upload, among them the audio under one of AUDIO_FIELDS."""
     content_type = text_header(headers, "content-type").lower()
     if content_type.startswith("multipart/") and "boundary=" not in content_type:
         raise InvalidOption("Content-Type is multipart without a boundary, so its parts cannot be told apart")

@@ -1,4 +1,4 @@
-"""Bringing a worker up: configuration, model, and the facts worth writing down once."""
+"""The start of a worker: configuration, model, and the facts that are logged once."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ class WorkerEngine(Engine, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a worker serves with, from start to end."""
+    """All that a worker has from its start to its end."""
 
     config: HandlerConfig
     engine: WorkerEngine
-    model: dict[str, Any]  # what the `model` path tells
+    model: dict[str, Any]  # the answer of the path `model`
 
 
 def start(model_yaml: Any, gpu_id: int | None) -> Service:
-    """The loaded service, its facts logged; raises ConfigError, or what loading the checkpoint raises."""
+    """The loaded service, its facts logged; raises ConfigError, or an error of loading the checkpoint."""
     log_event("starting", gpu_id=gpu_id, **environment())
     started = time.monotonic()
     try:
         config = read_config(model_yaml)
-        with ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:  # beside the load: disk and C only
+        with ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:  # while the model loads
             digest = pool.submit(sha256_prefix, weights_file(Path(config.engine.model)))
             engine = load_engine(config.engine, gpu_id)
             sha256 = digest.result()
     except Exception as error:
-        log_event("not_started", logging.ERROR, why=str(error))  # one line before TorchServe's traceback
+        log_event("not_started", logging.ERROR, why=str(error))  # a line before TorchServe's traceback
         raise
     model = {
         "object": "model",
@@ -96,7 +96,7 @@ def sha256_prefix(path: Path) -> str | None:
 
 
 def environment() -> dict[str, Any]:
-    """Interpreter, machine and the versions of what the answers depend on."""
+    """Interpreter, machine and the versions of the packages that answers depend on."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

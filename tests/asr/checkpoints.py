@@ -19,7 +19,7 @@ MULTILINGUAL, LARGE_V3, ENGLISH_ONLY = 51_865, 51_866, 51_864
 def dims(
     n_vocab: int = MULTILINGUAL, n_mels: int = 80, state: int = 64, layers: int = 2, heads: int = 2
 ) -> ModelDimensions:
-    """Upstream's sizes of a model with the same small state in encoder and decoder."""
+    """openai-whisper's sizes of a model with the same small state in encoder and decoder."""
     return ModelDimensions(
         n_mels=n_mels,
         n_audio_ctx=1500,
@@ -35,7 +35,7 @@ def dims(
 
 
 def random_model(sizes: ModelDimensions, seed: int = 0, end_weight: float = 2.5) -> Whisper:
-    """Upstream's model with random weights; a larger `end_weight` ends sequences earlier."""
+    """openai-whisper's model with random weights; a larger `end_weight` ends sequences earlier."""
     generator = torch.Generator().manual_seed(seed)
     model = Whisper(sizes)
     for name, parameter in model.named_parameters():

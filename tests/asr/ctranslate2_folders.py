@@ -48,6 +48,10 @@ def renamed(checkpoint: Checkpoint, dtype: str) -> Arrays:
         arrays[f"{theirs}/weight"] = np.concatenate(weights)
         arrays[f"{theirs}/bias"] = np.concatenate([state.get(f"{each}.bias", zeros) for each in ours])
 
+    def stacked(theirs: str, ours: str, *groups: tuple[str, ...]) -> None:
+        for number, names in enumerate(groups):
+            linear(f"{theirs}/linear_{number}", *(f"{ours}.{name}" for name in names))
+
     for side, last in (("encoder", "ln_post"), ("decoder", "ln")):
         arrays[f"{side}/num_heads"] = np.array(checkpoint.dims.n_text_head, np.int16)
         arrays[f"{side}/position_encodings/encodings"] = state[f"{side}.positional_embedding"]
@@ -55,22 +59,12 @@ def renamed(checkpoint: Checkpoint, dtype: str) -> Arrays:
         for layer in range(checkpoint.dims.n_text_layer):
             theirs, ours = f"{side}/layer_{layer}", f"{side}.blocks.{layer}"
             norm(f"{theirs}/self_attention/layer_norm", f"{ours}.attn_ln")
-            linear(
-                f"{theirs}/self_attention/linear_0",
-                *(f"{ours}.attn.{each}" for each in ("query", "key", "value")),
-            )
-            linear(f"{theirs}/self_attention/linear_1", f"{ours}.attn.out")
+            stacked(f"{theirs}/self_attention", f"{ours}.attn", ("query", "key", "value"), ("out",))
             norm(f"{theirs}/ffn/layer_norm", f"{ours}.mlp_ln")
-            linear(f"{theirs}/ffn/linear_0", f"{ours}.mlp.0")
-            linear(f"{theirs}/ffn/linear_1", f"{ours}.mlp.2")
+            stacked(f"{theirs}/ffn", f"{ours}.mlp", ("0",), ("2",))
             if side == "decoder":
                 norm(f"{theirs}/attention/layer_norm", f"{ours}.cross_attn_ln")
-                linear(f"{theirs}/attention/linear_0", f"{ours}.cross_attn.query")
-                linear(
-                    f"{theirs}/attention/linear_1",
-                    *(f"{ours}.cross_attn.{each}" for each in ("key", "value")),
-                )
-                linear(f"{theirs}/attention/linear_2", f"{ours}.cross_attn.out")
+                stacked(f"{theirs}/attention", f"{ours}.cross_attn", ("query",), ("key", "value"), ("out",))
     for conv in ("conv1", "conv2"):
         arrays[f"encoder/{conv}/weight"] = state[f"encoder.{conv}.weight"]
         arrays[f"encoder/{conv}/bias"] = state[f"encoder.{conv}.bias"]

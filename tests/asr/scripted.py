@@ -1,6 +1,6 @@
-"""Scripted decoding: the same made-up hypotheses for upstream's `transcribe` and for our sessions.
+"""Scripted decoding: the same made-up hypotheses for openai-whisper's `transcribe` and for our sessions.
 
-Everything upstream does around the model (seeking, slicing, guards, prompts, words, hallucination checks) can
+All that openai-whisper does around the model (seeking, slicing, guards, prompts, words, hallucinations) can
 then be compared without a model: both sides ask for the k-th decoding and get the k-th result.
 """
 
@@ -79,7 +79,7 @@ def alignment_of(tokens: Sequence[int]) -> TokenAlignment:
     return TokenAlignment(tuple(tokens), tuple(starts), probs)
 
 
-def upstream_alignment(
+def openai_alignment(
     model: Any, tokenizer: Any, text_tokens: list[int], *_: Any, **__: Any
 ) -> list[WordTiming]:
     """`whisper.timing.find_alignment` behind its attention weights, on the made-up alignment."""

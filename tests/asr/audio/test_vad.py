@@ -1,4 +1,4 @@
-"""Speech detection: the network frame by frame, and upstream's rule for spans."""
+"""Speech detection: the network frame by frame, and silero-vad's rule for spans."""
 
 import os
 import subprocess
@@ -77,7 +77,7 @@ def test_the_session_runs_one_thread_and_is_cached() -> None:
     assert vad._session().get_session_options().intra_op_num_threads == 1
 
 
-def upstream_spans(probs: list[float], num_samples: int, options: VadOptions) -> list[tuple[int, int]]:
+def silero_spans(probs: list[float], num_samples: int, options: VadOptions) -> list[tuple[int, int]]:
     """silero-vad 6.2.3 (MIT), `get_speech_timestamps_from_probs`, without the cut of long speech."""
     speeches: list[dict[str, int]] = []
     current: dict[str, int] = {}
@@ -128,11 +128,11 @@ OPTIONS = st.builds(
 
 @settings(deadline=None)
 @given(PROBS, OPTIONS, st.integers(0, 511))
-def test_spans_equal_upstreams(probs: list[float], options: VadOptions, missing: int) -> None:
+def test_spans_equal_sileros(probs: list[float], options: VadOptions, missing: int) -> None:
     num_samples = max(0, len(probs) * 512 - missing)
     values = np.array(probs, np.float32)
     spans = vad.spans_from_probs(values, num_samples, options)
-    assert [(span.start, span.end) for span in spans] == upstream_spans(values.tolist(), num_samples, options)
+    assert [(span.start, span.end) for span in spans] == silero_spans(values.tolist(), num_samples, options)
 
 
 @settings(deadline=None)

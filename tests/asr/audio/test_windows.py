@@ -86,7 +86,7 @@ def test_a_sequential_window_gives_the_utterances_own_stft_frames(seek: int, num
     assert (window.num_frames, window.log_mel_max) == (num_frames, 1.5)
     assert window.left_context == (200 if seek else 0)
 
-    # upstream: 30 s of zeros behind the utterance, reflection at its start (torch.stft, center=True)
+    # openai-whisper: 30 s of zeros behind the utterance, reflection at its start (torch.stft, center=True)
     whole = np.concatenate((samples[200:0:-1], samples, np.zeros(WINDOW_SAMPLES + 200, np.int16)))
     expected = stft_frames(whole[seek * 160 :], num_frames)
     # the engine: the same on the window alone, its own reflection only without left context

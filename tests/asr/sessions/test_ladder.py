@@ -10,7 +10,7 @@ import pytest
 from asr.request.options import GuardOptions, RequestOptions
 from asr.schema import Hypothesis, Window
 from asr.sessions.base import Tally
-from asr.sessions.ladder import Climb, Judged, decoding_options, judge
+from asr.sessions.ladder import Climb, Verdict, decoding_options, judge
 from tests.asr.scripted import TOKENIZER
 
 LOOP = " Thank you for watching." * 40
@@ -21,10 +21,10 @@ def hypothesis(text: str, avg_logprob: float, no_speech_prob: float = 0.1, **mor
     return Hypothesis(tokens, avg_logprob, no_speech_prob, 0.0, "en", **more)  # type: ignore[arg-type]
 
 
-def climbed(options: RequestOptions, *outcomes: Hypothesis) -> tuple[Judged | Climb, list[float]]:
+def climbed(options: RequestOptions, *outcomes: Hypothesis) -> tuple[Verdict | Climb, list[float]]:
     """What becomes of a window with these hypotheses, one per rung, and the temperatures asked for."""
     first = decoding_options(options, "en", ())
-    step: Judged | Climb = Climb(Window(np.zeros(400, np.int16), 1, first))
+    step: Verdict | Climb = Climb(Window(np.zeros(400, np.int16), 1, first))
     asked = []
     for outcome in outcomes:
         assert isinstance(step, Climb)
@@ -43,7 +43,7 @@ FAILURES = (
 
 def test_parallel_takes_the_likeliest_that_does_not_repeat_itself() -> None:
     taken, asked = climbed(RequestOptions(temperatures=(0.0, 0.4, 0.8, 1.0)), *FAILURES)
-    assert isinstance(taken, Judged)
+    assert isinstance(taken, Verdict)
     assert (asked, taken.rejected) == ([0.0, 0.4, 0.8, 1.0], True)
     assert TOKENIZER.decode(taken.hypothesis.tokens) == " one"
     assert taken.hypothesis.temperature == 0.0
@@ -52,14 +52,14 @@ def test_parallel_takes_the_likeliest_that_does_not_repeat_itself() -> None:
 def test_sequential_takes_the_hottest_as_openai_whisper_does() -> None:
     options = RequestOptions(temperatures=(0.0, 0.4, 0.8, 1.0), long_form="sequential")
     taken, _ = climbed(options, *FAILURES)
-    assert isinstance(taken, Judged)
+    assert isinstance(taken, Verdict)
     assert TOKENIZER.decode(taken.hypothesis.tokens) == " three"
 
 
 def test_of_nothing_but_repetitions_the_least_is_taken() -> None:
     options = RequestOptions(temperatures=(0.0, 0.4))
     taken, _ = climbed(options, hypothesis(LOOP, -0.1), hypothesis(" ha" * 20, -0.5))
-    assert isinstance(taken, Judged)
+    assert isinstance(taken, Verdict)
     assert TOKENIZER.decode(taken.hypothesis.tokens) == " ha" * 20
 
 
@@ -73,7 +73,7 @@ def test_what_no_temperature_can_read_and_hardly_is_speech_is_silence(
     """The first row is a laugh, read by OpenAI's base."""
     options = RequestOptions(temperatures=(0.0, 0.4))
     taken, _ = climbed(options, *[hypothesis(" So", avg_logprob, no_speech_prob)] * 2)
-    assert isinstance(taken, Judged)
+    assert isinstance(taken, Verdict)
     assert taken.silent is silent
 
 
@@ -92,7 +92,7 @@ def test_a_row_may_stop_only_where_the_request_would_throw_its_text_away(
     options = RequestOptions(
         temperatures=temperatures, guards=GuardOptions(compression_ratio_threshold=threshold)
     )
-    step: Judged | Climb = Climb(Window(np.zeros(400, np.int16), 1, decoding_options(options, "en", ())))
+    step: Verdict | Climb = Climb(Window(np.zeros(400, np.int16), 1, decoding_options(options, "en", ())))
     found = []
     while isinstance(step, Climb):
         found.append(step.window.options.loop_limit)

@@ -26,7 +26,7 @@ from asr.render.formats import render
 from asr.request.options import GuardOptions
 from asr.schema import Hypothesis, Samples, SpeechSpan, TokenAlignment, Window
 from asr.sessions.driver import drive
-from asr.sessions.parallel import ParallelSession, Plan
+from asr.sessions.parallel import ParallelSession, StretchPlanner
 from asr.text.slicing import kept_text_tokens
 from tests.asr.asked import asked
 from tests.asr.scripted import SPEC, TOKENIZER
@@ -107,7 +107,7 @@ def utterance(rng: random.Random, num_words: int) -> tuple[Samples, list[SpeechS
     return np.concatenate(parts), spans
 
 
-def plan_for(samples: Samples, spans: Sequence[SpeechSpan]) -> Plan:
+def plan_for(samples: Samples, spans: Sequence[SpeechSpan]) -> StretchPlanner:
     frames = np.zeros(-(-len(samples) // FRAME_SAMPLES) * FRAME_SAMPLES, np.int16)
     frames[: len(samples)] = samples
     probs = (frames.reshape(-1, FRAME_SAMPLES) > 0).any(1).astype(np.float32)
@@ -153,7 +153,7 @@ def test_every_word_is_told_once_in_order_and_in_place(
     transcript = session.transcript()
     if cap > 1:  # below that the rest of a stretch may be decoded without timestamps
         expected = [(start, end, f" {value - 1}") for start, end, value in runs_of(samples)]
-        if words:  # upstream's rules shorten a long word behind a pause from its front
+        if words:  # openai-whisper's rules shorten a long word behind a pause from its front
             told = [word for segment in transcript.segments for word in segment.words]
             assert [word.text for word in told] == [text for _, _, text in expected]
             assert all(

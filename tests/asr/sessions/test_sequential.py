@@ -1,4 +1,4 @@
-"""The sequential session against upstream's own loop, over scripted decodings."""
+"""The sequential session against openai-whisper's own loop, over scripted decodings."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import whisper.timing
 
 from asr.errors import EngineFailure
 from asr.request.options import GuardOptions, RequestOptions
+from asr.schema import Segment
 from asr.sessions.driver import drive
 from asr.sessions.sequential import SequentialSession
 from tests.asr.asked import asked
@@ -20,8 +21,8 @@ from tests.asr.scripted import (
     SPEC,
     ScriptedEngine,
     ScriptedModel,
+    openai_alignment,
     random_hypothesis,
-    upstream_alignment,
 )
 
 CASES: dict[str, dict[str, Any]] = {
@@ -44,7 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def upstream(samples: np.ndarray, model: ScriptedModel, options: RequestOptions) -> dict[str, Any]:
+def openai_whisper(samples: np.ndarray, model: ScriptedModel, options: RequestOptions) -> dict[str, Any]:
     return whisper.transcribe(
         model,
         samples.astype(np.float32) / 32768,
@@ -72,7 +73,25 @@ def ours(samples: np.ndarray, engine: ScriptedEngine, options: RequestOptions) -
 
 
 class OutOfScript(Exception):
-    """Upstream listens again and again where the script gives it no way forward."""
+    """openai-whisper listens again and again where the script gives it no way forward."""
+
+
+def assert_same(segment: Segment, want: dict[str, Any]) -> None:
+    assert segment.start / 16_000 == pytest.approx(want["start"], abs=1e-4)
+    assert segment.end / 16_000 == pytest.approx(want["end"], abs=1e-4)
+    assert (segment.seek, segment.text, list(segment.tokens)) == (
+        want["seek"],
+        want["text"],
+        want["tokens"],
+    )
+    assert (segment.temperature, segment.avg_logprob) == (want["temperature"], want["avg_logprob"])
+    assert segment.compression_ratio == pytest.approx(want["compression_ratio"])
+    words = [(w.text, w.start / 16_000, w.end / 16_000) for w in segment.words]
+    want_words = [(w["word"], w["start"], w["end"]) for w in want.get("words", [])]
+    assert [w[0] for w in words] == [w[0] for w in want_words]
+    assert [t for w in words for t in w[1:]] == pytest.approx(
+        [t for w in want_words for t in w[1:]], abs=1e-4
+    )
 
 
 SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))]
@@ -80,14 +99,14 @@ SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2,
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_same_segments_prompts_and_times_as_upstream(
+def test_same_segments_prompts_and_times_as_openai_whisper(
     case: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whisper.timing, "find_alignment", upstream_alignment)
+    monkeypatch.setattr(whisper.timing, "find_alignment", openai_alignment)
     rng = random.Random(f"{case} {seed}")
     script = [random_hypothesis(rng) for _ in range(400)]
     options = asked(language="en", **{"guards": GuardOptions(compression_unit="bytes"), **CASES[case]})
-    shortest = 75 if options.clip_timestamps else 1  # behind the end upstream never ends
+    shortest = 75 if options.clip_timestamps else 1  # behind the end openai-whisper never ends
     num_samples = rng.randrange(shortest * 16_000, 90 * 16_000)
     samples = np.random.default_rng(seed).integers(-900, 900, num_samples, np.int16)
 
@@ -98,30 +117,16 @@ def test_same_segments_prompts_and_times_as_upstream(
 
     model = ScriptedModel(nth)
     try:
-        expected = upstream(samples, model, options)
+        expected = openai_whisper(samples, model, options)
     except OutOfScript:
-        pytest.skip("upstream does not come to an end on this script")
+        pytest.skip("openai-whisper does not come to an end on this script")
     engine = ScriptedEngine(nth)
     session = ours(samples, engine, options)
 
     assert engine.asked == model.asked
     assert len(session.segments) == len(expected["segments"])
     for segment, want in zip(session.segments, expected["segments"], strict=True):
-        assert segment.start / 16_000 == pytest.approx(want["start"], abs=1e-4)
-        assert segment.end / 16_000 == pytest.approx(want["end"], abs=1e-4)
-        assert (segment.seek, segment.text, list(segment.tokens)) == (
-            want["seek"],
-            want["text"],
-            want["tokens"],
-        )
-        assert (segment.temperature, segment.avg_logprob) == (want["temperature"], want["avg_logprob"])
-        assert segment.compression_ratio == pytest.approx(want["compression_ratio"])
-        words = [(w.text, w.start / 16_000, w.end / 16_000) for w in segment.words]
-        want_words = [(w["word"], w["start"], w["end"]) for w in want.get("words", [])]
-        assert [w[0] for w in words] == [w[0] for w in want_words]
-        assert [t for w in words for t in w[1:]] == pytest.approx(
-            [t for w in want_words for t in w[1:]], abs=1e-4
-        )
+        assert_same(segment, want)
 
 
 def test_an_engine_error_ends_the_session() -> None:
@@ -135,7 +140,7 @@ def test_an_engine_error_ends_the_session() -> None:
 
 
 def test_a_script_without_a_way_forward_ends() -> None:
-    """Words that end where their window begins make upstream listen to the same place for ever."""
+    """Words that end where their window begins make openai-whisper listen to the same place for ever."""
     rng = random.Random(5)
     options = asked(language="en", granularities=("word",), temperatures=(0.0,))
     engine = ScriptedEngine(lambda k: random_hypothesis(rng))

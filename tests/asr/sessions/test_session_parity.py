@@ -77,7 +77,7 @@ def inputs() -> dict[str, tuple[Samples, RequestOptions]]:
     }
 
 
-def upstream(model: whisper.Whisper, samples: Samples, options: RequestOptions) -> dict[str, Any]:
+def openai_whisper(model: whisper.Whisper, samples: Samples, options: RequestOptions) -> dict[str, Any]:
     return whisper.transcribe(
         model,
         samples.astype(np.float32) / 32768,
@@ -126,7 +126,7 @@ def assert_equal(session: SequentialSession, expected: dict[str, Any]) -> None:
 
 
 class Pair:
-    """A checkpoint in both implementations, and what upstream makes of every input."""
+    """A checkpoint in both implementations, and what openai-whisper makes of every input."""
 
     def __init__(self, path: Path, **changes: Any) -> None:
         self.model = whisper.load_model(str(path), device="cpu")
@@ -138,7 +138,7 @@ class Pair:
 
     @functools.cached_property
     def expected(self) -> dict[str, dict[str, Any]]:
-        return {name: upstream(self.model, *request) for name, request in self.requests.items()}
+        return {name: openai_whisper(self.model, *request) for name, request in self.requests.items()}
 
 
 @pytest.fixture(scope="module", params=["demo", "random"])

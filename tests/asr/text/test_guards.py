@@ -17,14 +17,14 @@ HINDI = (
 GOOD = Hypothesis((), -0.3, 0.1, 0.0, "en")
 
 
-def test_latin_text_counts_bytes_as_upstream_does() -> None:
+def test_latin_text_counts_bytes_as_openai_whisper_does() -> None:
     text = "Ask not what your country can do for you, ask what you can do for your country. Déjà vu."
     data = text.encode()
     assert compression_ratio(text) == len(data) / len(zlib.compress(data))
 
 
 def test_correct_hindi_passes_and_a_hindi_loop_fails() -> None:
-    assert compression_ratio(HINDI, "bytes") > 2.4  # upstream would reject it
+    assert compression_ratio(HINDI, "bytes") > 2.4  # openai-whisper would reject it
     assert compression_ratio(HINDI) < 2.0
     assert compression_ratio("पानी की कमी " * 20) > 2.4
 
@@ -52,7 +52,9 @@ def test_empty_text_has_a_ratio(unit: str) -> None:
         ({"looped": True}, 1.0, None),  # the guard stops a row; the text alone decides
     ],
 )
-def test_rejection_follows_upstream(change: dict[str, float], ratio: float, expected: str | None) -> None:
+def test_rejection_follows_openai_whisper(
+    change: dict[str, float], ratio: float, expected: str | None
+) -> None:
     assert rejection(replace(GOOD, **change), ratio, GuardOptions()) == expected
 
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import whisper.tokenizer as upstream
+import whisper.tokenizer as openai_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,9 +41,11 @@ TEXTS = [
 ]
 
 
-def pair(model: tuple[bool, int], language: str | None = None) -> tuple[Tokenizer, upstream.Tokenizer]:
+def pair(
+    model: tuple[bool, int], language: str | None = None
+) -> tuple[Tokenizer, openai_tokenizer.Tokenizer]:
     multilingual, num_languages = model
-    theirs = upstream.get_tokenizer(multilingual, num_languages=num_languages, language=language)
+    theirs = openai_tokenizer.get_tokenizer(multilingual, num_languages=num_languages, language=language)
     return tokenizer_for(multilingual, num_languages), theirs
 
 
@@ -61,9 +63,9 @@ def test_special_tokens(model):
 
 
 def test_languages():
-    assert LANGUAGES == upstream.LANGUAGES
-    assert list(LANGUAGES) == list(upstream.LANGUAGES)
-    assert LANGUAGE_CODES == upstream.TO_LANGUAGE_CODE
+    assert LANGUAGES == openai_tokenizer.LANGUAGES
+    assert list(LANGUAGES) == list(openai_tokenizer.LANGUAGES)
+    assert LANGUAGE_CODES == openai_tokenizer.TO_LANGUAGE_CODE
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -90,7 +92,9 @@ def test_encode_any_text(text):
 @pytest.mark.parametrize("language", ["en", "hi", "jw", None])
 def test_sot_sequence(model, language, task):
     multilingual, num_languages = model
-    theirs = upstream.get_tokenizer(multilingual, num_languages=num_languages, language=language, task=task)
+    theirs = openai_tokenizer.get_tokenizer(
+        multilingual, num_languages=num_languages, language=language, task=task
+    )
     assert tokenizer_for(*model).sot_sequence(language, task) == tuple(theirs.sot_sequence)
 
 
@@ -115,7 +119,7 @@ def test_words(model, language, text):
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 50256), min_size=1, max_size=30), st.sampled_from(["en", "zh"]))
 def test_words_of_any_tokens(tokens, language):
-    """Random tokens are mostly broken UTF-8; where upstream runs off the end of the text, ours does not."""
+    """Random tokens are mostly broken UTF-8; openai-whisper runs off the end of some texts, ours does not."""
     ours, theirs = pair((True, 99), language)
     words, word_tokens = ours.split_to_word_tokens(tokens, language)
     try:
@@ -127,17 +131,17 @@ def test_words_of_any_tokens(tokens, language):
 
 
 @pytest.mark.parametrize(
-    ("option", "upstreams"), [((-1,), "-1"), ((5, 7), [5, 7]), ((-1, 5, 6000), [-1, 5, 6000]), ((), None)]
+    ("option", "openai_option"), [((-1,), "-1"), ((5, 7), [5, 7]), ((-1, 5, 6000), [-1, 5, 6000]), ((), None)]
 )
-def test_suppressed_tokens(option, upstreams):
+def test_suppressed_tokens(option, openai_option):
     ours, theirs = pair((True, 99))
-    task = upstream_task(theirs, upstreams)
-    expected = task._get_suppress_tokens() if upstreams else ()
+    task = openai_task(theirs, openai_option)
+    expected = task._get_suppress_tokens() if openai_option else ()
     assert ours.suppressed_tokens(option) == expected
 
 
-def upstream_task(tokenizer, suppress_tokens):
-    """Upstream's DecodingTask with only what its suppression rule reads."""
+def openai_task(tokenizer, suppress_tokens):
+    """openai-whisper's DecodingTask with only what its suppression rule reads."""
     from whisper.decoding import DecodingOptions, DecodingTask
 
     task = DecodingTask.__new__(DecodingTask)

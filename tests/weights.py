@@ -11,7 +11,7 @@ import pytest
 import torch
 from whisper.model import ModelDimensions, Whisper
 
-from asr.engines.checkpoint import load_checkpoint
+from asr.engines.checkpoints.checkpoint import load_checkpoint
 from download_model import download_model
 from model_sources.files import DownloadError
 

@@ -12,7 +12,7 @@ from asr.config import EngineConfig
 from asr.constants import WINDOW_FRAMES, WINDOW_SAMPLES
 from asr.engine import ModelSpec
 from asr.engines.batch_runner import BatchRunner
-from asr.engines.checkpoint import Checkpoint
+from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.decoding.plan import check_options
 from asr.engines.memory_plan import least_rows
 from asr.errors import AsrError

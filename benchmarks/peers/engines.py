@@ -106,7 +106,7 @@ class CTranslate2:
         import ctranslate2
         import torch
 
-        from asr.engines.checkpoint import load_checkpoint
+        from asr.engines.checkpoints.checkpoint import load_checkpoint
         from asr.engines.ctranslate2.conversion import converted_folder
         from asr.engines.features import LogMel
         from asr.text.tokenizer import tokenizer_for

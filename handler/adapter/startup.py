@@ -19,7 +19,7 @@ from adapter.json_log import log_event
 from asr.config import ConfigError, HandlerConfig
 from asr.engine import Engine
 from asr.engines import load_engine
-from asr.engines.ctranslate2.directory import weights_file
+from asr.engines.checkpoints.ctranslate2_directory import weights_file
 
 SECTION = "handler"
 PACKAGES = ("torch", "torchserve", "openai-whisper", "numpy", "av", "onnxruntime")

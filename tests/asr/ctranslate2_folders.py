@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.engines.checkpoint import Checkpoint
-from asr.engines.vocabulary import vocabulary
+from asr.engines.checkpoints.checkpoint import Checkpoint
+from asr.engines.checkpoints.vocabulary import vocabulary
 from asr.text.tokenizer import tokenizer_for
 
 TYPES = {"float32": 0, "int8": 1, "int16": 2, "int32": 3, "float16": 4}
@@ -19,7 +19,7 @@ Arrays = dict[str, np.ndarray]
 def write_model_bin(
     file: Path, arrays: Arrays, aliases: dict[str, str], *, spec: str = "WhisperSpec", version: int = 6
 ) -> None:
-    """`file` in the format that asr.engines.ctranslate2.file describes."""
+    """`file` in the format that asr.engines.checkpoints.ctranslate2_file describes."""
 
     def string(text: str) -> bytes:
         return struct.pack("<H", len(text) + 1) + text.encode() + b"\0"

@@ -165,7 +165,7 @@ def test_both_listings_of_base_hold_the_same_tensors(
 ) -> None:
     import torch
 
-    from asr.engines.checkpoint import load_checkpoint
+    from asr.engines.checkpoints.checkpoint import load_checkpoint
 
     known = load_checkpoint(str(real_checkpoint("base")))
     set_listings(monkeypatch, LISTINGS["base"][number])

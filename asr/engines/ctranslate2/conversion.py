@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from asr.config import ConfigError
-from asr.engines.checkpoint import Checkpoint
-from asr.engines.converted import Format, converted_model
-from asr.engines.ctranslate2.directory import MODEL_FILE
-from asr.engines.vocabulary import vocabulary
+from asr.engines.checkpoints.checkpoint import Checkpoint
+from asr.engines.checkpoints.converted import Format, converted_model
+from asr.engines.checkpoints.ctranslate2_directory import MODEL_FILE
+from asr.engines.checkpoints.vocabulary import vocabulary
 from asr.text.tokenizer import Tokenizer
 
 REQUIREMENTS = "requirements-ctranslate2.txt"

@@ -9,7 +9,7 @@ import torch
 
 from asr.config import ConfigError, EngineConfig
 from asr.engines.base import BaseEngine
-from asr.engines.checkpoint import load_checkpoint
+from asr.engines.checkpoints.checkpoint import load_checkpoint
 from asr.engines.ctranslate2.conversion import converted_folder, ctranslate2
 from asr.engines.ctranslate2.model import Model, RunSettings
 from asr.engines.device import Placement, cpu_threads, placement

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asr.engines.checkpoint import ModelDims
+from asr.engines.checkpoints.checkpoint import ModelDims
 from asr.engines.ctranslate2.conversion import ctranslate2
 from asr.engines.ctranslate2.search import Call, Features, call_of, search
 from asr.engines.decoding.loop_guard import is_loop

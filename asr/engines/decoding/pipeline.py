@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from asr.engines.checkpoint import Checkpoint, ModelDims
+from asr.engines.checkpoints.checkpoint import Checkpoint, ModelDims
 from asr.engines.decoding.alignment import Aligner, AlignmentTask
 from asr.engines.decoding.beam import BeamSearch
 from asr.engines.decoding.greedy import GreedySearch

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto
 
-from asr.engines.checkpoint import Checkpoint
+from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.ort.graph_writer import MICROSOFT, GraphWriter
 from asr.engines.ort.weight_bits import EightBitWriter
 

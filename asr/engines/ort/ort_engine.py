@@ -11,8 +11,8 @@ import torch
 
 from asr.config import ConfigError, EngineConfig
 from asr.engines.base import BaseEngine
-from asr.engines.checkpoint import Checkpoint, load_checkpoint
-from asr.engines.converted import Format, converted_model
+from asr.engines.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from asr.engines.checkpoints.converted import Format, converted_model
 from asr.engines.decoding.pipeline import BatchSettings, Pipeline
 from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
 from asr.engines.memory_plan import available_bytes, check_fits, memory_plan, most_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asr.engines.checkpoint import Checkpoint
+from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.decoding.kv_cache import CrossCache
 from asr.engines.device import Placement
 from asr.engines.pytorch.decoder import Decoder

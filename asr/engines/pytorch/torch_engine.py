@@ -9,7 +9,7 @@ import torch
 
 from asr.config import EngineConfig
 from asr.engines.base import BaseEngine, silent_window
-from asr.engines.checkpoint import ModelDims, load_checkpoint
+from asr.engines.checkpoints.checkpoint import ModelDims, load_checkpoint
 from asr.engines.decoding.pipeline import BatchSettings, Pipeline
 from asr.engines.device import cpu_threads, encoder_batch, placement
 from asr.engines.memory_plan import MIB, MemoryPlan, available_bytes, check_fits, memory_plan, most_rows

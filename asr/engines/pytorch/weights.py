@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asr.engines.checkpoint import Checkpoint
+from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.device import Placement, cpu_multiplies_bfloat16
 
 EOT = 50_257  # first token behind the text of a multilingual vocabulary; one less in an English-only one

@@ -13,7 +13,7 @@ import torch
 from asr.config import ConfigError, EngineConfig
 from asr.engines import device
 from asr.engines import memory_plan as planning
-from asr.engines.checkpoint import ModelDims, load_checkpoint
+from asr.engines.checkpoints.checkpoint import ModelDims, load_checkpoint
 from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
 from asr.engines.loading import load_engine
 from asr.engines.memory_plan import check_fits, memory_plan, most_rows

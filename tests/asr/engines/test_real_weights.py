@@ -14,7 +14,7 @@ from whisper import _ALIGNMENT_HEADS
 
 from asr.audio import media
 from asr.config import EngineConfig, Limits
-from asr.engines.checkpoint import load_checkpoint
+from asr.engines.checkpoints.checkpoint import load_checkpoint
 from asr.engines.loading import load_engine
 from asr.schema import Hypothesis
 from asr.text.tokenizer import tokenizer_for

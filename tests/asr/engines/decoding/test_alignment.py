@@ -7,7 +7,7 @@ import pytest
 from whisper.timing import find_alignment
 from whisper.tokenizer import get_tokenizer
 
-from asr.engines.checkpoint import load_checkpoint
+from asr.engines.checkpoints.checkpoint import load_checkpoint
 from asr.text.slicing import kept_text_tokens
 from tests.asr import checkpoints
 from tests.asr.checkpoints import random_audio

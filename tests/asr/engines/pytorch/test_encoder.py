@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from asr.engines.checkpoint import load_checkpoint
+from asr.engines.checkpoints.checkpoint import load_checkpoint
 from asr.engines.device import Placement
 from asr.engines.pytorch import encoder
 from asr.engines.pytorch.attention import AttentionLayout

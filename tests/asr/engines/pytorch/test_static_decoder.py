@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from asr.engines.checkpoint import load_checkpoint
+from asr.engines.checkpoints.checkpoint import load_checkpoint
 from asr.engines.device import Placement
 from asr.engines.memory_plan import memory_plan
 from asr.engines.pytorch.static_decoder import StaticDecoder

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from asr.config import ConfigError
 from asr.engine import ModelSpec
-from asr.engines.ctranslate2.directory import (
+from asr.engines.checkpoints.ctranslate2_directory import (
     MODEL_FILE,
     check_vocabulary,
     is_model_directory,

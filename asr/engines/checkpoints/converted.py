@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.config import ConfigError
-from asr.engines.checkpoint import Checkpoint
-from asr.engines.ctranslate2.directory import weights_file
+from asr.engines.checkpoints.checkpoint import Checkpoint
+from asr.engines.checkpoints.ctranslate2_directory import weights_file
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import torch
 
 from adapter.startup import start
 from asr.config import ConfigError
-from asr.engines.checkpoint import Checkpoint, load_checkpoint
-from asr.engines.ctranslate2.directory import weights_file
+from asr.engines.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from asr.engines.checkpoints.ctranslate2_directory import weights_file
 from asr.text.tokenizer import tokenizer_for
 from tests.asr import checkpoints
 from tests.asr.ctranslate2_folders import Arrays, folder, renamed, words, write_model_bin

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from asr.config import ConfigError
-from asr.engines.ctranslate2.file import Array, read_variables
-from asr.engines.vocabulary import vocabulary
+from asr.engines.checkpoints.ctranslate2_file import Array, read_variables
+from asr.engines.checkpoints.vocabulary import vocabulary
 from asr.text.tokenizer import tokenizer_for
 
 MODEL_FILE = "model.bin"

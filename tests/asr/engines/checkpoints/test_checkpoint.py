@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from asr.config import ConfigError
-from asr.engines.checkpoint import expected_shapes, load_checkpoint
+from asr.engines.checkpoints.checkpoint import expected_shapes, load_checkpoint
 from tests.asr import checkpoints
 
 

@@ -1,0 +1,1 @@
+"""Files of weights: what they hold, checked before use, and their conversion to other formats."""

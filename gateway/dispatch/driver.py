@@ -1,4 +1,4 @@
-"""Drives one session over its ticket: its windows are decoded side by side, their outcomes handed back."""
+"""Drives one session over its ticket: what it offers is decoded side by side, what comes back is accepted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BROKEN = "this request could not be processed; the server's log has the cause"
 async def run_session(
     session: Session, ticket: Ticket, on_progress: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Runs the session to its end. A failure is in `session.error`. A cancelled run leaves no task behind."""
+    """Runs the session to its end; what fails is in `session.error`. Cancelled, it leaves nothing running."""
     outcomes: asyncio.Queue[tuple[Offer, Hypothesis | AsrError]] = asyncio.Queue()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -43,7 +43,7 @@ async def run_session(
             session.accept(offer, outcome)
             if on_progress is not None:
                 await on_progress()
-            await asyncio.sleep(0)  # lets other sessions run: accepting takes time on this loop
+            await asyncio.sleep(0)  # other sessions' turn: accepting takes time on this loop
     except Exception:
         log.exception("a session broke")
         session.error = EngineFailure(BROKEN)

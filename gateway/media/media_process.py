@@ -47,10 +47,6 @@ class MediaProcess:
         self._receiving = asyncio.Lock()  # the socket must not be closed while the loop reads from it
         self.is_usable = False
 
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
-
     async def start(self) -> None:
         """Returns when the process is warm; raises StartFailed."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -19,7 +19,7 @@ from asr.audio.windows import check_limit
 from asr.constants import SAMPLE_RATE, SAMPLES_PER_POSITION
 from asr.schema import SpeechSpan
 
-AROUND_SAMPLES = SAMPLE_RATE  # heard before and after the speech, where there is room
+AROUND_SAMPLES = SAMPLE_RATE  # before and after the speech, where there is room
 MIN_UNHEARD_SAMPLES = 2 * SAMPLE_RATE  # a shorter gap between two windows is not decoded
 
 # Costs of a plan, without a unit; the cheapest plan wins. One more window is better than a cut inside a word.
@@ -40,7 +40,7 @@ class Stretch:
     """A part of the utterance that becomes one window."""
 
     speech: SpeechSpan  # from its first speech to its last
-    heard: SpeechSpan  # what the model hears; holds `speech`, overlaps no other stretch
+    span: SpeechSpan  # all that the model hears; holds `speech`, overlaps no other stretch
     is_doubtful: bool = False  # it has sound in which the detector found no speech
 
 
@@ -54,7 +54,7 @@ def plan_stretches(
     """Stretches of at most `max_samples` that hold every speech sample inside `bounds` exactly once.
 
     spans: sorted and disjoint; probs: of the whole utterance; max_gap_samples: a longer pause always ends a
-    stretch, None for no such rule. Bounds that fit one window are one stretch, heard from edge to edge.
+    stretch, None for no such rule. Bounds that fit one window are one stretch, from edge to edge.
     """
     check_limit(max_samples)
     spans = clip_spans(spans, bounds.start, bounds.end)
@@ -70,7 +70,7 @@ def plan_stretches(
 
 def unheard(stretches: Sequence[Stretch], bounds: SpeechSpan) -> list[SpeechSpan]:
     """The gaps between the stretches inside `bounds` that are long enough to be decoded."""
-    edges = [bounds.start, *(edge for s in stretches for edge in (s.heard.start, s.heard.end)), bounds.end]
+    edges = [bounds.start, *(edge for s in stretches for edge in (s.span.start, s.span.end)), bounds.end]
     gaps = [SpeechSpan(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]
     least = MIN_UNHEARD_SAMPLES if stretches else 1
     return [gap for gap in gaps if gap.end - gap.start >= least]

@@ -171,7 +171,7 @@ def parse_options(
     spelled `name[]` or `name[0]`. `languages` are the model's codes, None for any. Raises InvalidOption.
     """
     values: dict[str, Any] = {}
-    for name, raw in _given(fields).items():
+    for name, raw in _raw_values(fields).items():
         field = NAMES[name]
         if field.name in values:
             raise InvalidOption(f"{field.name} is given twice, as {_spellings(field)}", param=name)
@@ -182,7 +182,7 @@ def parse_options(
             f"prompt has {len(values['prompt'])} characters, must be at most {max_prompt_chars}",
             param="prompt",
         )
-    options = _assigned(values)
+    options = _with_values(values)
     options = groups.with_groups(options, values)
     groups.check_combinations(options)
     return options
@@ -193,23 +193,23 @@ def plain_name(spelling: str) -> str:
     return SUFFIX.sub("", spelling)
 
 
-def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _raw_values(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Raw values by the plain spelling of their name; refuses unknown names and repeated scalars."""
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for spelling, raw in sorted(groups.joined_chunking(without_blanks(fields)).items(), key=_index):
         name = plain_name(spelling)
         field = NAMES.get(name)
         if field is None or (spelling != name and not field.is_array):
             raise _unknown(spelling)
         if field.is_array:
-            given[name] = [*given.get(name, []), *(raw if isinstance(raw, list | tuple) else [raw])]
+            values[name] = [*values.get(name, []), *(raw if isinstance(raw, list | tuple) else [raw])]
         elif isinstance(raw, list | tuple):
             if len(raw) != 1:
                 raise invalid(name, list(raw), f"one value, not {len(raw)}: {field.kind.allowed}")
-            given[name] = raw[0]
+            values[name] = raw[0]
         else:
-            given[name] = raw
-    return given
+            values[name] = raw
+    return values
 
 
 def _index(field: tuple[str, Any]) -> int:
@@ -234,20 +234,20 @@ def _spellings(field: Field) -> str:
 
 def _find_languages(values: dict[str, Any], known: Collection[str] | None) -> None:
     """Replaces the codes read by those of a model that knows `known`; raises InvalidOption."""
-    candidates = [_found("languages", code, known) for code in values.get("languages", ()) if code]
+    candidates = [_model_code("languages", code, known) for code in values.get("languages", ()) if code]
     values["languages"] = tuple(dict.fromkeys(candidates))
     if values.get("language"):
-        values["language"] = _found("language", values["language"], known)
+        values["language"] = _model_code("language", values["language"], known)
 
 
-def _found(name: str, code: str, known: Collection[str] | None) -> str:
+def _model_code(name: str, code: str, known: Collection[str] | None) -> str:
     found = language_of(code, known)
     if found is None or (known is not None and found not in known):
         raise invalid(name, code, f"one of the model's languages: {', '.join(sorted(known or ()))}")
     return found
 
 
-def _assigned(values: Mapping[str, Any]) -> RequestOptions:
+def _with_values(values: Mapping[str, Any]) -> RequestOptions:
     """The defaults, with each value at its field's target."""
     options = RequestOptions()
     for field in FIELDS:

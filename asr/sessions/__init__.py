@@ -94,7 +94,7 @@ def _detected(
                 for piece in quiet_pieces(samples, gap, WINDOW_SAMPLES)
                 if not is_steady(samples[piece.start : piece.end])
             ]
-            stretches += sorted((*around_speech, *doubtful), key=lambda each: each.heard.start)
+            stretches += sorted((*around_speech, *doubtful), key=lambda each: each.span.start)
         return tuple(stretches)
 
     return plan

@@ -37,8 +37,8 @@ class DetectionSession:
         self._tokenizer = tokenizer
         self._tally = Tally()
         start = SpeechSpan(0, min(len(samples), WINDOW_SAMPLES))
-        heard = [stretch.heard for stretch in stretches] or [start]
-        works = [Work(Stretch(span, span), Climb(self._window(span))) for span in heard]
+        windows = [stretch.span for stretch in stretches] or [start]
+        works = [Work(Stretch(span, span), Climb(self._window(span))) for span in windows]
         self._hearing = LanguageHearing(works, spans)
         self._offered = 0
 
@@ -54,7 +54,7 @@ class DetectionSession:
             return
         self._tally.add(outcome)
         self._hearing.hear(self._hearing.works[offer.key], outcome, self._options, self._tokenizer)
-        if (found := self._hearing.decided(self._window)) is not None:
+        if (found := self._hearing.decision(self._window)) is not None:
             self.language, self.confidence = found
             self.done = True
 

@@ -30,7 +30,7 @@ class Vote:
     is_trusted: bool  # False: its hypothesis is silent or was rejected
 
 
-def decided(votes: Sequence[Vote]) -> tuple[str, float]:
+def likeliest_language(votes: Sequence[Vote]) -> tuple[str, float]:
     """The likeliest language and its probability, votes weighted by their speech.
 
     Votes that are not trusted count only if there are no others.
@@ -94,11 +94,11 @@ class LanguageHearing:
             )
         )
 
-    def decided(self, window_of_run: Callable[[SpeechSpan], Window]) -> tuple[str, float] | None:
+    def decision(self, window_of_run: Callable[[SpeechSpan], Window]) -> tuple[str, float] | None:
         """The language and its probability; None while windows are out, runs heard alone among them."""
         if any(work.first is None for work in self.works):
             return None
-        language, probability = decided(self._votes)
+        language, probability = likeliest_language(self._votes)
         is_sure = probability >= SURE and any(vote.is_trusted for vote in self._votes)
         if not is_sure and not self._asked_alone:
             self._asked_alone = True
@@ -115,5 +115,5 @@ class LanguageHearing:
 
     def _weight(self, work: Work) -> int:
         """Samples of speech in the window; all of its samples if no speech was detected."""
-        heard = work.stretch.heard
-        return speech_in(self._spans, heard) or heard.end - heard.start
+        span = work.stretch.span
+        return speech_in(self._spans, span) or span.end - span.start

@@ -123,24 +123,24 @@ class ParallelSession:
         if options.without_timestamps:
             # a hot sample holds some all the same, and their times mean nothing
             options = replace(options, suppress_tokens=(*options.suppress_tokens, TIMESTAMPS))
-        return Work(stretch, Climb(window_of(self._samples, stretch.heard, options)), num_reseeks, prompted)
+        return Work(stretch, Climb(window_of(self._samples, stretch.span, options)), num_reseeks, prompted)
 
     def _hear(self, hearing: LanguageHearing, work: Work, hypothesis: Hypothesis) -> None:
         """Takes a window's vote for the language; once it is decided, all stretches are decoded in it."""
         hearing.hear(work, hypothesis, self._options, self._tokenizer)
-        found = hearing.decided(lambda run: window_of(self._samples, run, hearing.detection(self._options)))
+        found = hearing.decision(lambda run: window_of(self._samples, run, hearing.detection(self._options)))
         if found is None:
             return
         language, _ = found
-        heard = {each.stretch.heard: each for each in hearing.decoded}
+        by_span = {each.stretch.span: each for each in hearing.decoded}
         self._hearing, self._language = None, language
-        works = [(self._work(stretch), heard.get(stretch.heard)) for stretch in self._planned()]
+        works = [(self._work(stretch), by_span.get(stretch.span)) for stretch in self._planned()]
         self._works = [work for work, _ in works]
         for work, before in works:
             if before is not None and before.first is not None and before.first.language == language:
-                del heard[work.stretch.heard]
+                del by_span[work.stretch.span]
                 self._take(work, before.first)
-        for wasted in (*heard.values(), *hearing.alone):
+        for wasted in (*by_span.values(), *hearing.alone):
             if wasted.first is not None:
                 self._tally.add(wasted.first)
 
@@ -162,7 +162,7 @@ class ParallelSession:
 
     def _settle(self, work: Work, verdict: Verdict) -> None:
         """Takes a decided window: its segments, and the rest to be decoded again."""
-        hypothesis, heard = verdict.hypothesis, work.stretch.heard
+        hypothesis, span = verdict.hypothesis, work.stretch.span
         num_frames = work.climb.window.num_frames
         slices = slice_tokens(
             hypothesis.tokens, self._tokenizer.timestamp_begin, num_frames, exact_start=True
@@ -170,25 +170,25 @@ class ParallelSession:
         has_no_end = slices.frames == num_frames and not slices.complete  # no timestamp to seek to
         is_loop = is_high(verdict.ratio, self._options.guards.compression_ratio_threshold)
         is_capped = hypothesis.truncated and not hypothesis.looped and not is_loop
-        if is_capped and has_no_end and heard.end - heard.start >= 2 * MIN_HALF_SAMPLES:
-            middle = quietest_cut(self._samples, heard.start + MIN_HALF_SAMPLES, heard.end - MIN_HALF_SAMPLES)
-            self._insert_behind(work, [SpeechSpan(heard.start, middle), SpeechSpan(middle, heard.end)], 0)
+        if is_capped and has_no_end and span.end - span.start >= 2 * MIN_HALF_SAMPLES:
+            middle = quietest_cut(self._samples, span.start + MIN_HALF_SAMPLES, span.end - MIN_HALF_SAMPLES)
+            self._insert_behind(work, [SpeechSpan(span.start, middle), SpeechSpan(middle, span.end)], 0)
             return
-        work.segments = placed_segments(slices, verdict, heard, self._spans, self._options, self._tokenizer)
+        work.segments = placed_segments(slices, verdict, span, self._spans, self._options, self._tokenizer)
         if rest := self._rest(work, slices):
             self._insert_behind(work, [rest], 1)
         if self._options.vad_filter and not work.stretch.is_doubtful:
-            self._look_again(work, heard.start)
+            self._look_again(work, span.start)
 
     def _rest(self, work: Work, slices: WindowSlices) -> SpeechSpan | None:
         """The audio behind the window's text, if it is worth another window."""
-        heard = work.stretch.heard
+        span = work.stretch.span
         covered = slices.items[-1].end if slices.complete else slices.frames  # mel frames
-        start = min(heard.start + covered * HOP_LENGTH, heard.end)
+        start = min(span.start + covered * HOP_LENGTH, span.end)
         if slices.complete:
             ends = [s.end for s in self._spans if s.start < start <= s.end < start + OWN_TAIL_SAMPLES]
-            start = min(max([start, *ends]), heard.end)
-        rest = SpeechSpan(start, heard.end)
+            start = min(max([start, *ends]), span.end)
+        rest = SpeechSpan(start, span.end)
         least = MIN_FOLLOWING_SAMPLES if slices.complete else MIN_REST_SAMPLES
         is_unknown = work.stretch.is_doubtful and not slices.complete
         left = rest.end - rest.start if is_unknown else self._speech_in(rest)

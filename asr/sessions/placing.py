@@ -10,7 +10,7 @@ from asr.constants import SAMPLE_RATE
 from asr.request.options import RequestOptions
 from asr.schema import Segment, SpeechSpan
 from asr.sessions.ladder import Verdict
-from asr.sessions.segmenting import cleared, make_segment
+from asr.sessions.segmenting import blank_if_empty, make_segment
 from asr.text.slicing import WindowSlices
 from asr.text.tokenizer import Tokenizer
 from asr.text.words import NO_ALIGNMENT, SegmentWords, WordRules, time_words
@@ -19,17 +19,17 @@ from asr.text.words import NO_ALIGNMENT, SegmentWords, WordRules, time_words
 def placed_segments(
     slices: WindowSlices,
     verdict: Verdict,
-    heard: SpeechSpan,
+    window: SpeechSpan,
     spans: Sequence[SpeechSpan],
     options: RequestOptions,
     tokenizer: Tokenizer,
 ) -> list[Segment]:
     """The segments that have text, within the window and, where speech was detected, within speech.
 
-    heard: what the window heard; spans: speech in the whole utterance. The model writes times in steps of
+    window: its span; spans: speech in the whole utterance. The model writes times in steps of
     20 ms and prefers round ones, so that a pause at a segment's edge is cut off here.
     """
-    speech = clip_spans(spans, heard.start, heard.end)
+    speech = clip_spans(spans, window.start, window.end)
     words: Sequence[SegmentWords | None] = [None] * len(slices.items)
     if options.word_timestamps:
         rules = WordRules(
@@ -38,23 +38,23 @@ def placed_segments(
             options.prepend_punctuations,
             options.append_punctuations,
         )
-        start = heard.start / SAMPLE_RATE
+        start = window.start / SAMPLE_RATE
         seconds = [(span.start / SAMPLE_RATE - start, span.end / SAMPLE_RATE - start) for span in speech]
         alignment = verdict.hypothesis.alignment or NO_ALIGNMENT
         words = time_words(slices.items, alignment, rules, start, start, seconds)
     segments = [
-        make_segment(timed, timed_words, verdict, heard.start, tokenizer)
+        make_segment(timed, timed_words, verdict, window.start, tokenizer)
         for timed, timed_words in zip(slices.items, words, strict=True)
     ]
-    fitted = (cleared(_in_speech(_inside(segment, heard), speech)) for segment in segments)
+    fitted = (blank_if_empty(_in_speech(_inside(segment, window), speech)) for segment in segments)
     return [segment for segment in fitted if segment.text]
 
 
-def _inside(segment: Segment, heard: SpeechSpan) -> Segment:
+def _inside(segment: Segment, window: SpeechSpan) -> Segment:
     """The segment and its words inside the window: a timestamp may point into the padding."""
 
     def clamped(position: int) -> int:
-        return min(max(position, heard.start), heard.end)
+        return min(max(position, window.start), window.end)
 
     words = tuple(replace(word, start=clamped(word.start), end=clamped(word.end)) for word in segment.words)
     return replace(segment, start=clamped(segment.start), end=clamped(segment.end), words=words)

@@ -41,14 +41,14 @@ def make_segment(
     )
 
 
-def cleared(segment: Segment) -> Segment:
+def blank_if_empty(segment: Segment) -> Segment:
     """The segment, emptied if it lasts no time or has no text."""
     if segment.start != segment.end and segment.text.strip():
         return segment
     return replace(segment, text="", tokens=(), words=(), token_logprobs=(), token_bytes=())
 
 
-def ended(segment: Segment, num_samples: int) -> Segment:
+def clip_to_end(segment: Segment, num_samples: int) -> Segment:
     """The segment and its words, cut at the end of the audio: Whisper may write times in its padding."""
     if segment.end <= num_samples:
         return segment

@@ -26,7 +26,7 @@ from asr.sessions.hallucination import WindowClock
 from asr.sessions.hallucination import judge as judge_hallucination
 from asr.sessions.ladder import Climb, Verdict, decoding_options, judge
 from asr.sessions.prompting import RollingPrompt, hotword_tokens, prompt_tokens
-from asr.sessions.segmenting import cleared, ended, make_segment
+from asr.sessions.segmenting import blank_if_empty, clip_to_end, make_segment
 from asr.text.slicing import WindowSlices, slice_tokens
 from asr.text.tokenizer import tokenizer_for
 from asr.text.words import NO_ALIGNMENT, SegmentWords, WordRules, time_words
@@ -98,12 +98,14 @@ class SequentialSession:
             self._is_finished = True
 
     def take_segments(self) -> tuple[Segment, ...]:
-        new = tuple(ended(s, len(self._samples)) for s in self.segments[self._taken :] if s.text)
+        new = tuple(clip_to_end(s, len(self._samples)) for s in self.segments[self._taken :] if s.text)
         self._taken = len(self.segments)
         return new
 
     def transcript(self) -> Transcript:
-        segments = tuple(ended(segment, len(self._samples)) for segment in self.segments if segment.text)
+        segments = tuple(
+            clip_to_end(segment, len(self._samples)) for segment in self.segments if segment.text
+        )
         text = "".join(segment.text for segment in segments)
         language = self._language or "en"
         stats = self._tally.stats()
@@ -158,10 +160,10 @@ class SequentialSession:
     def _segments(
         self, slices: WindowSlices, words: list[SegmentWords] | None, verdict: Verdict, seek: int
     ) -> list[Segment]:
-        kept: Sequence[SegmentWords | None] = [None] * len(slices.items) if words is None else words
+        placed: Sequence[SegmentWords | None] = [None] * len(slices.items) if words is None else words
         return [
-            cleared(make_segment(timed, timed_words, verdict, seek * HOP_LENGTH, self._tokenizer))
-            for timed, timed_words in zip(slices.items, kept, strict=False)
+            blank_if_empty(make_segment(timed, timed_words, verdict, seek * HOP_LENGTH, self._tokenizer))
+            for timed, timed_words in zip(slices.items, placed, strict=False)
         ]
 
     def _time_words(

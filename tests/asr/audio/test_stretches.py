@@ -54,10 +54,10 @@ def test_every_speech_sample_lies_in_exactly_one_stretch(
     spans, bounds = spans_of(gaps)
     probs = np.random.default_rng(seed).random(-(-bounds.end // FRAME_SAMPLES)).astype(np.float32)
     stretches = plan_stretches(spans, bounds, limit, probs, max_gap)
-    assert all(s.heard.start <= s.speech.start < s.speech.end <= s.heard.end for s in stretches)
-    assert all(s.heard.end - s.heard.start <= limit for s in stretches)
-    assert all(a.heard.end <= b.heard.start for a, b in itertools.pairwise(stretches))
-    assert all(bounds.start <= s.heard.start and s.heard.end <= bounds.end for s in stretches)
+    assert all(s.span.start <= s.speech.start < s.speech.end <= s.span.end for s in stretches)
+    assert all(s.span.end - s.span.start <= limit for s in stretches)
+    assert all(a.span.end <= b.span.start for a, b in itertools.pairwise(stretches))
+    assert all(bounds.start <= s.span.start and s.span.end <= bounds.end for s in stretches)
     for span in spans:
         covered = sum(
             max(0, min(span.end, s.speech.end) - max(span.start, s.speech.start)) for s in stretches
@@ -101,15 +101,15 @@ def test_a_pause_ends_a_window_only_where_that_is_asked_for() -> None:
 def test_a_second_around_the_speech_is_heard_but_nothing_twice() -> None:
     spans = seconds((5, 30), (30.6, 55), (70, 95))
     a, b, c = planned(spans, 120)
-    assert a.heard == SpeechSpan(4 * SECOND, round(30.3 * SECOND))
-    assert 0 <= b.heard.start - a.heard.end < SAMPLES_PER_POSITION
-    assert b.heard.end == 55 * SECOND + AROUND_SAMPLES
-    assert c.heard == SpeechSpan(69 * SECOND, 96 * SECOND)
+    assert a.span == SpeechSpan(4 * SECOND, round(30.3 * SECOND))
+    assert 0 <= b.span.start - a.span.end < SAMPLES_PER_POSITION
+    assert b.span.end == 55 * SECOND + AROUND_SAMPLES
+    assert c.span == SpeechSpan(69 * SECOND, 96 * SECOND)
 
 
 def test_a_full_window_has_no_room_around_it() -> None:
     first, _ = planned(seconds((5, 34.9), (40, 60)), 120)
-    assert LIMIT - SAMPLES_PER_POSITION < first.heard.end - first.heard.start <= LIMIT
+    assert LIMIT - SAMPLES_PER_POSITION < first.span.end - first.span.start <= LIMIT
 
 
 def test_a_long_span_is_cut_in_its_pauses_and_not_in_a_word() -> None:

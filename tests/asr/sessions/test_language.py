@@ -14,7 +14,7 @@ from asr.constants import SAMPLE_RATE
 from asr.errors import AsrError
 from asr.schema import Hypothesis, SpeechSpan, Window
 from asr.sessions.driver import drive
-from asr.sessions.language import Vote, decided, runs_alone
+from asr.sessions.language import Vote, likeliest_language, runs_alone
 from asr.sessions.parallel import ParallelSession
 from tests.asr.asked import asked
 from tests.asr.scripted import SPEC, TOKENIZER
@@ -28,15 +28,15 @@ def vote(probs: Probs, weight: float, *, is_trusted: bool = True) -> Vote:
 
 def test_votes_count_by_their_seconds() -> None:
     laugh, speech = vote({"en": 0.9, "es": 0.1}, 0.7), vote({"es": 0.8, "en": 0.2}, 8.0)
-    language, probability = decided([laugh, speech])
+    language, probability = likeliest_language([laugh, speech])
     assert language == "es"
     assert probability == pytest.approx((0.7 * 0.1 + 8 * 0.8) / 8.7)
 
 
 def test_a_rejected_or_silent_window_decides_only_where_it_is_alone() -> None:
     music = vote({"en": 1.0}, 29.0, is_trusted=False)
-    assert decided([music, vote({"hi": 0.6, "ur": 0.4}, 2.0)])[0] == "hi"
-    assert decided([music])[0] == "en"
+    assert likeliest_language([music, vote({"hi": 0.6, "ur": 0.4}, 2.0)])[0] == "hi"
+    assert likeliest_language([music])[0] == "en"
 
 
 def seconds(*edges: tuple[float, float]) -> list[SpeechSpan]:

@@ -1,6 +1,7 @@
 """A rolling upgrade: two versions talk to each other as long as nothing new is asked for.
 
-Yesterday's side is frozen here, its keys written out: it sent every key, and refused those it did not know.
+Yesterday's side is frozen here, its keys and messages written out: it sent every key, and refused those that
+it did not know.
 """
 
 from __future__ import annotations
@@ -16,7 +17,56 @@ from annotated_types import Interval
 from asr.errors import EngineFailure, InvalidOption
 from asr.schema import DecodingOptions, EngineSeconds, Hypothesis, TokenAlignment, Window
 from asr.wire import messages
+from asr.wire.checks import Check, flag, many, maybe, number, one_of, read, text, whole
 from asr.wire.from_types import checks_of, to_json
+
+WINDOW_KEYS: dict[str, Check] = {
+    "version": whole(1, 1),
+    "num_frames": whole(1, 3_000),
+    "left_context": whole(0, 200),
+    "log_mel_max": maybe(number(-100, 100)),
+    "options": lambda value: value,
+}
+OPTION_KEYS: dict[str, Check] = {
+    "task": one_of("transcribe", "translate", "detect_language"),
+    "language": maybe(text(16)),
+    "languages": many(text(16), 200),
+    "prompt": many(whole(0, 2**20), 4_096),
+    "temperature": number(0, 10),
+    "max_tokens": maybe(whole(1, 448)),
+    "beam_size": maybe(whole(1, 10)),
+    "best_of": maybe(whole(1, 10)),
+    "patience": maybe(number(0, 100)),
+    "length_penalty": maybe(number(0, 1)),
+    "suppress_tokens": many(whole(-2, 2**20), 4_096),
+    "suppress_blank": flag,
+    "without_timestamps": flag,
+    "max_initial_timestamp_s": maybe(number(0, 30)),
+    "word_timestamps": flag,
+    "token_logprobs": flag,
+    "loop_limit": maybe(number(0, 1_000)),
+}
+HYPOTHESIS_KEYS: dict[str, Check] = {
+    "version": whole(1, 1),
+    "tokens": many(whole(0, 2**20), 4_096),
+    "avg_logprob": number(),
+    "no_speech_prob": number(),
+    "temperature": number(),
+    "language": text(16),
+    "language_probs": many(many(lambda value: value, 2), 5),
+    "truncated": flag,
+    "looped": flag,
+    "token_logprobs": many(number(), 4_096),
+    "alignment": maybe(lambda value: value),
+    "seconds": lambda value: value,
+}
+ALIGNMENT_KEYS: dict[str, Check] = {
+    "tokens": many(whole(0, 2**20), 4_096),
+    "starts": many(whole(-1, 2**20), 4_096),
+    "probs": many(number(), 4_096),
+}
+SECONDS_KEYS: dict[str, Check] = dict.fromkeys(("features", "encode", "decode", "words"), number(0, 1e9))
+REQUIRED = ("tokens", "avg_logprob", "no_speech_prob", "temperature", "language")
 
 WINDOW_OF_YESTERDAY: dict[str, Any] = {
     "version": 1,
@@ -57,8 +107,6 @@ HYPOTHESIS_OF_YESTERDAY: dict[str, Any] = {
     "alignment": None,
     "seconds": {"features": 0.0, "encode": 0.0, "decode": 0.0, "words": 0.0},
 }
-ALIGNMENT_OF_YESTERDAY = {"tokens", "starts", "probs"}  # all of them required
-REQUIRED_YESTERDAY = {"tokens", "avg_logprob", "no_speech_prob", "temperature", "language"}
 
 SAMPLES = np.arange(400, dtype=np.int16)
 PLAIN = Window(SAMPLES, 2)
@@ -89,23 +137,14 @@ def header_of(window: Window) -> dict[str, Any]:
     return header
 
 
-def read_yesterday(sent: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """What yesterday's reader took a message for: its own defaults where a key was missing."""
-    assert set(sent) <= set(known), "yesterday's reader refuses unknown keys"
-    return known | sent
-
-
 @pytest.mark.parametrize("window", [PLAIN, ASKED], ids=["defaults", "many options"])
 def test_yesterdays_worker_reads_todays_window(window: Window) -> None:
-    header = header_of(window)
-    options = read_yesterday(header.pop("options", {}), WINDOW_OF_YESTERDAY["options"])
-    got = read_yesterday(header, WINDOW_OF_YESTERDAY)
-    assert options == json.loads(json.dumps(dataclasses.asdict(window.options)))
-    assert [got[name] for name in ("num_frames", "left_context", "log_mel_max")] == [
-        window.num_frames,
-        window.left_context,
-        window.log_mel_max,
-    ]
+    fields = read(WINDOW_KEYS, header_of(window), "window", ("num_frames",))
+    fields.pop("version")
+    options = DecodingOptions(**read(OPTION_KEYS, fields.pop("options", {}), "options"))
+    assert (window.options, window.num_frames) == (options, fields["num_frames"])
+    assert window.left_context == fields.get("left_context", 0)
+    assert window.log_mel_max == fields.get("log_mel_max")
 
 
 def test_only_what_differs_from_its_default_travels() -> None:
@@ -121,6 +160,7 @@ def test_todays_worker_reads_yesterdays_window() -> None:
     assert dataclasses.replace(back, samples=SAMPLES) == PLAIN
 
 
+PLAIN_HYPOTHESIS = Hypothesis((50364, 440), float("-inf"), 0.25, 0.0, "en")
 FULL = Hypothesis(
     tokens=(50364, 440),
     avg_logprob=-0.5,
@@ -135,18 +175,20 @@ FULL = Hypothesis(
 )
 
 
-def test_yesterdays_gateway_reads_todays_hypothesis() -> None:
-    sent = json.loads(messages.encode_hypothesis(FULL))
-    assert set(sent) >= REQUIRED_YESTERDAY
-    assert set(sent["alignment"]) == ALIGNMENT_OF_YESTERDAY
-    got = read_yesterday(sent, HYPOTHESIS_OF_YESTERDAY)
-    got["seconds"] = read_yesterday(sent["seconds"], HYPOTHESIS_OF_YESTERDAY["seconds"])
-    assert got == {"version": 1, **json.loads(json.dumps(dataclasses.asdict(FULL)))}
+@pytest.mark.parametrize("hypothesis", [PLAIN_HYPOTHESIS, FULL], ids=["defaults", "all"])
+def test_yesterdays_gateway_reads_todays_hypothesis(hypothesis: Hypothesis) -> None:
+    sent = json.loads(messages.encode_hypothesis(hypothesis))
+    fields = read(HYPOTHESIS_KEYS, sent, "hypothesis", REQUIRED)
+    fields.pop("version")
+    fields["seconds"] = EngineSeconds(**read(SECONDS_KEYS, fields.get("seconds", {}), "seconds"))
+    if fields.get("alignment") is not None:
+        alignment = read(ALIGNMENT_KEYS, fields["alignment"], "alignment", tuple(ALIGNMENT_KEYS))
+        fields["alignment"] = TokenAlignment(**alignment)
+    assert Hypothesis(**fields) == hypothesis
 
 
 def test_todays_gateway_reads_yesterdays_hypothesis() -> None:
-    back = messages.decode_hypothesis(json.dumps(HYPOTHESIS_OF_YESTERDAY).encode())
-    assert back == Hypothesis((50364, 440), float("-inf"), 0.25, 0.0, "en")
+    assert messages.decode_hypothesis(json.dumps(HYPOTHESIS_OF_YESTERDAY).encode()) == PLAIN_HYPOTHESIS
 
 
 @dataclasses.dataclass(frozen=True)

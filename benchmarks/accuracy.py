@@ -152,7 +152,7 @@ def publish(given: argparse.Namespace, references: Sequence[Reference], left_out
     section_name = "accuracy" if given.language == "detected" else "accuracy-told"
     text = section(summary, about, f"{section_name}.png")
     report.hand_over(
-        section_name, about | asdict(summary), text, publish_it=not given.no_publish, document=DOCUMENT
+        section_name, about | asdict(summary), text, keep=not given.no_publish, document=DOCUMENT
     )
     if not given.no_publish:
         from benchmarks.wer.picture import draw

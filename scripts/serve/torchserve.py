@@ -160,9 +160,9 @@ def _environment(temp_dir: Path, log_dir: Path) -> dict[str, str]:
     kept.pop("PYTHONPATH", None)
     temp = str(temp_dir)
     kept.update(TEMP=temp, TMP=temp, TMPDIR=temp, LOG_LOCATION=str(log_dir), METRICS_LOCATION=str(log_dir))
-    # Threads that wait spin for a moment, then sleep. By default they spin for milliseconds, and where other
-    # work shares the cores (the gateway, its media processes) everybody waits for them; where they sleep at
-    # once, waking them costs a batch on quiet cores a quarter more. docs/performance.md has both.
+    # Waiting threads spin for a moment, then sleep. OpenMP's default spins for milliseconds, which takes the
+    # cores from the gateway and its media processes. Sleeping at once costs a batch a quarter more on quiet
+    # cores. docs/performance.md has the figures.
     if "OMP_WAIT_POLICY" not in kept:
         kept.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     kept["PYTHONUNBUFFERED"] = "1"  # log lines of a worker appear when they are written

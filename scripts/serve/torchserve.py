@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from scripts.serve.errors import ServeError
 from scripts.serve.settings import Paths
 
@@ -142,14 +144,10 @@ def torchserve_home() -> Path:
 def group_members(group: int) -> list[int]:
     """Process ids of a process group, zombies left out."""
     members = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            # "pid (command) state ppid pgrp …"; the command may hold spaces and brackets
-            state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-        except (OSError, ValueError):
-            continue
-        if int(pgrp) == group and state != "Z":
-            members.append(int(entry.name))
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(ProcessLookupError):  # ended in between
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                members.append(process.pid)
     return members
 
 

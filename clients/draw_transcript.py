@@ -71,12 +71,13 @@ def main() -> int:
     parser.add_argument("--url", default=DEFAULT_URL)
     parser.add_argument("--language")
     given = parser.parse_args()
-    options = {"response_format": "verbose_json", "timestamp_granularities": ["segment", "word"]}
-    if given.language:
-        options["language"] = given.language
+    client, granularities = WhisperClient(given.url), ["segment", "word"]
     try:
         samples = read_samples(given.file, RATE)
-        reply = WhisperClient(given.url).transcribe(given.file, **options).raise_for_status()
+        reply = client.transcribe(
+            given.file, response_format="verbose_json", timestamp_granularities=granularities,
+            language=given.language,
+        ).raise_for_status()  # fmt: skip
     except (OSError, ClientError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

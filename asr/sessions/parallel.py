@@ -137,10 +137,10 @@ class ParallelSession:
         self._hearing, self._language = None, language
         works = [(self._work(stretch), heard.get(stretch.heard)) for stretch in self._planned()]
         self._works = [work for work, _ in works]
-        for work, before in works:
+        for planned, before in works:
             if before is not None and before.first is not None and before.first.language == language:
-                del heard[work.stretch.heard]
-                self._take(work, before.first)
+                del heard[planned.stretch.heard]
+                self._take(planned, before.first)
         for wasted in (*heard.values(), *hearing.alone):
             if wasted.first is not None:
                 self._tally.add(wasted.first)

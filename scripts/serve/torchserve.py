@@ -174,7 +174,7 @@ def _is_withheld(name: str, value: str) -> bool:
 
 def _private_temp_dir() -> Path:
     """A new directory for the unpacked archive and the workers' sockets, its path short enough for them."""
-    for base in (tempfile.gettempdir(), "/tmp"):
+    for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  # mkdtemp makes a name of its own
         if len(os.fsencode(base)) + len("/whisper-12345678/.ts.sock.65535") <= SOCKET_PATH_BYTES:
             try:
                 return Path(tempfile.mkdtemp(prefix="whisper-", dir=base))

@@ -25,7 +25,7 @@ tqdm==3 \\
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def requirements(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A requirements file of a root of its own with its lock; the environment is `tmp_path/env`."""
     monkeypatch.delenv(environment.NEVER, raising=False)
@@ -39,7 +39,7 @@ def requirements(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return file
 
 
-@pytest.fixture()
+@pytest.fixture
 def pip(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What pip was asked for: each call's arguments, requirements files replaced by their text."""
     calls: list[list[str]] = []

@@ -61,7 +61,7 @@ class Aligner:
         scores = CrossScores(self._heads)
         tokens = torch.tensor(padded, device=cross.keys.device)
         hidden = self._decoder.prefill(tokens, cross, scores=scores)
-        # [tasks, heads, tokens, positions]
+        # shape: tasks, heads, tokens, positions
         stacked = torch.stack([scores.scores[head] for head in self._heads], 1)
         return [
             self._align(task, hidden[row], stacked[row, :, : len(sequences[row])])

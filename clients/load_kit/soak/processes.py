@@ -42,7 +42,7 @@ def processes(ports: list[int]) -> list[Process]:
 
 def _server(port: int) -> Iterator[psutil.Process]:
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,) and connection.pid:
             with contextlib.suppress(psutil.Error):
                 listener = psutil.Process(connection.pid)
                 yield from (listener, *listener.children(recursive=True))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,7 +136,7 @@ class Running:
             kill_group(self.process)
 
 
-@pytest.fixture()
+@pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     with Running(tmp_path, "demo") as started:
         assert started.ready.wait(280), started.said
@@ -179,7 +180,7 @@ def test_demo_from_ready_to_stopped(running: Running) -> None:
     assert running.said[-1] == "serve.sh: stopped"
     assert [group_members(group) for group in groups] == [[], []]
     assert not list(running.run_dir.parent.glob("whisper-*")), "the temporary directory is still there"
-    with pytest.raises(OSError):
+    with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://127.0.0.1:{running.ports[0]}/ping", timeout=5)
 
 

@@ -127,7 +127,7 @@ class _Connection(asyncio.Protocol):
         self.is_usable = False  # until the answer is whole
         self._room = self._max_answer_bytes
         self._answer = asyncio.get_running_loop().create_future()
-        # not writelines: over a connection that has just been lost, it raises TypeError in Python 3.12 and 3.13
+        # not writelines: over a connection just lost it raises TypeError in Python 3.12 and 3.13
         self._transport.write(head)
         self._transport.write(body)
         return await self._answer

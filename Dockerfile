@@ -17,7 +17,7 @@ ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1
 WORKDIR /app
 RUN python -m venv /opt/venv
 # Only what decides the environment: editing the code does not install it again.
-COPY requirements.txt requirements.lock requirements-gateway.txt requirements-gateway.lock \
+COPY requirements.txt requirements.lock requirements-clients.txt requirements-gateway.txt requirements-gateway.lock \
     requirements-ctranslate2.txt requirements-ctranslate2.lock ./
 COPY model-archiver/requirements.txt model-archiver/requirements.lock model-archiver/
 COPY scripts/__init__.py scripts/environment.py scripts/requirements.py scripts/

@@ -152,7 +152,7 @@ def publish(given: argparse.Namespace, references: Sequence[Reference], left_out
     section_name = "accuracy" if given.language == "detected" else "accuracy-told"
     text = section(summary, about, f"{section_name}.png")
     report.hand_over(
-        section_name, about | asdict(summary), text, publish_it=not given.no_publish, document=DOCUMENT
+        section_name, about | asdict(summary), text, keep=not given.no_publish, document=DOCUMENT
     )
     if not given.no_publish:
         from benchmarks.wer.picture import draw
@@ -214,6 +214,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--limit", type=positive_count, metavar="N", help="N of each language and kind; prints only"
     )
     which.add_argument("--language-of", default="", metavar="CODE", help="of those that do not name theirs")
+    _add_run_arguments(parser)
+    given = parser.parse_args(argv)
+    given.take = dict(given.take)
+    return given
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("run")
     how.add_argument(
         "--language", choices=("detected", "told"), default="detected",
@@ -233,9 +240,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     how.add_argument("--write-only", action="store_true", help="ask nothing, write the page")
     how.add_argument("--no-publish", action="store_true", help="print only")
-    given = parser.parse_args(argv)
-    given.take = dict(given.take)
-    return given
 
 
 def name_and_file(text: str) -> tuple[str, Path]:

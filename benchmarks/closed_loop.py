@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import threading
 import time
-import wave
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import requests
+import soundfile
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -87,12 +87,9 @@ def poster(url: str, body: bytes, headers: dict[str, str]) -> Callable[[], int]:
 
 
 def wav(pcm: NDArray[np.int16]) -> bytes:
+    """int16 mono samples at 16 kHz as a WAV file."""
     buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(SAMPLE_RATE)
-        writer.writeframes(pcm.tobytes())
+    soundfile.write(buffer, pcm, SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 

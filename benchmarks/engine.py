@@ -2,7 +2,7 @@
 """Measures the engine against its peers on the same random weights, with a forced number of tokens.
 
 Every engine runs in a process of its own; they take turns, so that a disturbance of the machine meets all of
-them. Writes benchmarks/results/engine-SIZE.json, the section in docs/performance.md and its picture.
+them. Prints a table and writes benchmarks/results/engine-SIZE.json.
 
     python benchmarks/engine.py --sizes tiny base --batches 1 4 8 16 --repetitions 3
     python benchmarks/engine.py --sizes nano --batches 1 2 --tokens 4 --repetitions 1 --no-publish
@@ -23,11 +23,10 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from benchmarks import report, scaling, seeded  # noqa: E402
+from benchmarks import report, seeded  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import KINDS, WINDOW_SECONDS  # noqa: E402
 from benchmarks.peers.process import PeerFailed, PeerProcess  # noqa: E402
-from benchmarks.pictures import bars  # noqa: E402
 
 STAGES = ("features", "encode", "decode")
 Rows = dict[str, dict[str, Any]]  # "engine@batch" → what was measured
@@ -137,21 +136,9 @@ def section(size: str, data: dict[str, Any]) -> str:
         f"{same} of {sum(row['compared'] for row in exact)} compared.",
         size_table(rows, data["tokens"]),
         *(f"- {KINDS[name].title} did not take part: {why}" for name, why in data["failed"].items()),
-        f"![RTFx by engine and batch size at {size} sizes](performance-engine-{size}.png)",
         conditions_text(data["conditions"]),
     ]
     return "\n\n".join(parts)
-
-
-def picture(size: str, rows: Rows) -> None:
-    """RTFx by engine and batch size, as docs/performance-engine-SIZE.png."""
-    groups: dict[str, dict[str, float]] = {}
-    for key, row in rows.items():
-        name, batch = key.split("@")
-        label = f"batch {batch}" if KINDS[name].batched else "one at a time"
-        groups.setdefault(KINDS[name].title, {})[label] = rtfx(row).median
-    title = f"{size} sizes: seconds of audio decoded per second (RTFx)"
-    bars(groups, title, report.DOCUMENT.parent / f"performance-engine-{size}.png")
 
 
 def main() -> int:
@@ -171,12 +158,7 @@ def main() -> int:
         rows, failed = measure(size, given.checkpoints, given)
         data = {"conditions": found, "rows": rows, "failed": failed, "tokens": given.tokens}
         data |= {"repetitions": given.repetitions, "threads": given.threads}
-        print(section(size, data))
-        if not given.no_publish:
-            report.save(f"engine-{size}", data)
-            picture(size, rows)
-            report.publish(f"engine-{size}", section(size, data))
-            scaling.publish()
+        report.hand_over(f"engine-{size}", data, section(size, data), keep=not given.no_publish)
     return 0
 
 

@@ -199,7 +199,7 @@ def main() -> int:
     found, name = conditions(), "fairness" if arguments.url else "fairness-fake"
     data = {"conditions": found, **asdict(result)}
     text = section(result, arguments, found)
-    report.hand_over(name, data, text, publish_it=not arguments.no_publish)
+    report.hand_over(name, data, text, keep=not arguments.no_publish)
     return 0 if result.is_fair else 1
 
 

@@ -146,7 +146,7 @@ def main() -> int:
             gateway.stop()
             server.stop()
     name, text = f"memory-{given.model.stem}", section(data)
-    report.hand_over(name, data, text, publish_it=not given.no_publish, document=DOCUMENT)
+    report.hand_over(name, data, text, keep=not given.no_publish, document=DOCUMENT)
     return 0
 
 

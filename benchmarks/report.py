@@ -1,4 +1,4 @@
-"""Results on disk: JSON in benchmarks/results, tables between markers in docs/performance.md."""
+"""Results on disk: JSON in benchmarks/results, tables between the markers of a document."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -49,31 +48,26 @@ def save(name: str, data: dict[str, Any]) -> Path:
     return path
 
 
-def load(name: str) -> dict[str, Any]:
-    """What `save` wrote."""
-    data: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return data
-
-
-def publish(section: str, text: str, document: Path = DOCUMENT) -> None:
+def publish(section: str, text: str, document: Path) -> None:
     """Put `text` between the section's markers, in place; at the end where there are no markers yet."""
     begin, end = f"<!-- {section}: begin, written by benchmarks/ -->", f"<!-- {section}: end -->"
-    old = document.read_text(encoding="utf-8") if document.exists() else "# Performance\n"
+    old = document.read_text(encoding="utf-8") if document.exists() else ""
     block = f"{begin}\n\n{text.strip()}\n\n{end}"
     if begin in old and end in old:
         head, rest = old.split(begin, 1)
         new = head + block + rest.split(end, 1)[1]
     else:
-        new = f"{old.rstrip()}\n\n{block}\n"
+        new = f"{old.rstrip()}\n\n{block}\n".lstrip()
     document.parent.mkdir(exist_ok=True)
     document.write_text(new, encoding="utf-8")
 
 
 def hand_over(
-    name: str, data: dict[str, Any], text: str, *, publish_it: bool, document: Path = DOCUMENT
+    name: str, data: dict[str, Any], text: str, *, keep: bool, document: Path | None = None
 ) -> None:
-    """Print `text`; where it is published, put it between NAME's markers and `data` into NAME.json, too."""
+    """Print `text`; if it is to be kept, write NAME.json, and `text` between NAME's markers in `document`."""
     print(text)
-    if publish_it:
+    if keep:
         save(name, data)
+    if keep and document:
         publish(name, text, document)

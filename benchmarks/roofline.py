@@ -14,7 +14,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,7 +29,6 @@ from whisper.model import ModelDimensions  # noqa: E402
 from benchmarks import report, seeded  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import Ours, Run  # noqa: E402
-from benchmarks.pictures import bars  # noqa: E402
 
 FRAMES, POSITIONS, FREQUENCIES, FFT_SIZE = 3_000, 1_500, 201, 400
 PROMPT_TOKENS = 4  # sot, language, task, no_timestamps
@@ -131,30 +130,6 @@ def stages(
     }
 
 
-def counted(sizes: Sequence[str], batches: Sequence[int]) -> str:
-    """The Markdown of what each stage must do, by arithmetic alone: true of any machine."""
-    lines = []
-    for size in sizes:
-        dims = seeded.dimensions(size)
-        for batch in batches:
-            works = (
-                features_work(dims, batch),
-                encoder_work(dims, batch, itemsize=4),
-                step_work(dims, batch, 4, PROMPT_TOKENS + 32),
-            )
-            cells = [f"{work.flops / 1e9:.2f} / {work.num_bytes / 1e6:.0f}" for work in works]
-            lines.append([f"{size}, batch {batch}", *cells])
-    headers = ["GFLOP / MB in float32", "features", "encoder and cross keys, values", "one decode step"]
-    return "\n\n".join(
-        [
-            "### What must be done",
-            "Counted, not measured: for a whole batch of 30 s windows; a decode step at 36 tokens of text. "
-            "In bfloat16 the encoder and the step move half of the bytes.",
-            report.table(headers, lines),
-        ]
-    )
-
-
 def section(data: dict[str, object]) -> str:
     """The Markdown: the machine's limits, then each stage against its floor."""
     limits: dict[str, float] = data["limits"]  # type: ignore[assignment]
@@ -185,7 +160,6 @@ def section(data: dict[str, object]) -> str:
             "precision. A share above 100 % means that caches served what is counted as memory traffic.",
             report.table(head, rates),
             report.table(headers, lines),
-            "![Share of the limit reached by stage](performance-roofline.png)",
             conditions_text(data["conditions"]),  # type: ignore[arg-type]
         ]
     )
@@ -200,14 +174,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--checkpoints", type=Path, default=Path(tempfile.gettempdir()) / "whisper-benchmark")
     parser.add_argument("--no-publish", action="store_true", help="print only")
-    parser.add_argument("--count-only", action="store_true", help="count the work, measure nothing")
     given = parser.parse_args()
-    text = counted([*dict.fromkeys([*given.size, "small"])], given.batch)
-    print(text)
-    if not given.no_publish:
-        report.publish("floors", text)
-    if given.count_only:
-        return 0
     found = conditions()
     limits = machine_limits(given.threads)
     rows = []
@@ -229,19 +196,7 @@ def main() -> int:
                     | {"floor_s": work.floor_s(rate, memory), "bound": work.bound(rate, memory)}
                 )
     data: dict[str, object] = {"conditions": found, "limits": limits, "rows": rows}
-    print(section(data))
-    if not given.no_publish:
-        report.save("roofline", data)
-        groups: dict[str, dict[str, float]] = {}
-        for row in rows:
-            share = 100 * row["floor_s"] / row["took_s"]
-            groups.setdefault(f"{row['size']} {row['precision']} {row['batch']}", {})[row["stage"]] = share
-        bars(
-            groups,
-            "Share of this machine's limit reached, %",
-            report.DOCUMENT.parent / "performance-roofline.png",
-        )
-        report.publish("roofline", section(data))
+    report.hand_over("roofline", data, section(data), keep=not given.no_publish)
     return 0
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measures the real server in a closed loop, against the same engine in-process and against openai-whisper.
+"""Measures the real server in a closed loop against the same engine in-process.
 
 Clients send their next request when the last is answered. Windows go to the window path, with random weights
 that decode a forced number of tokens. Whole files are real speech for the demo checkpoint, because a window
 at a forced cap would be sought again; each must come to the windows and tokens that it comes to in-process.
-openai-whisper stands behind the same TorchServe, one request at a time. Clients and server share the cores.
+Clients and server share the cores.
 
     python benchmarks/served.py --clients 1 4 16 64 --seconds 3 10 30 300
 """
@@ -37,11 +37,10 @@ from asr.schema import DecodingOptions, Window  # noqa: E402
 from asr.sessions import open_session  # noqa: E402
 from asr.sessions.driver import drive  # noqa: E402
 from asr.wire.messages import decode_hypothesis, encode_window  # noqa: E402
-from benchmarks import report, scaling, seeded  # noqa: E402
+from benchmarks import report, seeded  # noqa: E402
 from benchmarks.closed_loop import Level, levels, poster, wav  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from benchmarks.peers.engines import WINDOW_SECONDS, Ours  # noqa: E402
-from benchmarks.pictures import bars  # noqa: E402
 from tests.servers import Server, start_server  # noqa: E402
 
 BATCH = 16
@@ -55,10 +54,6 @@ OURS = {
     "language": "en", "temperature": 0, "temperature_increment_on_fallback": 0,
     "compression_ratio_threshold": "none", "logprob_threshold": "none", "no_speech_threshold": "none",
     "response_format": "verbose_json",
-}  # fmt: skip
-UPSTREAM = {
-    "language": "en", "temperature": 0.0, "compression_ratio_threshold": None, "logprob_threshold": None,
-    "no_speech_threshold": None, "condition_on_previous_text": False,
 }  # fmt: skip
 
 
@@ -175,23 +170,6 @@ def files_served(folder: Path, given: argparse.Namespace) -> tuple[list[Level], 
         server.stop()
 
 
-def upstream_served(folder: Path, given: argparse.Namespace) -> list[Level]:
-    """Files through openai-whisper behind the same server."""
-    config = {"batchSize": 1, "maxBatchDelay": 1, "handler": {"engine": {"threads": given.threads}}}
-    handler = ROOT / "benchmarks" / "peers" / "upstream_handler"
-    server = start_server(DEMO, folder, model_config=config, handler_dir=handler)
-    try:
-        found: list[Level] = []
-        headers = {"Content-Type": "audio/wav", "x-whisper-options": json.dumps(UPSTREAM)}
-        for seconds in given.upstream_seconds:
-            clients = [number for number in given.clients if number <= BATCH]
-            send = poster(server.predictions, wav(seeded.speech(seconds)), headers)
-            found += levels("openai-whisper", send, seconds, clients)
-        return found
-    finally:
-        server.stop()
-
-
 def files_table(alone: dict[str, Any], found: Sequence[Level]) -> str:
     """Files in-process and over HTTP with the most clients: the same work, so the rates may be compared."""
     lines = []
@@ -229,9 +207,8 @@ def section(data: dict[str, Any]) -> str:
             f"({alone.count} repetitions). {OUTSTANDING} outstanding windows over HTTP reach {share} of it.",
             f"Files, demo checkpoint, one try per window; in-process {BATCH} together, two of the longest.",
             files_table(data["files_in_process"], found),
-            "All levels; windows have random weights, files and openai-whisper the demo checkpoint's.",
+            "All levels; windows have random weights, files the demo checkpoint's.",
             report.table(headers, lines),
-            "![Seconds of audio answered per second](performance-served.png)",
             conditions_text(data["conditions"]),
         ]
     )
@@ -243,7 +220,6 @@ def main() -> int:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--clients", nargs="+", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--seconds", nargs="+", type=float, default=[3, 10, 30, 300])
-    parser.add_argument("--upstream-seconds", nargs="+", type=float, default=[3, 30])
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -258,19 +234,10 @@ def main() -> int:
         found = windows_served(path, Path(folder) / "windows", given)
         data["in_process"] += in_process(path, given)  # before and after: the machine may have changed
         files, data["files_in_process"] = files_served(Path(folder) / "files", given)
-        found += files + upstream_served(Path(folder) / "upstream", given)
+        found += files
     names = Level.__dataclass_fields__
     data["levels"] = [{name: getattr(one, name) for name in names} for one in found]
-    print(section(data))
-    if not given.no_publish:
-        report.save("served", data)
-        groups: dict[str, dict[str, float]] = {}
-        for one in found:
-            groups.setdefault(f"{one.what} {one.seconds:g} s", {})[f"{one.clients} clients"] = one.throughput
-        picture = report.DOCUMENT.parent / "performance-served.png"
-        bars(groups, f"{given.size} sizes: seconds of audio answered per second", picture)
-        report.publish("served", section(data))
-        scaling.publish()
+    report.hand_over("served", data, section(data), keep=not given.no_publish)
     return 0
 
 

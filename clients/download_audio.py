@@ -65,7 +65,7 @@ def download(url: str, folder: Path, max_megabytes: float, *, playlist: bool = F
     host = urlsplit(url).hostname
     if urlsplit(url).scheme not in ("http", "https") or not host:
         raise BadArgument(f"{url!r} is no web address: it must begin with https:// or http://")
-    import yt_dlp  # type: ignore[import-untyped]  # 1 s, so that --help and a bad address do not wait for it
+    import yt_dlp  # 1 s, so that --help and a bad address do not wait for it
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -124,7 +124,7 @@ class _Silent:
 
 def _settings(folder: Path, watch: _Watch, playlist: bool) -> dict[str, Any]:
     """Options of yt-dlp: its best audio as stored, no converter, nothing run or written besides."""
-    from yt_dlp.utils import match_filter_func  # type: ignore[import-untyped]
+    from yt_dlp.utils import match_filter_func
 
     return {
         "format": "bestaudio/best",
@@ -172,7 +172,7 @@ def _keep_if_audio(path: Path) -> bool:
 
 def _reason(error: Any, host: str) -> str:
     """One line for yt-dlp's DownloadError; what it wraps tells an unreachable host from a refusal."""
-    from yt_dlp.networking.exceptions import HTTPError, TransportError  # type: ignore[import-untyped]
+    from yt_dlp.networking.exceptions import HTTPError, TransportError
 
     inner = error.exc_info[1] if getattr(error, "exc_info", None) else None
     for cause in (inner, getattr(inner, "cause", None)):

@@ -106,8 +106,8 @@ def report(rows: Sequence[Scored], wanted: int, per_utterance: bool) -> str:
     The total says of how many utterances it is: one without a transcript is no part of it.
     """
     lines = [f"{'':24}{'WER raw':>9}{'norm.':>9}{'CER raw':>9}{'norm.':>9}{'words':>8}"]
-    for row in rows if per_utterance else ():
-        lines.append(_line(row.name, row.raw, row.normalised))
+    if per_utterance:
+        lines += [_line(row.name, row.raw, row.normalised) for row in rows]
     count = f"{len(rows)}" if len(rows) == wanted else f"{len(rows)} of {wanted}"
     lines.append(_line(f"total ({count})", *_totals(rows)))
     counted = Counter(pair for row in rows for pair in row.substitutions).most_common(SHOWN_SUBSTITUTIONS)

@@ -200,63 +200,45 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--mix", metavar="SHARES", help="3s:0.7,30s:0.3: lengths cut from the files given")
     parser.add_argument("--language", metavar="CODE", help="spoken language (default: detected)")
     parser.add_argument(
-        "--expect",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="FILE",
+        "--expect", nargs="+", type=Path, default=[], metavar="FILE",
         help="reference texts, by the clips' names",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--max-wer",
-        type=float,
-        default=0.05,
-        metavar="R",
+        "--max-wer", type=float, default=0.05, metavar="R",
         help="word error rate that still counts as right (%(default)g)",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("tmp/soak"),
-        metavar="DIR",
+        "--out", type=Path, default=Path("tmp/soak"), metavar="DIR",
         help="for soak.md, soak.json, soak.png (%(default)s)",
-    )
+    )  # fmt: skip
     parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="of clips and chaos")
+    add_chaos_arguments(parser)
+    add_server_arguments(parser)
+    parser.set_defaults(retries=RETRIES)
+    return parser.parse_args(argv)
+
+
+def add_chaos_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("chaos and memory")
     group.add_argument(
         "--chaos-every", type=positive_number, default=30.0, metavar="S", help="(default: %(default)g)"
     )
     group.add_argument(
-        "--kill-worker-of",
-        type=positive_count,
-        metavar="PORT",
+        "--kill-worker-of", type=positive_count, metavar="PORT",
         help="kill workers of the local TorchServe that listens there",
-    )
+    )  # fmt: skip
     group.add_argument(
-        "--huge-megabytes",
-        type=positive_count,
-        default=200,
-        metavar="N",
+        "--huge-megabytes", type=positive_count, default=200, metavar="N",
         help="size of the huge file (%(default)d)",
-    )
+    )  # fmt: skip
     group.add_argument(
-        "--checkpoint-every",
-        type=positive_number,
-        default=5.0,
-        metavar="S",
+        "--checkpoint-every", type=positive_number, default=5.0, metavar="S",
         help="memory (default: %(default)g)",
-    )
+    )  # fmt: skip
     group.add_argument(
-        "--watch",
-        type=positive_count,
-        nargs="+",
-        default=[],
-        metavar="PORT",
+        "--watch", type=positive_count, nargs="+", default=[], metavar="PORT",
         help="follow the memory of the local servers that listen there",
-    )
-    add_server_arguments(parser)
-    parser.set_defaults(retries=RETRIES)
-    return parser.parse_args(argv)
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

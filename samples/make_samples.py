@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import av
+import librosa
 import numpy as np
-import soxr
+import soundfile
 
 FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [str(FOLDER.parent)]
@@ -107,7 +108,11 @@ def write_audio(
 ) -> None:
     """Encodes float32 [n] at 16 kHz as `codec` at `rate`, the same signal in every channel."""
     layout = "stereo" if channels == 2 else "mono"
-    pcm = np.round(np.clip(soxr.resample(samples, SAMPLE_RATE, rate), -1, 1) * 32767).astype(np.int16)
+    resampled = librosa.resample(samples, orig_sr=SAMPLE_RATE, target_sr=rate)
+    pcm = np.round(np.clip(resampled, -1, 1) * 32767).astype(np.int16)
+    if codec in ("pcm_s16le", "flac"):
+        soundfile.write(path, np.repeat(pcm[:, None], channels, axis=1), rate)
+        return
     with av.open(str(path), "w", format={".m4a": "ipod", ".opus": "ogg"}.get(path.suffix)) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
         if bit_rate:

@@ -133,7 +133,7 @@ def check_lock(file: Path) -> None:
         if name != UNLOCKED and held.get(name) != version:
             raise EnvironmentFailure(
                 f"{file.relative_to(ROOT)} pins {name}=={version}, its lock has {held.get(name, 'none')}: "
-                f"run `python -m scripts.lock`, or undo the change"
+                f"run scripts/lock, or undo the change"
             )
 
 

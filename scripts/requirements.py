@@ -1,7 +1,7 @@
 """Requirements files, and the lock beside each: what they name. Standard library only.
 
 A requirements file is written by hand and pins what this project itself uses. The lock beside it, made by
-scripts/lock.py, has those and everything they bring, with the SHA-256 of every file of each version.
+scripts/lock, has those and everything they bring, with the SHA-256 of every file of each version.
 """
 
 from __future__ import annotations
@@ -63,6 +63,10 @@ def locked(lock: Path) -> dict[str, Locked]:
 
 
 def _lines(file: Path) -> list[str]:
-    """Lines without comments, continued ones joined."""
+    """Lines without comments, continued ones joined, those of included files in their place."""
     text = re.sub(r"\\\n\s*", "", file.read_text(encoding="utf-8"))
-    return [bare for line in text.splitlines() if (bare := line.partition("#")[0].strip())]
+    lines = [bare for line in text.splitlines() if (bare := line.partition("#")[0].strip())]
+    found = []
+    for line in lines:
+        found += _lines(file.parent / line[3:]) if line.startswith("-r ") else [line]
+    return found

@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import re
 import sys
+import tomllib
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -91,13 +92,7 @@ def python_component(distribution: Distribution) -> Component:
     """One distribution, with the licence it declares."""
     name, version = distribution.metadata["Name"], distribution.version
     purl = f"pkg:pypi/{normal(name)}@{version.replace('+', '%2B')}"
-    component: Component = {
-        "type": "library",
-        "bom-ref": purl,
-        "name": name,
-        "version": version,
-        "purl": purl,
-    }
+    component: Component = _library(purl, name, version)
     if licence := declared_licence(distribution):
         component["licenses"] = [{"license": {"name": licence}}]
     return component
@@ -153,21 +148,16 @@ def recorded_libraries(jar: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def java_component(group: str, name: str, version: str) -> Component:
-    purl = f"pkg:maven/{group}/{name}@{version}"
-    return {
-        "type": "library",
-        "bom-ref": purl,
-        "group": group,
-        "name": name,
-        "version": version,
-        "purl": purl,
-    }
+    return {"group": group, **_library(f"pkg:maven/{group}/{name}@{version}", name, version)}
+
+
+def _library(purl: str, name: str, version: str) -> Component:
+    return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 
 def project_version() -> str:
     """Version in pyproject.toml."""
-    match = re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    return match[1] if match else "0"
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"])
 
 
 def main() -> int:

@@ -14,4 +14,4 @@ export OMP_NUM_THREADS=1 # one thread in each process; the processes share the c
 "$PYTHON" -m training.export "$DEMO_RUNS/demo/checkpoint.pt" whisper-models/demo.pt
 "$PYTHON" -m training.curve --run "$DEMO_RUNS/demo"
 unset OMP_NUM_THREADS
-"$PYTHON" benchmarks/demo_checkpoint.py --data "$DEMO_RUNS/speech/test"
+"$PYTHON" -m training.measure --data "$DEMO_RUNS/speech/test"

@@ -90,7 +90,7 @@ def _verbose_json(transcript: Transcript, options: RequestOptions) -> str:
     return _dumps(answer)
 
 
-def _text(transcript: Transcript, options: RequestOptions) -> str:
+def _text(transcript: Transcript, _options: RequestOptions) -> str:
     return clean(transcript.text).strip() + "\n"
 
 

@@ -35,10 +35,12 @@ def draw_results(documents: Sequence[Mapping[str, Any]], names: Sequence[str], o
         for percent, (style, marker, size) in SHOWN.items():
             up = [level["figures"]["latency_s"][percent] for level in levels]
             label = f"{name} {percent}".strip()
-            hollow = {"markerfacecolor": "none"} if percent == "p99" else {}  # on few requests it is the p95
+            color = f"C{number}"
+            inside = "none" if percent == "p99" else color  # on few requests it is the p95
             axes.plot(
-                across, up, style, color=f"C{number}", marker=marker, markersize=size, label=label, **hollow
-            )
+                across, up, style, color=color, marker=marker, markersize=size, label=label,
+                markerfacecolor=inside,
+            )  # fmt: skip
             if percent == "p50":
                 for level, x, y in zip(levels, across, up, strict=True):
                     axes.annotate(

@@ -92,15 +92,13 @@ def compare_text(before: Mapping[str, Any], after: Mapping[str, Any], rows: Sequ
 
 
 def _circumstances(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    pairs = [("model", *(model_line(result["server"]) for result in (before, after)))]
-    for key in ("url", "config_sha256"):
-        pairs.append((key, before[key], after[key]))
+    pairs: list[tuple[str, Any, Any]] = [("model", model_line(before["server"]), model_line(after["server"]))]
+    pairs += [(key, before[key], after[key]) for key in ("url", "config_sha256")]
     for part in ("settings", "options"):
-        for key in dict.fromkeys([*before[part], *after[part]]):
-            pairs.append((f"{part}: {key}", before[part].get(key), after[part].get(key)))
-    for key in ("cpu", "cpus", "memory_gib", "gpus"):
-        pairs.append((key, before["client_machine"][key], after["client_machine"][key]))
-    return pairs
+        keys = dict.fromkeys([*before[part], *after[part]])
+        pairs += [(f"{part}: {key}", before[part].get(key), after[part].get(key)) for key in keys]
+    here, there = before["client_machine"], after["client_machine"]
+    return pairs + [(key, here[key], there[key]) for key in ("cpu", "cpus", "memory_gib", "gpus")]
 
 
 def _at_level(before: Mapping[str, Any], after: Mapping[str, Any], tolerance: float) -> list[Difference]:
@@ -116,9 +114,9 @@ def _at_level(before: Mapping[str, Any], after: Mapping[str, Any], tolerance: fl
             was, now, interval = one["latency_s"][name], other["latency_s"][name], intervals[name]
             verdict = verdict_of(now / was - 1, interval, tolerance) if was else UNCLEAR
             rows.append(Difference(level, f"{name} s", was, now, verdict, interval))
-    shares = [_failed(figures) for figures in (one, other)]
-    verdict = SAME if shares[0] == shares[1] else WORSE if shares[1] > shares[0] else BETTER
-    return [*rows, Difference(level, "failed share", *shares, verdict)]
+    was, now = _failed(one), _failed(other)
+    verdict = SAME if was == now else WORSE if now > was else BETTER
+    return [*rows, Difference(level, "failed share", was, now, verdict)]
 
 
 def verdict_of(

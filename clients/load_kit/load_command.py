@@ -115,11 +115,11 @@ def parse_load(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> a
 
 def run_compare(arguments: argparse.Namespace) -> int:
     """Prints the comparison, draws it where asked for: exit code 1 if B is worse anywhere."""
-    results = [read_result(path) for path in arguments.compare]
-    rows = compare(*results, arguments.tolerance / 100)
-    print(compare_text(*results, rows))
+    before, after = (read_result(path) for path in arguments.compare)
+    rows = compare(before, after, arguments.tolerance / 100)
+    print(compare_text(before, after, rows))
     if arguments.png:
-        draw_results(results, [path.stem for path in arguments.compare], arguments.png)
+        draw_results([before, after], [path.stem for path in arguments.compare], arguments.png)
     return 1 if any(row.verdict == WORSE for row in rows) else 0
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 import tempfile
-import wave
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
 
 from load_kit.load import Clip
-from whisper_client.audio_files import audio_seconds, find_audio
+from whisper_client.audio_files import audio_seconds, find_audio, read_samples
 from whisper_client.errors import BadArgument
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 RATE = 16_000
 VARIANTS = 4  # clips of each length, from different places, so that no answer can be had from a cache
@@ -89,50 +87,32 @@ def make_mix(parts: Sequence[Part], files: Sequence[Path], folder: Path) -> Mix:
 
 
 def _cut(samples: NDArray[np.int16], part: Part, number: int, folder: Path) -> Clip:
-    import numpy as np
-
     assert part.seconds is not None
     count = round(part.seconds * RATE)
     first = number * len(samples) // VARIANTS
     wanted = samples.take(np.arange(first, first + count), mode="wrap")
-    path = write_wav(folder / f"{part.name}-{number + 1}.wav", wanted.tobytes())
-    return Clip(path, part.seconds, part.name)
+    return Clip(write_wav(folder / f"{part.name}-{number + 1}.wav", wanted), part.seconds, part.name)
 
 
 def silence(path: Path, seconds: float) -> Path:
     """A WAV file of zeros."""
-    return write_wav(path, bytes(2 * round(seconds * RATE)))
+    return write_wav(path, np.zeros(round(seconds * RATE), np.int16))
 
 
-def write_wav(path: Path, pcm: bytes) -> Path:
-    """16-bit mono samples at 16 kHz as a WAV file."""
-    with wave.open(str(path), "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(RATE)
-        writer.writeframes(pcm)
+def write_wav(path: Path, samples: NDArray[np.int16]) -> Path:
+    """Mono samples at 16 kHz as a WAV file."""
+    soundfile.write(path, samples, RATE, subtype="PCM_16")
     return path
 
 
 def decode(files: Sequence[Path], enough_s: float) -> NDArray[np.int16]:
     """The files' samples end to end, int16 mono at 16 kHz [samples]; stops after `enough_s` seconds."""
-    try:
-        import av
-        import numpy as np
-    except ImportError as error:
-        raise BadArgument("cutting clips for --mix needs PyAV: pip install av numpy") from error
-    pieces: list[NDArray[np.int16]] = []
-    left = enough_s * RATE
+    pieces: list[NDArray[np.float32]] = []
     for file in files:
-        try:
-            with av.open(str(file)) as container:
-                resampler = av.AudioResampler("s16", "mono", RATE)
-                frames = [*container.decode(audio=0), None]
-                pieces += [part.to_ndarray()[0] for frame in frames for part in resampler.resample(frame)]
-        except (av.FFmpegError, OSError, ValueError, IndexError) as error:
-            raise BadArgument(f"cannot cut clips from {file}: {error}") from error
-        if sum(map(len, pieces)) >= left:
+        pieces.append(read_samples(file, RATE))
+        if sum(map(len, pieces)) >= enough_s * RATE:
             break
-    if not sum(map(len, pieces)):
+    samples = np.concatenate([np.zeros(0, np.float32), *pieces])
+    if not len(samples):
         raise BadArgument("--mix needs files that hold sound, to cut its clips from")
-    return np.concatenate(pieces)
+    return np.clip(np.round(samples * 32_768), -32_768, 32_767).astype(np.int16)

@@ -1,26 +1,20 @@
-"""Audio files on this machine: which they are, and how long."""
+"""Audio files on this machine: which they are, how long, and their samples."""
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Iterable
 from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
 
 from whisper_client.errors import BadArgument
 
 AUDIO_SUFFIXES = (
-    ".wav",
-    ".flac",
-    ".mp3",
-    ".mpga",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".m4a",
-    ".aac",
-    ".amr",
-    ".wma",
-    ".aiff",
+    *(".wav", ".flac", ".mp3", ".mpga", ".ogg", ".oga", ".opus"),
+    *(".m4a", ".aac", ".amr", ".wma", ".aiff"),
 )
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".mpeg", ".avi")
 MEDIA_SUFFIXES = frozenset(AUDIO_SUFFIXES + VIDEO_SUFFIXES)
@@ -43,44 +37,36 @@ def find_audio(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def audio_seconds(path: Path) -> float | None:
-    """The length that the file's header states, None where no reader at hand can tell."""
-    for read in (_wave_seconds, _soundfile_seconds, _av_seconds):
-        seconds = read(path)
-        if seconds is not None and seconds > 0:
-            return seconds
-    return None
-
-
-def _wave_seconds(path: Path) -> float | None:
+    """The length that the file's header states, None where it states none."""
     try:
-        with wave.open(str(path), "rb") as reader:
-            num_bytes = reader.getnframes() * reader.getnchannels() * reader.getsampwidth()
-            if num_bytes > path.stat().st_size:  # written to a pipe: the header holds the largest number
-                return None
-            return reader.getnframes() / reader.getframerate()
-    except (OSError, EOFError, ZeroDivisionError, wave.Error):
-        return None
-
-
-def _soundfile_seconds(path: Path) -> float | None:
+        return float(soundfile.info(path).duration) or None
+    except soundfile.LibsndfileError:
+        pass  # m4a, videos and others that libsndfile does not read
     try:
-        import soundfile
-    except (ImportError, OSError):  # a client machine without it, or without its library
-        return None
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            return float(len(file) / file.samplerate)
-    except (RuntimeError, OSError, ZeroDivisionError):
-        return None
-
-
-def _av_seconds(path: Path) -> float | None:
-    try:
-        import av
-    except ImportError:
-        return None
-    try:
-        with av.open(str(path)) as container:
-            return None if container.duration is None else container.duration / 1_000_000  # AV_TIME_BASE
+        with av.open(path) as container:
+            return None if container.duration is None else container.duration / av.time_base
     except (av.FFmpegError, OSError, ValueError):
         return None
+
+
+def read_samples(file: Path, rate: int) -> NDArray[np.float32]:
+    """The sound of a file, float32 [n] in [-1, 1], mono at `rate` Hz; raises BadArgument."""
+    import librosa  # a second, which programs that only send files do not need
+
+    try:
+        samples, own_rate = soundfile.read(file, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError:
+        return _av_samples(file, rate)
+    mono: NDArray[np.float32] = librosa.resample(samples.mean(axis=1), orig_sr=own_rate, target_sr=rate)
+    return mono
+
+
+def _av_samples(file: Path, rate: int) -> NDArray[np.float32]:
+    try:
+        with av.open(file) as container:
+            resampler = av.AudioResampler("flt", "mono", rate)
+            frames = [*container.decode(audio=0), None]
+            pieces = [part.to_ndarray()[0] for frame in frames for part in resampler.resample(frame)]
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise BadArgument(f"cannot read sound from {file}: {error}") from error
+    return np.concatenate([np.zeros(0, np.float32), *pieces])

@@ -114,8 +114,8 @@ def score(reference: str, hypothesis: str, normaliser: Normaliser) -> Score:
 def scored(name: str, reference: str, hypothesis: str, normaliser: Normaliser = normalised) -> Scored:
     """Both scores of one utterance: as it is, and by `normaliser`."""
     pairs = substitutions(normaliser(reference).split(), normaliser(hypothesis).split())
-    both = (score(reference, hypothesis, one) for one in (raw, normaliser))
-    return Scored(name, reference, hypothesis, *both, pairs)
+    as_it_is, fair = (score(reference, hypothesis, one) for one in (raw, normaliser))
+    return Scored(name, reference, hypothesis, as_it_is, fair, pairs)
 
 
 def substitutions(reference: list[str], hypothesis: list[str]) -> tuple[tuple[str, str], ...]:
@@ -123,7 +123,7 @@ def substitutions(reference: list[str], hypothesis: list[str]) -> tuple[tuple[st
     if not reference or not hypothesis:
         return ()
     chunks = _aligned(reference, hypothesis).alignments[0]
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for chunk in chunks:
         if chunk.type == "substitute":
             wanted = reference[chunk.ref_start_idx : chunk.ref_end_idx]
@@ -145,7 +145,8 @@ def _aligned(reference: list[str], hypothesis: list[str]) -> Any:
     except ImportError as error:
         raise BadArgument("scoring needs jiwer: pip install jiwer") from error
     units = {unit: chr(0xF0000 + row) for row, unit in enumerate(dict.fromkeys(reference + hypothesis))}
-    return process_words(*(" ".join(units[unit] for unit in side) for side in (reference, hypothesis)))
+    wanted, given = (" ".join(units[unit] for unit in side) for side in (reference, hypothesis))
+    return process_words(wanted, given)
 
 
 def _counts(errors: Errors) -> tuple[int, int, int, int]:

@@ -39,12 +39,12 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _client_gone)
 
 
-async def _asr_error(request: Request, error: Exception) -> Response:
+async def _asr_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, AsrError)
     return error_response(error)
 
 
-async def _client_gone(request: Request, error: Exception) -> Response:
+async def _client_gone(_request: Request, _error: Exception) -> Response:
     return error_response(ClientGone("the client closed the connection"))
 
 

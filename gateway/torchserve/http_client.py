@@ -129,7 +129,9 @@ class _Connection(asyncio.Protocol):
         self.is_usable = False  # until the answer is complete
         self._room = self._max_answer_bytes
         self._answer = asyncio.get_running_loop().create_future()
-        self._transport.writelines((head, body))
+        # not writelines: over a connection just lost it raises TypeError in Python 3.12 and 3.13
+        self._transport.write(head)
+        self._transport.write(body)
         return await self._answer
 
     def close(self) -> None:

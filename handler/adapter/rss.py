@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
+import psutil
 import torch
 
-STATM = Path("/proc/self/statm")  # Linux; the second number is the resident set in pages
 
-
-def host_memory_bytes() -> int | None:
-    """The worker's resident set; None where the system does not tell."""
-    try:
-        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return None
+def host_memory_bytes() -> int:
+    """The worker's resident set."""
+    return psutil.Process().memory_info().rss
 
 
 def device_memory_bytes() -> int | None:

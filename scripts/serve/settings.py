@@ -98,7 +98,7 @@ def effective_model_config(
     base: Mapping[str, Any], options: ServeOptions, checkpoint: Path
 ) -> dict[str, Any]:
     """model-config.yaml with the checkpoint's path and the caller's workers, device and precision."""
-    config = json.loads(json.dumps(base))  # a deep copy of plain data
+    config: dict[str, Any] = json.loads(json.dumps(base))  # a deep copy of plain data
     put_checkpoint(config, checkpoint)
     engine = config["handler"]["engine"]
     if options.workers is not None:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from scripts.serve.errors import ServeError
 from scripts.serve.settings import Paths
 
@@ -142,14 +144,10 @@ def torchserve_home() -> Path:
 def group_members(group: int) -> list[int]:
     """Process ids of a process group, zombies left out."""
     members = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            # "pid (command) state ppid pgrp …"; the command may hold spaces and brackets
-            state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-        except (OSError, ValueError):
-            continue
-        if int(pgrp) == group and state != "Z":
-            members.append(int(entry.name))
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(ProcessLookupError):  # ended in between
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                members.append(process.pid)
     return members
 
 
@@ -160,9 +158,9 @@ def _environment(temp_dir: Path, log_dir: Path) -> dict[str, str]:
     kept.pop("PYTHONPATH", None)
     temp = str(temp_dir)
     kept.update(TEMP=temp, TMP=temp, TMPDIR=temp, LOG_LOCATION=str(log_dir), METRICS_LOCATION=str(log_dir))
-    # Threads that wait spin for a moment, then sleep. By default they spin for milliseconds, and where other
-    # work shares the cores (the gateway, its media processes) everybody waits for them; where they sleep at
-    # once, waking them costs a batch on quiet cores a quarter more. docs/performance.md has both.
+    # Waiting threads spin for a moment, then sleep. OpenMP's default spins for milliseconds, which takes the
+    # cores from the gateway and its media processes. Sleeping at once costs a batch a quarter more on quiet
+    # cores. docs/performance.md has the figures.
     if "OMP_WAIT_POLICY" not in kept:
         kept.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     kept["PYTHONUNBUFFERED"] = "1"  # log lines of a worker appear when they are written
@@ -176,7 +174,7 @@ def _is_withheld(name: str, value: str) -> bool:
 
 def _private_temp_dir() -> Path:
     """A new directory for the unpacked archive and the workers' sockets, its path short enough for them."""
-    for base in (tempfile.gettempdir(), "/tmp"):
+    for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  # mkdtemp makes a name of its own
         if len(os.fsencode(base)) + len("/whisper-12345678/.ts.sock.65535") <= SOCKET_PATH_BYTES:
             try:
                 return Path(tempfile.mkdtemp(prefix="whisper-", dir=base))

@@ -18,7 +18,7 @@ from tests.adapter.test_handler import PLAIN, good, window_row
 from tests.adapter.worker import EchoEngine, Row, Worker, wav
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "metrics.yaml"
-# frontend: Metric.java
+# as the frontend reads it, in Metric.java
 LINE = re.compile(
     r"\[METRICS\]([\w\s]+)\.([\w\s]+):([0-9\-,.e]+)\|#([^|]*)\|#type:(\w+)\|#hostname:([^,]+),(\d+)"
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import wave
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 from ts.protocol.otf_message_handler import _retrieve_inference_msg
 from ts.service import Service
@@ -77,11 +77,7 @@ def wav(seconds: float = 1.0, peak: int = 8_000, pitch: float = 220.0, rate: int
     samples = np.sin(2 * np.pi * pitch * np.arange(int(seconds * rate)) / rate) * peak
     samples[len(samples) // 2] = peak
     out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples.astype("<i2").tobytes())
+    soundfile.write(out, samples.astype(np.int16), rate, format="WAV")
     return out.getvalue()
 
 

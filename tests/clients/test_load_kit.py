@@ -7,13 +7,13 @@ import json
 import math
 import re
 import sys
-import wave
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from rich.console import Console
 
 import bulk_request
@@ -92,9 +92,7 @@ def test_no_job_starts_after_the_duration() -> None:
 
 def test_a_mix_is_cut_from_the_files_and_wraps(tmp_path: Path) -> None:
     samples = np.arange(RATE * 2, dtype=np.int16)
-    with wave.open(str(tmp_path / "two.wav"), "wb") as writer:
-        writer.setparams((1, 2, RATE, 0, "NONE", ""))
-        writer.writeframes(samples.tobytes())
+    soundfile.write(tmp_path / "two.wav", samples, RATE)
     short = write_wav(tmp_path / "as-it-is.wav", 0.5)
     mix = make_mix(parse_mix(f"3s:0.6,0.5s:0.2,{short}:0.2"), [tmp_path / "two.wav"], tmp_path)
     assert [clip.audio_s for clip in mix.clips] == [3.0] * VARIANTS + [0.5] * VARIANTS + [0.5]
@@ -115,7 +113,7 @@ def test_what_is_no_mix(text: str) -> None:
 def test_a_mix_needs_sound(tmp_path: Path) -> None:
     noise = tmp_path / "noise.wav"
     noise.write_bytes(b"no audio at all")
-    with pytest.raises(BadArgument, match="cannot cut clips from"):
+    with pytest.raises(BadArgument, match="cannot read sound from"):
         make_mix(parse_mix("3s:1"), [noise], tmp_path)
     with pytest.raises(BadArgument, match=r"no file gone\.wav"):
         make_mix(parse_mix("gone.wav:1"), [], tmp_path)

@@ -327,7 +327,7 @@ def transcribes_wav_only() -> Behaviour:
 
 
 @pytest.mark.slow
-def test_twenty_seconds_of_soak(
+def test_a_short_soak(
     server: FakeServer, local_server: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Kills and resets among it; every well-formed request is answered right, whatever else is sent."""
@@ -336,7 +336,7 @@ def test_twenty_seconds_of_soak(
     server.default = transcribes_wav_only()
     server.max_body_bytes = 2_000_000
     wait_for_worker(local_server)
-    arguments = ["--minutes", 0.35, "--chaos-every", 0.7, "--checkpoint-every", 0.3, "--concurrency", 2]
+    arguments = ["--minutes", 0.15, "--chaos-every", 0.4, "--checkpoint-every", 0.2, "--concurrency", 2]
     arguments += ["--expect", tmp_path / "a.txt", "--huge-megabytes", 3, "--out", tmp_path / "out"]
     arguments += ["--kill-worker-of", local_server, "--url", server.url]
     assert call(soak, *clips, *arguments) == 0
@@ -350,7 +350,7 @@ def test_twenty_seconds_of_soak(
         "cancel mid-answer",
         "huge file",
     }
-    assert document["correct"] and document["figures"]["requests"] > 50
+    assert document["correct"] and document["figures"]["requests"] > 20
     roles = [series["role"] for series in document["memory"]]
     assert roles.count("worker") >= 2  # the killed and those that came after
     answered = {event["result"] for event in document["events"] if event["act"] == "malformed upload"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.prove_image import instructions
+from scripts.maintenance.prove_image import instructions
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = instructions((ROOT / "Dockerfile").read_text(encoding="utf-8"))

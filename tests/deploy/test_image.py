@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.prove_image import allowed, parse
+from scripts.maintenance.prove_image import allowed, parse
 from tests.deploy.images import ROOT, STEPS, image_copies
 
 

@@ -140,7 +140,7 @@ def test_the_variables_are_settings_of_the_gateway(folder: str, monkeypatch: pyt
     assert str(settings.media.spool_dir) in image_directories()
 
 
-@pytest.mark.parametrize("folder", ("overlays/cpu", "overlays/gpu"))
+@pytest.mark.parametrize("folder", ["overlays/cpu", "overlays/gpu"])
 def test_the_weights_are_downloaded_once_and_verified_by_every_pod(folder: str) -> None:
     job = next(of_kind("Job", folder))["spec"]["template"]["spec"]["containers"][0]
     verify = server_containers(folder)["verify"]
@@ -154,7 +154,7 @@ def test_the_weights_are_downloaded_once_and_verified_by_every_pod(folder: str) 
         assert next(of_kind("ConfigMap", folder))["data"]["WHISPER_MODEL"] in CHECKPOINTS
 
 
-@pytest.mark.parametrize("folder", ("overlays/cpu", "overlays/gpu"))
+@pytest.mark.parametrize("folder", ["overlays/cpu", "overlays/gpu"])
 def test_no_worker_starts_before_its_weights_are_verified(folder: str) -> None:
     """Init containers run in their order, and a strategic merge may change it."""
     names = list(server_containers(folder))

@@ -68,7 +68,7 @@ def test_versions_that_a_jar_does_not_record_are_claimed_for_the_known_jar_only(
 
 def test_a_requirement_that_is_not_installed_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
-    file.write_text("# a comment\n-r other.txt\nno-such-distribution==1.0\n")
+    file.write_text("# a comment\nno-such-distribution==1.0\n")
     with pytest.raises(sbom.NotInstalled, match="no-such-distribution"):
         sbom.bill((file,))
 

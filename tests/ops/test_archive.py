@@ -22,7 +22,7 @@ SCRIPT = ROOT / "model-archiver" / "create_model_archive.sh"
 STANDIN = ROOT / "tests" / "live" / "serve" / "standin"
 
 
-@pytest.fixture()
+@pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     """A server of the stand-in handler that was set up but not started."""
     shutil.copytree(STANDIN, tmp_path, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)

@@ -22,7 +22,7 @@ NOWHERE = "http://127.0.0.1:9"
 NO_INDEX = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": os.devnull, "PIP_CONFIG_FILE": os.devnull}
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """OpenAI's store, in which `base` is CONTENT; `small` is, too."""
     names = {"base": (SHA256, "base.pt"), "small": (SHA256, "small.pt")}
@@ -33,7 +33,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
         yield state
 
 
-@pytest.fixture()
+@pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The index, in which `base` is MODEL."""
     only_index(monkeypatch, tmp_path / "wheels")

@@ -25,7 +25,7 @@ tqdm==3 \\
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def requirements(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A requirements file of a root of its own with its lock; the environment is `tmp_path/env`."""
     monkeypatch.delenv(environment.NEVER, raising=False)
@@ -39,7 +39,7 @@ def requirements(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return file
 
 
-@pytest.fixture()
+@pytest.fixture
 def pip(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What pip was asked for: each call's arguments, requirements files replaced by their text."""
     calls: list[list[str]] = []
@@ -76,9 +76,7 @@ def test_the_second_run_installs_nothing_until_a_pin_changes(
 
 def test_a_lock_that_is_not_made_from_its_file_is_refused(requirements: Path, pip: list[list[str]]) -> None:
     requirements.write_text(requirements.read_text().replace("tqdm==3", "tqdm==4"))
-    with pytest.raises(
-        EnvironmentFailure, match=r"pins tqdm==4, its lock has 3: run `python -m scripts.lock`"
-    ):
+    with pytest.raises(EnvironmentFailure, match=r"pins tqdm==4, its lock has 3: run scripts/lock"):
         environment.ensure_environment([requirements], gpu=False)
     assert pip == []
 

@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture()
+@pytest.fixture
 def servers() -> Iterator[tuple[Server, Server]]:
     """A gateway and a TorchServe."""
     both = Server(), Server()

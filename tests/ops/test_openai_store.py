@@ -16,14 +16,14 @@ from model_sources.openai_store import download
 from tests.ops.fake_store import CONTENT, SHA256, Store, running_store
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # the pauses between attempts
     with running_store() as state:
         yield state
 
 
-@pytest.fixture()
+@pytest.fixture
 def target(tmp_path: Path) -> Path:
     return tmp_path / "models" / "model.pt"
 

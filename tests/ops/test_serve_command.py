@@ -21,7 +21,7 @@ def ports() -> list[str]:
     return [word for pair in zip(options, map(str, free_ports(4)), strict=True) for word in pair]
 
 
-@pytest.fixture()
+@pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     file = tmp_path / "mine.pt"
     file.write_bytes(b"weights")

@@ -16,7 +16,7 @@ from asr.audio.levels import local_gains
 from asr.config import Limits
 from asr.request.options import VadOptions
 from asr.schema import SpeechSpan
-from scripts.vad_network import rewritten
+from scripts.maintenance.vad_network import rewritten
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "silero_vad_16k_sequence.onnx"
 ROOT = Path(__file__).parents[3]

@@ -65,7 +65,7 @@ TINY_CASES: dict[str, Case] = {
     "words": (cut("jfk.flac", 0, 11), WORDS),
     "no conditioning": (cut("telephone.opus", 0, 60), {"condition_on_previous_text": False}),
     "prompt": (cut("telephone.opus", 20, 20), {"prompt": "Earnings call, first quarter."}),
-    "five minutes": (lambda: joined(300, 1.3), {}),
+    "two minutes": (lambda: joined(120, 1.3), {}),
 }
 BASE_CASES: dict[str, Case] = {
     "jfk": (cut("jfk.flac", 0, 11), {}),

@@ -172,7 +172,7 @@ def test_fields_reach_the_windows(gateway: Gateway, client: openai.OpenAI, speec
 
 
 def test_the_language_of_a_translation_is_english(client: openai.OpenAI, speech: Path) -> None:
-    with pytest.warns(DeprecationWarning):  # the SDK's
+    with pytest.warns(DeprecationWarning, match="."):  # the SDK's
         answer = client.audio.translations.create(
             file=speech, model=MODEL, response_format="verbose_json", prompt="names", temperature=0
         )
@@ -181,7 +181,7 @@ def test_the_language_of_a_translation_is_english(client: openai.OpenAI, speech:
 
 @pytest.mark.parametrize("response_format", ["json", "text", "srt", "verbose_json", "vtt"])
 def test_translations_have_every_format(client: openai.OpenAI, speech: Path, response_format: Any) -> None:
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="."):
         answer = client.audio.translations.create(file=speech, model=MODEL, response_format=response_format)
     shapes = {"json": Translation, "verbose_json": TranslationVerbose}
     assert type(answer) is shapes.get(response_format, str)

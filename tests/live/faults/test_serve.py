@@ -165,6 +165,7 @@ def test_a_corrupt_checkpoint(tmp_path: Path) -> None:
         assert broken.wait(200) == 1
     took = time.monotonic() - started
     until(lambda: bool(broken.said) and "could not load the model" in broken.said[-1])
+    assert broken.said[-1].startswith("serve.sh: ")
     assert_nothing_is_left(tmp_path)
     record(
         "checkpoint cut short", took, "it has ended", "status 1 and one line: “… could not load the model …”"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,7 +135,7 @@ class Running:
             kill_group(self.process)
 
 
-@pytest.fixture()
+@pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     with Running(tmp_path, "demo") as started:
         assert started.ready.wait(280), started.said
@@ -179,15 +179,8 @@ def test_demo_from_ready_to_stopped(running: Running) -> None:
     assert running.said[-1] == "serve.sh: stopped"
     assert [group_members(group) for group in groups] == [[], []]
     assert not list(running.run_dir.parent.glob("whisper-*")), "the temporary directory is still there"
-    with pytest.raises(OSError):
+    with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://127.0.0.1:{running.ports[0]}/ping", timeout=5)
-
-
-def test_a_checkpoint_that_is_none_ends_in_one_line_and_status_1(tmp_path: Path) -> None:
-    (tmp_path / "broken.pt").write_bytes(b"this is not a checkpoint")
-    with Running(tmp_path, "broken.pt") as started:
-        assert started.wait(280) == 1
-    assert started.said[-1].startswith("serve.sh: the worker could not load the model:")
 
 
 def test_with_keys_the_pasted_line_carries_one(tmp_path: Path) -> None:
@@ -202,26 +195,6 @@ def test_with_keys_the_pasted_line_carries_one(tmp_path: Path) -> None:
         answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=True)
         assert words(answer.stdout) == words(SAMPLE_TEXT.read_text())
         assert started.end(signal.SIGTERM) == 0
-
-
-def test_java_and_the_gateway_are_started_again(tmp_path: Path) -> None:
-    with Running(tmp_path, "demo", "--token-auth") as started:  # new keys with every life of TorchServe
-        assert started.ready.wait(280), started.said
-        started.wait_for("curl ")
-        java, gateway = started.java, started.gateway
-        os.kill(java, signal.SIGKILL)
-        started.wait_for("READY again", 120)
-        assert started.java != java and started.gateway == gateway
-        assert started.transcribe() == words(SAMPLE_TEXT.read_text())
-
-        os.kill(gateway, signal.SIGKILL)
-        wait_until_answered(f"http://127.0.0.1:{started.ports[3]}/health/ready")
-        assert started.gateway != gateway
-        assert started.transcribe() == words(SAMPLE_TEXT.read_text())
-
-        groups = [started.java, started.gateway]
-        assert started.end(signal.SIGTERM) == 0
-        assert [group_members(group) for group in groups] == [[], []]
 
 
 README_BLOCKS = re.findall(
@@ -257,35 +230,6 @@ def ask(block: str, port: int) -> str:
     """What a block of the README prints, asked of the server at `port`."""
     code = block.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     return subprocess.run(["bash", "-ec", code], cwd=ROOT, capture_output=True, text=True, timeout=120).stdout
-
-
-def test_sigterm_under_load_loses_nothing(running: Running) -> None:
-    running.wait_for("curl ")
-    heard: list[list[str]] = []
-    clients = [threading.Thread(target=lambda: heard.append(running.transcribe())) for _ in range(6)]
-    for client in clients:
-        client.start()
-    metrics = f"http://127.0.0.1:{running.ports[3]}/metrics"
-    while "whisper_gateway_admitted_requests 6.0" not in requests.get(metrics, timeout=30).text:
-        assert len(heard) == 0, "they were answered too soon for this test"
-        time.sleep(0.02)
-    assert running.end(signal.SIGTERM) == 0
-    for client in clients:
-        client.join(60)
-    assert heard == [words(SAMPLE_TEXT.read_text())] * 6
-
-
-def wait_until_answered(url: str, timeout_s: float = 60) -> None:
-    """Returns once `url` is answered with a 200."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            if requests.get(url, timeout=10).ok:
-                return
-        except requests.ConnectionError:
-            pass
-        assert time.monotonic() < deadline, url
-        time.sleep(0.2)
 
 
 def test_sigterm_while_it_starts_leaves_nothing(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ import contextlib
 import io
 import json
 import threading
-import wave
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import requests
+import soundfile
 
 from asr.schema import DecodingOptions, Window
 from asr.wire import messages
@@ -54,10 +54,7 @@ def in_json(**fields: Any) -> Call:
 
 def empty_wav() -> bytes:
     out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
+    soundfile.write(out, [], 16_000, format="WAV", subtype="PCM_16")
     return out.getvalue()
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def until(claim: Callable[[], bool]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def grown(api: Api) -> Iterator[Growth]:
+def grown(api: Api) -> Growth:
     """After eleven requests, one of them a health check, sent one after the other."""
     growth = Growth(api)
     speech = wav(tone(2.0))
@@ -99,7 +99,7 @@ def grown(api: Api) -> Iterator[Growth]:
     statuses = [answer.status_code for answer in answers]
     assert statuses == [200, 200, 200, 400, 400, 200, 200, 200, 200, 404, 200], answers[-3].text
     assert until(lambda: growth.of("whisper_batch_fill_ratio_count", 'of="rows"') == len(answers))
-    yield growth
+    return growth
 
 
 def test_every_declared_metric_is_there(api: Api, grown: Growth) -> None:

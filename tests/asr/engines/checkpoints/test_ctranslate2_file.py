@@ -36,7 +36,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return load_checkpoint(str(checkpoints.random_checkpoint(tmp_path_factory.mktemp("model"))))
 
 
-@pytest.fixture()
+@pytest.fixture
 def arrays(small: Checkpoint) -> Arrays:
     return renamed(small, "float16")
 

@@ -142,5 +142,4 @@ def test_the_graphs_are_written_once(multilingual: Pair, ort: BaseEngine) -> Non
 )
 def test_what_it_cannot_do_is_said(config: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        settings = EngineConfig(model="x.pt", **({"backend": "onnxruntime"} | config))
-        OrtEngine(settings)
+        OrtEngine(EngineConfig(model="x.pt", **({"backend": "onnxruntime"} | config)))

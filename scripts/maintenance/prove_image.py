@@ -1,7 +1,7 @@
 """Carries out the Dockerfile's steps in plain directories, where no Docker daemon can run.
 
     debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm BASE
-    unshare --mount python3 -m scripts.prove_image BASE WORK [--bind DIR]… [-- ARGUMENT…]
+    unshare --mount python3 -m scripts.maintenance.prove_image BASE WORK [--bind DIR]… [-- ARGUMENT…]
 
 BASE stands for the base image. FROM copies it, COPY copies from the build context that .dockerignore
 allows, RUN and the entry point run under chroot as the Dockerfile's user with its variables. Needs root.
@@ -22,7 +22,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DAEMON_ONLY = ("VOLUME", "EXPOSE", "HEALTHCHECK")
 

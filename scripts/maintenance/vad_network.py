@@ -1,4 +1,4 @@
-"""`python -m scripts.vad_network`: Silero's network with the same weights as products of large matrices.
+"""`python -m scripts.maintenance.vad_network`: Silero's network as products of large matrices.
 
 Its convolutions go over four time steps of a 32 ms frame, one frame after the other, which uses a fifth of a
 processor's arithmetic. Over so few steps a convolution is one matrix; with it, all frames of a recording are
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "tests/asr/data/silero_vad_16k_sequence.onnx"  # as Silero publishes it
 TARGET = ROOT / "asr/assets/silero_vad_16k_matrices.onnx"
 

@@ -1,4 +1,4 @@
-"""The fault tests' table: written in place, and on the page with a row for each fault."""
+"""The fault tests' table is written in place."""
 
 from __future__ import annotations
 
@@ -9,34 +9,10 @@ import pytest
 from tests.live.faults import table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
-FAULTS = (
-    "worker `kill -9`",
-    "worker hangs",
-    "worker out of memory",
-    "1 → 3 → 1",
-    "spool directory full",
-    "clock jumps",
-    "200 clients",
-    "TorchServe's key rotated",
-    "own keys rotated",
-    "Java `kill -9`",
-    "gateway `kill -9`",
-    "SIGTERM",
-    "checkpoint missing",
-    "another hash",
-    "checkpoint cut short",
-    "bad YAML",
-    "port taken",
-)
 
 
 def block(text: str) -> str:
     return text.partition("<!-- faults: begin")[2].partition("<!-- faults: end -->")[0]
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_has_a_row(fault: str) -> None:
-    assert any(fault in line for line in block(PAGE.read_text(encoding="utf-8")).splitlines())
 
 
 def test_the_table_is_written_between_its_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

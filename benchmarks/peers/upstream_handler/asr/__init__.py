@@ -1,1 +1,0 @@
-"""Stands where the core is in the real archive."""

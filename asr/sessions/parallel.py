@@ -136,10 +136,10 @@ class ParallelSession:
         self._hearing, self._language = None, language
         works = [(self._work(stretch), by_span.get(stretch.span)) for stretch in self._planned()]
         self._works = [work for work, _ in works]
-        for work, before in works:
+        for planned, before in works:
             if before is not None and before.first is not None and before.first.language == language:
-                del by_span[work.stretch.span]
-                self._take(work, before.first)
+                del by_span[planned.stretch.span]
+                self._take(planned, before.first)
         for wasted in (*by_span.values(), *hearing.alone):
             if wasted.first is not None:
                 self._tally.add(wasted.first)

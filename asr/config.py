@@ -52,8 +52,9 @@ class EngineConfig(Section):
     # torch.cuda.empty_cache; auto: after out-of-memory and above the threshold
     cache_policy: Literal["auto", "always", "never"] = "auto"
     cache_threshold: float = 0.9  # reserved share of device memory above which "auto" empties the cache
-    # ctranslate2 and onnxruntime are extras: pip install -r requirements-ctranslate2.txt, -onnxruntime.txt
-    backend: Literal["torch", "ctranslate2", "onnxruntime"] = "torch"
+    # auto: torch on GPUs and on CPUs that are fast in bfloat16, else onnxruntime; ctranslate2 is an extra,
+    # pip install -r requirements-ctranslate2.txt
+    backend: Literal["auto", "torch", "ctranslate2", "onnxruntime"] = "auto"
     # onnxruntime's; auto follows `device`
     provider: Literal["auto", "cpu", "cuda", "tensorrt", "openvino"] = "auto"
     # number format of the other backends; auto: `precision`, and ctranslate2's int8 for auto on CPUs
@@ -66,10 +67,10 @@ class EngineConfig(Section):
 def _check_backend(config: EngineConfig) -> None:
     """Raises ConfigError for what belongs to another backend."""
     backend, compute_type = config.backend, config.compute_type
-    if backend == "torch" and compute_type != "auto":
+    if backend in ("auto", "torch") and compute_type != "auto":
         raise ConfigError(
-            f"compute_type is {compute_type!r}, which only the other backends have, not 'torch': "
-            "set precision instead"
+            f"compute_type is {compute_type!r}, which only the backends ctranslate2 and onnxruntime have, "
+            f"not {backend!r}: name one of them, or set precision instead"
         )
     if backend == "onnxruntime" and compute_type not in ("auto", "float32", "weights_int8"):
         raise ConfigError(

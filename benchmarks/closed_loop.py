@@ -1,4 +1,4 @@
-"""Clients that send their next request when the last is answered, and what came of it."""
+"""Clients that each send a request when their last one is answered, and the outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WARM_UP_CLIENTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One closed loop: what was sent by how many clients, and how it went."""
+    """One closed loop: the request, the number of clients, and the outcome."""
 
     what: str
     seconds: float  # of audio in one request

@@ -29,7 +29,7 @@ from benchmarks.peers.engines import KINDS, WINDOW_SECONDS  # noqa: E402
 from benchmarks.peers.process import PeerFailed, PeerProcess  # noqa: E402
 
 STAGES = ("features", "encode", "decode")
-Rows = dict[str, dict[str, Any]]  # "engine@batch" → what was measured
+Rows = dict[str, dict[str, Any]]  # "engine@batch" → measurements
 
 
 def measure(size: str, folder: Path, given: argparse.Namespace) -> tuple[Rows, dict[str, str]]:

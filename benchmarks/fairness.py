@@ -43,7 +43,7 @@ MAX_PAUSE_S = 0.2  # between two clips, so that they meet the batches at any poi
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was measured; seconds."""
+    """Measurements, in seconds."""
 
     batch: int  # windows that all workers have at work at once
     idle_s: list[float]
@@ -76,7 +76,7 @@ def make_window(seconds: float, seed: int, max_tokens: int) -> Window:
 
 
 async def decode(dispatcher: Dispatcher, windows: list[Window]) -> float:
-    """Seconds for one session that offers all its windows at once; raises what a window was answered."""
+    """Seconds for one session that offers all its windows at once; raises a window's error."""
     begun = time.perf_counter()
     seconds = sum(window.num_frames for window in windows) * HOP_LENGTH / SAMPLE_RATE
     with dispatcher.ticket(LOCAL, seconds) as ticket:

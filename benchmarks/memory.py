@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""How much memory each process of a server holds: idle, and at most under so many streams.
+"""How much memory each process of a server holds: idle, and at most under N streams.
 
 Starts TorchServe and a gateway as serve.sh does, sends the samples as streams, a closed loop per number of
 streams, and reads resident memory from /proc. The peak is the kernel's own (VmHWM, reset before each level):
-nothing between two looks is missed. How busy the machine is changes how long it takes, not what is held.
+nothing between two looks is missed. A busy machine makes the run longer and changes no figure.
 
     python benchmarks/memory.py --streams 1 16
 """
@@ -35,7 +35,7 @@ DOCUMENT = ROOT / "docs" / "scaling.md"
 CLIPS = ("harvard.wav", "emma.mp3", "digits.flac", "hindi.opus", "garden.m4a", "long.mp3")
 ROLES = ("worker", "Java", "gateway", "media process")  # of the last the largest is shown
 MEDIA_COMMAND = b"gateway.media.child"
-PAUSE_S = 10.0  # before an idle look: whatever the last requests left is given back by then
+PAUSE_S = 10.0  # before an idle look: time to free what the last requests used
 Memory = dict[str, list[float]]  # role → MiB of each of its processes
 
 
@@ -66,7 +66,7 @@ def _mib(pid: int, line: str) -> float:
 
 
 def stream_for(gateway: Gateway, clients: int, seconds: float) -> int:
-    """`clients` streams at a time, none started after `seconds`; returns how many, raises on a failure."""
+    """`clients` streams at a time, none started after `seconds`; returns the count, raises on a failure."""
     clips = cycle((ROOT / "samples" / name).read_bytes() for name in CLIPS)
     lock, answered, failures = threading.Lock(), [], []
     end = time.monotonic() + seconds

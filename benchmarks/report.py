@@ -49,7 +49,7 @@ def save(name: str, data: dict[str, Any]) -> Path:
 
 
 def publish(section: str, text: str, document: Path) -> None:
-    """Put `text` between the section's markers, in place; at the end where there are no markers yet."""
+    """Put `text` between the section's markers, in place, or at the end if the document has no markers."""
     begin, end = f"<!-- {section}: begin, written by benchmarks/ -->", f"<!-- {section}: end -->"
     old = document.read_text(encoding="utf-8") if document.exists() else ""
     block = f"{begin}\n\n{text.strip()}\n\n{end}"

@@ -60,6 +60,6 @@ def sounds(count: int, seconds: float = 30.0) -> list[NDArray[np.int16]]:
 
 
 def speech(seconds: float) -> NDArray[np.int16]:
-    """So many seconds of the samples, one after the other, as often as it takes."""
+    """`seconds` of the samples, one after the other, repeated as needed; int16 [samples]."""
     clips = [media.decode((ROOT / "samples" / name).read_bytes(), Limits()).samples for name in CLIPS]
     return np.resize(np.concatenate(clips), round(seconds * SAMPLE_RATE))

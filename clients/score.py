@@ -7,7 +7,7 @@ goes to the server, or `--hypotheses` names a file like `text` with finished tra
 and others written without blanks are scored by characters. benchmarks/accuracy.py compares systems.
 
 Exit code: 0 when every utterance was scored, 1 when the server failed for some, 2 when a file is wrong,
-130 after Ctrl-C, which scores what is there.
+130 after Ctrl-C, which scores the transcripts so far.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def transcribe_all(
                 raise answer
     except KeyboardInterrupt:
         code = INTERRUPTED
-        while not ended.empty():  # what had ended but not been told yet
+        while not ended.empty():  # ended, but not reported yet
             name, answer = ended.get()
             if isinstance(answer, str):
                 texts[name] = answer

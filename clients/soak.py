@@ -116,7 +116,7 @@ def soak(
             name, perform = acts(moment_s)
             try:
                 result = perform()
-            except Exception as error:  # whatever a server does to a hostile caller is a finding
+            except Exception as error:  # any reaction to a hostile caller is a finding
                 result = f"{type(error).__name__}: {error}"
             events.append(Event(moment_s, name, result))
             progress.note(f"{moment_s:6.0f} s  {name}: {result}")

@@ -33,7 +33,7 @@ FINDINGS = ("crash-*", "timeout-*", "oom-*", "leak-*")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one target's run came to."""
+    """The result of one target's run."""
 
     target: str
     executions: int
@@ -45,7 +45,7 @@ class Outcome:
 
 
 def run(target: str, seconds: int, folder: Path) -> Outcome:
-    """Runs one target; what it found stays in `folder`."""
+    """Runs one target; its findings stay in `folder`."""
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     module = importlib.import_module(f"fuzz.{target}")

@@ -29,7 +29,7 @@ BY_HASH = ("--no-deps", "--require-hashes", "--no-build-isolation")
 NEEDED_BYTES = {
     True: 12_000_000_000,
     False: 4_000_000_000,
-}  # with a GPU, without: wheels and what they unpack to
+}  # with a GPU, without: wheels and their contents
 
 
 class EnvironmentFailure(Exception):
@@ -112,7 +112,7 @@ def fingerprint(file: Path) -> str:
 def install(python: Path, file: Path) -> None:
     """Installs the lock of `file`, hashes checked, and torch by its version if `file` pins it.
 
-    torch comes last: what it needs is there then, and pip adds only the CUDA libraries of a CUDA build.
+    torch comes last: its needs are installed by then, and pip adds only the CUDA libraries of a CUDA build.
     """
     lock = _lock(file)
     check_lock(file)
@@ -145,7 +145,7 @@ def _lock(file: Path) -> Path:
 
 
 def _pip(python: Path, arguments: list[str]) -> None:
-    """Runs pip, what it collects and downloads shown on stderr: stdout carries this program's answer."""
+    """Runs pip and shows its downloads on stderr: stdout carries this program's answer."""
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
     falsified = False
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Requirements files, and the lock beside each: what they name. Standard library only.
+"""The names, versions and hashes in requirements files and in the lock beside each. Standard library only.
 
 A requirements file is written by hand and pins what this project itself uses. The lock beside it, made by
 scripts/lock, has those and everything they bring, with the SHA-256 of every file of each version.

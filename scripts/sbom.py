@@ -26,8 +26,8 @@ from scripts.requirements import NAME, normal, required_names
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "model-archiver" / "requirements.txt")
 
-# TorchServe's jar carries its libraries without their records. What it says of itself is read; these two are
-# known by its own constants and build file, for exactly this jar.
+# TorchServe's jar carries its libraries without their records. Its own notes are read; these two are known
+# from its constants and build file, for exactly this jar.
 TORCHSERVE_0_12_JAR = "ce340411ce54beaacd3dcfa31644a9aa369a83a36ed687172ba1088a13123dfe"
 UNRECORDED = (("io.grpc", "grpc-netty-shaded", "1.50.0"), ("org.yaml", "snakeyaml", "2.1"))
 NETTY = re.compile(rb"^(netty-[\w-]+)\.version=(\S+)", re.MULTILINE)

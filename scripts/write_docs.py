@@ -1,4 +1,4 @@
-"""Writes what the code knows into README.md: the options table, between its two markers.
+"""Writes the options table of the code into README.md, between its two markers.
 
 python -m scripts.write_docs
 """

@@ -36,7 +36,7 @@ class Rates:
 class Set:
     """Recordings of one language and kind, scored together; `kind` is "all" where several are."""
 
-    group: str  # REAL, DERIVED (by codec, noise or joining), UNSURE (nobody vouches for the references)
+    group: str  # REAL, DERIVED (by codec, noise or joining), UNSURE (references that are not vouched for)
     language: str
     kind: str
     clips: int

@@ -1,4 +1,4 @@
-"""Requests sent by threads, each at its due time or as soon as a thread is free, and what became of each.
+"""Requests sent by threads, each at its due time or when a thread is free, and the outcome of each.
 
 Closed loop: jobs without a due time; a thread sends its next job when its last is answered.
 Open loop: jobs with due times. A request's latency counts from the time it was due, so that one stalled
@@ -122,7 +122,7 @@ class LoadRunner:
                     on_outcome(item)
         except KeyboardInterrupt:
             interrupted = True
-            while not ended.empty():  # what had ended but not been told yet
+            while not ended.empty():  # ended, but not reported yet
                 if isinstance(item := ended.get(), Outcome):
                     outcomes.append(item)
         finally:

@@ -1,4 +1,4 @@
-"""What bulk_request and request_train share: arguments, clips, warm-up, levels, report, files, exit code."""
+"""Shared by bulk_request and request_train: arguments, clips, warm-up, levels, report, files, exit code."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Plan:
     """A run before it starts."""
 
     kind: str  # "closed loop" | "open loop"
-    axis: str  # what the levels are, in one word
+    axis: str  # the quantity that differs between levels, in one word
     levels: Sequence[Level]
     settings: dict[str, Any]  # what tells this run from another; goes into the JSON
 
@@ -106,7 +106,7 @@ def add_load_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_load(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments; exits 2 where there is nothing to send."""
+    """The arguments; exits 2 if there is nothing to send."""
     arguments = parser.parse_args(argv)
     if not (arguments.paths or arguments.mix or arguments.compare):
         parser.error("give audio files or folders of them")

@@ -18,7 +18,7 @@ from whisper_client.audio_files import audio_seconds, find_audio, read_samples
 from whisper_client.errors import BadArgument
 
 RATE = 16_000
-VARIANTS = 4  # clips of each length, from different places, so that no answer can be had from a cache
+VARIANTS = 4  # clips of each length, from different places, so that no cache can answer
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)s")
 
 

@@ -1,4 +1,4 @@
-"""What a figure depends on: the machine, the server's model, the configuration, the command."""
+"""The conditions of a measurement: machine, model, configuration, command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET_OPTION = "--token"
 def surroundings(
     client: WhisperClient, command: str, config_dir: Path | None = None, model: str | None = None
 ) -> dict[str, Any]:
-    """What was run, from where and against what. Nothing secret: an address cannot hold a login.
+    """The command, the client's machine and the server. Nothing secret: an address cannot hold a login.
 
     The configuration is hashed where it is given, or where the server is on this machine, so that `config/`
     beside the clients is likely its own.

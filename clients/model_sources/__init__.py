@@ -1,1 +1,1 @@
-"""Where OpenAI's checkpoints can be had: its own store, and the package index for some of them."""
+"""Sources of OpenAI's checkpoints: its own store, and the package index for some of them."""

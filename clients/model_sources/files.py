@@ -1,4 +1,4 @@
-"""What every source needs: errors, hashes, room on the disk, and one writer at a time."""
+"""Shared by every source: errors, hashes, room on the disk, and one writer at a time."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ CHECKPOINTS = {
 ATTEMPTS = 5  # connections, each resuming where the one before broke off
 TIMEOUT_S = (15, 60)  # to connect, between two chunks
 HASTY_TIMEOUT_S = (5, 15)  # the same where another source follows
-NETWORK_BYTES = 1 << 16  # what a broken connection may cost
+NETWORK_BYTES = 1 << 16  # lost at most with a broken connection
 
 
 class _Interrupted(Exception):
@@ -102,7 +102,7 @@ def download(
 
 
 def _fetch(url: str, stream: IO[bytes], progress: Progress, hasty: bool) -> None:
-    """Appends what is missing of `url` to `stream`, over as many connections as it takes."""
+    """Appends the missing rest of `url` to `stream`, over several connections if need be."""
     reason = ""
     for attempt in range(ATTEMPTS):
         if attempt:

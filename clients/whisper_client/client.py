@@ -44,7 +44,7 @@ class Reply:
 
     @property
     def document(self) -> dict[str, Any] | None:
-        """The body as a JSON object, None where it is none."""
+        """The body as a JSON object, None if it is not one."""
         try:
             document = json.loads(self.body)
         except ValueError:
@@ -126,7 +126,7 @@ class WhisperClient:
             raise BrokenStream(f"the stream from {url} broke off: send the file again") from error
 
     def describe(self, model: str | None = None) -> dict[str, Any] | None:
-        """The model in the server's words, None where it tells nothing.
+        """The model in the server's words, None if it says nothing.
 
         TorchServe's `…/1.0/model`, or of `…/v1/models` the entry `model`, else the first.
         """

@@ -1,4 +1,4 @@
-"""What all client programs share: arguments for the server and the request, and one-line errors."""
+"""Shared by all client programs: arguments for the server and the request, and one-line errors."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def request_options(arguments: argparse.Namespace) -> dict[str, Any]:
 def run(program: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """The program's exit code; client errors become one line on stderr. (argparse itself exits with 2.)
 
-    SIGTERM is taken as Ctrl-C: what there is so far is told, and no temporary file is left.
+    SIGTERM is taken as Ctrl-C: results so far are reported, and no temporary file is left.
     """
     if argv is None:  # as a program, not called by another
         signal.signal(signal.SIGTERM, signal.default_int_handler)

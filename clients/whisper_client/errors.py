@@ -1,4 +1,4 @@
-"""What can go wrong in a client, as one line that ends in the next thing to type.
+"""Errors of a client, each one line that ends in the next thing to type.
 
 ClientError                  exit 1
  ├─ BadArgument       exit 2  a file, option, address or token cannot be used

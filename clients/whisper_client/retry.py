@@ -29,7 +29,7 @@ class RetryPolicy:
     worker_retries: int = 3  # of these, after a worker died: a file that kills workers must not kill seven
     base_s: float = 0.5  # ceiling of the first wait
     cap_s: float = 15.0  # ceiling of any wait
-    max_retry_after_s: float = 120.0  # a server that wants a longer pause is told to the caller instead
+    max_retry_after_s: float = 120.0  # a longer wish is reported to the caller instead
 
     def wait_s(self, causes: Sequence[str], retry_after_s: float | None, fraction: float) -> float | None:
         """Seconds to wait before the next try, None to give up.

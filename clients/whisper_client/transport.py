@@ -1,4 +1,4 @@
-"""One form posted until it is answered: connections, token, timeouts, retries. Safe to share by threads."""
+"""One form posted until it is answered: connections, token, timeouts, retries. Threads may share it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Transport:
     def post(self, form: Form, *, stream: bool = False) -> Answer:
         """The server's answer, whatever its status; raises ServerUnreachable or ServerTimeout.
 
-        With `stream` a good answer is returned as soon as its headers are there.
+        With `stream` a good answer is returned once its headers have arrived.
         """
         causes: list[str] = []
         started = self._now()
@@ -110,7 +110,7 @@ class Transport:
             self._sleep(wait_s)
 
     def get_json(self, url: str) -> Any:
-        """What `url` answers as JSON, sent once with the same token; None where that is not to be had."""
+        """What `url` answers as JSON, sent once with the same token; None if there is no such answer."""
         try:
             response = self._session().get(url, timeout=GET_TIMEOUT_S, allow_redirects=False)
             return response.json() if response.ok else None
@@ -193,7 +193,7 @@ class Transport:
 
 
 def _given(outcome: _Outcome) -> Answer:
-    """The outcome's answer; raises its error where it has none."""
+    """The outcome's answer; raises its error if there is none."""
     if isinstance(outcome.result, ClientError):
         raise outcome.result
     return outcome.result

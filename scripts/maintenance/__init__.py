@@ -1,1 +1,1 @@
-"""Run by who maintains this repository, once in a while: nothing here runs with the server."""
+"""Programs for maintainers; the server runs none of them."""

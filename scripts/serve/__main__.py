@@ -1,4 +1,4 @@
-"""What serve.sh runs: options, signals and exit status around `supervise.serve`."""
+"""The program behind serve.sh: options, signals and exit status around `supervise.serve`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the server listens: what may be bound, and what is free."""
+"""The addresses that the server listens on: allowed, and free."""
 
 from __future__ import annotations
 

@@ -60,5 +60,5 @@ def _code(folder: Path) -> list[Path]:
 
 
 def _stamp_text(inputs: str, archive: Path) -> str:
-    """The inputs and what they became: another server's archive in the same store is not taken for ours."""
+    """Hash of inputs and archive: another server's archive in the same store is not taken for ours."""
     return f"{inputs} {hashlib.sha256(archive.read_bytes()).hexdigest()}"

@@ -29,7 +29,7 @@ Ctrl-C stops the server and its workers.
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What the caller asked for; None leaves the value of config/ as it is."""
+    """The caller's options; None leaves the value of config/ as it is."""
 
     model: str
     source: str | None  # of an OpenAI name's weights: "openai" or "index"; None: the first that answers

@@ -76,7 +76,7 @@ def _settings(environment: Mapping[str, str]) -> Settings:
 
     try:
         settings = load_settings(environment)
-        # What would end it at its start is told before a model is fetched and loaded.
+        # Errors that would end it at its start are reported before a model is fetched and loaded.
         check_exposure(settings)
         check_spool_dir(settings.media.spool_dir)
         return settings
@@ -153,6 +153,6 @@ class GatewayProcess:
         self._process.wait(STOP_SECONDS)
 
     def _end_group(self) -> None:
-        """Ends its media processes, whatever became of itself."""
+        """Ends its media processes, even if it has died."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -15,7 +15,7 @@ OLDEST_JAVA = 11  # TorchServe 0.12 is compiled for it
 
 
 def find_java(environ: Mapping[str, str]) -> Path:
-    """Path of the first `java` of at least version 11; raises ServeError where there is none."""
+    """Path of the first `java` of at least version 11; raises ServeError if there is none."""
     refused = []
     for java in _candidates(environ):
         version = java_version(java)

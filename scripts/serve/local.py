@@ -16,5 +16,5 @@ _OPENER = urllib.request.build_opener(
 
 
 def open_local(request: urllib.request.Request | str, timeout_s: float) -> HTTPResponse:
-    """The open answer to `request`; raises HTTPError for a status that is none of success, else OSError."""
+    """The open answer to `request`; raises HTTPError for a status other than success, else OSError."""
     return cast(HTTPResponse, _OPENER.open(request, timeout=timeout_s))

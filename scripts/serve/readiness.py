@@ -35,7 +35,7 @@ class Probe:
     url: str  # …/predictions/whisper
     management_url: str  # …/models/whisper
     sample: Path | None  # None: the canary …/1.0/healthz, for models that cannot know the sample
-    reference: str | None = None  # what is said in it, where the model must hear that
+    reference: str | None = None  # its words, if the model must hear them
     key_file: Path | None = None  # where token authorization is on
 
 
@@ -194,7 +194,7 @@ def _request(probe: Probe, api: str, url: str, body: bytes | None, timeout_s: fl
 
 
 def _judge(body: str, probe: Probe) -> str:
-    """The text in the answer; raises ServeError if it is none, or another than the reference."""
+    """The text in the answer; raises ServeError if there is none, or if it differs from the reference."""
     if probe.sample is None:
         return body
     try:

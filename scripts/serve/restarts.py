@@ -1,4 +1,4 @@
-"""How often what ended is started again before somebody has to look."""
+"""The number of restarts before an operator has to look."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def _serve_once(
 
 
 def _care_for(gateway: GatewayProcess | None, has_served: bool) -> Callable[[], None]:
-    """What to do about a gateway that ended: one that never served is told of, another is started again."""
+    """Handles a gateway that ended: reports one that never served, starts another again."""
     if gateway is None:
         return lambda: None
     return gateway.keep_alive if has_served else gateway.check_alive

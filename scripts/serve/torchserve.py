@@ -1,7 +1,7 @@
 """One TorchServe: its Java process, started without the Python launcher, and everything below it.
 
 `torchserve --foreground` leaves Java behind when it is stopped, and ignores SIGTERM as a container's first
-process. Java started directly obeys SIGTERM; it gets its own process group, so that what it leaves is found.
+process. Java started directly obeys SIGTERM; it gets its own process group, so that its leftovers are found.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SECRET_IN_URL = re.compile(r"://[^/\s@]*:[^/\s@]+@")  # a proxy's or a database'
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Everything that a start of TorchServe is made of."""
+    """Java, properties and paths of one start of TorchServe."""
 
     java: Path
     properties: Mapping[str, str]
@@ -104,7 +104,7 @@ class TorchServe:
         return any(pid != self._java.pid for pid in group_members(self._java.pid))
 
     def log_text(self, name: str) -> str:
-        """What this run wrote to a file of the log directory so far."""
+        """The text that this run has written to a file of the log directory."""
         file = self.paths.log_dir / name
         offset = self.log_offsets.get(name, 0)
         try:
@@ -120,7 +120,7 @@ class TorchServe:
             self._java.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._java.wait(STOP_SECONDS)
-        # Workers notice a dead frontend only when they read; whatever of the group is left goes now.
+        # Workers notice a dead frontend only when they read: the rest of the group is killed now.
         deadline = time.monotonic() + STOP_SECONDS
         while group_members(self._java.pid) and time.monotonic() < deadline:
             try:

@@ -21,7 +21,7 @@ each_file = pytest.mark.parametrize("file", [ROOT / name for name in FILES], ids
 # CUDA's libraries and triton come with torch's build for them, and with that build's versions.
 CUDA = re.compile(r"^(nvidia-|cuda-|triton$)")
 # The first and the last of each Python that is supported, on each machine.
-PYTHONS = ("3.11.0", "3.11.99", "3.12.0", "3.12.99")
+PYTHONS = ("3.11.0", "3.11.99", "3.12.0", "3.12.99", "3.13.0", "3.13.99")
 MACHINES = (("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64"))
 
 

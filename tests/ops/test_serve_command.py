@@ -187,7 +187,7 @@ def test_an_unsupported_python_is_one_line(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert (
         result.stderr.strip()
-        == f"Python 3.11 or 3.12 is needed, PYTHON={old} is not one: point PYTHON at one"
+        == f"Python 3.11, 3.12 or 3.13 is needed, PYTHON={old} is not one: point PYTHON at one"
     )
 
 

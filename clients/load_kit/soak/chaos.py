@@ -1,4 +1,4 @@
-"""What hostile and unlucky callers do to a server, one act at a time: broken uploads, hang-ups, kills."""
+"""Acts of hostile and unlucky callers, one at a time: broken uploads, hang-ups, kills."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOUNDARY = b"0123456789abcdef"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One act and what came of it."""
+    """One act and its result."""
 
     at_s: float
     act: str

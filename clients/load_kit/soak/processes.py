@@ -1,4 +1,4 @@
-"""Processes of a server on this machine: who listens on a port, its children, their memory."""
+"""Processes of a server on this machine: the listener of a port, its children, their memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Process:
 
 
 def server_pids(port: int) -> list[int]:
-    """Processes that listen on `port` and everything below them, ascending; none where nobody listens."""
+    """Processes that listen on `port` and everything below them, ascending; empty if nothing listens."""
     return sorted(process.pid for process in _server(port))
 
 

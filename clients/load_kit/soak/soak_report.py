@@ -55,7 +55,7 @@ def write_report(result: SoakResult, folder: Path) -> Path:
 
 
 def _draw(result: SoakResult, path: Path) -> str:
-    """Draws memory over time; what the Markdown says of it, also where matplotlib is missing."""
+    """Draws memory over time; returns the line for the Markdown, also if matplotlib is missing."""
     curves = [
         (verdict.series.label, verdict.series.seconds, verdict.series.rss_mib) for verdict in result.memory
     ]
@@ -107,7 +107,7 @@ def soak_markdown(result: SoakResult, picture: str = "") -> str:
 
 
 def bars(result: SoakResult) -> list[tuple[str, str, str]]:
-    """What the run is held against, whether it was met, and the figure."""
+    """Each requirement, whether the run met it, and the figure."""
     good = sum(outcome.failure is None for outcome in result.run.outcomes)
     judged = [verdict.growth for verdict in result.memory if verdict.flat is not None]
     grown = [growth for growth in judged if growth is not None]

@@ -17,7 +17,7 @@ from whisper_client.scoring import normalised, score
 
 FORMATS = ("json", "json", "verbose_json", "text")  # of the requests that are not streamed
 STREAMED_SHARE = 0.2
-STREAM_TRIES = 4  # a stream that breaks is begun again by us: the library cannot take back what it gave
+STREAM_TRIES = 4  # a broken stream is begun again here: the library cannot take back the events it gave
 SHOWN_CHARS = 120
 
 
@@ -46,7 +46,7 @@ class Traffic:
         return self._senders[random.choice(FORMATS)](clip)
 
     def judge(self, clip: Clip, reply: Reply) -> tuple[str | None, str]:
-        """What is wrong with an answer, the text included."""
+        """The kind of failure of an answer, None if it is good, and a message. The text counts too."""
         failure, message = judge(reply)
         if failure:
             return failure, message

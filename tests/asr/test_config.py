@@ -41,7 +41,7 @@ def test_a_whole_number_is_a_number_of_seconds() -> None:
         (section(cuda_graphs=False), "handler.engine.cuda_graphs is False, must be 'auto' or 'never'"),
         (
             section(backend="onnx"),
-            "handler.engine.backend is 'onnx', must be 'torch', 'ctranslate2' or",
+            "handler.engine.backend is 'onnx', must be 'auto', 'torch', 'ctranslate2' or",
         ),
         (section(max_batch_size=0), "handler.engine.max_batch_size is 0, must be greater than or equal to 1"),
         (section(workers="2"), "handler.engine.workers is '2', must be a valid integer"),
@@ -51,7 +51,7 @@ def test_a_whole_number_is_a_number_of_seconds() -> None:
         (section(compute_type="int4"), "handler.engine.compute_type is 'int4'"),
         (
             section(compute_type="int8"),
-            "handler.engine: compute_type is 'int8', which only the other",
+            "handler.engine: compute_type is 'int8', which only the backends",
         ),
         ({**section(), "limits": {"max_audio_seconds": 0}}, "max_audio_seconds is 0, must be greater than 0"),
         ({**section(), "limits": {"max_audio_seconds": True}}, "max_audio_seconds is True, must be a valid"),

@@ -335,7 +335,7 @@ def test_a_missing_package_is_named_with_its_command(
     ("settings", "message"),
     [
         ({"backend": "ctranslate2", "compute_type": "int8_float16"}, r"compute_type.*int8_float16.*int8"),
-        ({"backend": "torch", "compute_type": "int8"}, "only the other backends have"),
+        ({"backend": "torch", "compute_type": "int8"}, "which only the backends"),
         ({"backend": "ctranslate2", "compute_type": "int4"}, "compute_type is 'int4'"),
     ],
 )

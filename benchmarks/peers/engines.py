@@ -227,8 +227,17 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "ours-float32": Kind("ours, float32", lambda p, n: Ours(p, n, precision="float32"), exact=True),
-    "ours-bfloat16": Kind("ours, bfloat16", lambda p, n: Ours(p, n, precision="bfloat16")),
+    "ours-float32": Kind(
+        "ours, float32", lambda p, n: Ours(p, n, backend="torch", precision="float32"), exact=True
+    ),
+    "ours-bfloat16": Kind("ours, bfloat16", lambda p, n: Ours(p, n, backend="torch", precision="bfloat16")),
+    "ours-ort-float32": Kind(
+        "ours on ONNX Runtime, float32", lambda p, n: Ours(p, n, backend="onnxruntime"), exact=True
+    ),
+    "ours-ort-weights8": Kind(
+        "ours on ONNX Runtime, weights in 8 bits",
+        lambda p, n: Ours(p, n, backend="onnxruntime", compute_type="weights_int8"),
+    ),
     "ours-ct2-int8": Kind(
         "ours on ctranslate2, int8", lambda p, n: Ours(p, n, backend="ctranslate2", compute_type="int8")
     ),

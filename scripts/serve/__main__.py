@@ -10,7 +10,7 @@ from types import FrameType
 
 from scripts import environment
 from scripts.serve.arguments import parse_options
-from scripts.serve.errors import ServeError, Stop
+from scripts.serve.serve_error import ServeError, Stop
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "model-archiver" / "requirements.txt")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from scripts.serve.errors import ServeError
+from scripts.serve.serve_error import ServeError
 
 HTTP_ADDRESSES = ("inference_address", "management_address", "metrics_address")
 GRPC_ADDRESSES = ("grpc_inference_address", "grpc_management_address")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.serve.errors import ServeError
+from scripts.serve.serve_error import ServeError
 from scripts.serve.settings import Paths
 
 ARCHIVE = "whisper.mar"

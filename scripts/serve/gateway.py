@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from scripts.serve.addresses import Address
 from scripts.serve.arguments import ServeOptions
-from scripts.serve.errors import ServeError
 from scripts.serve.local import open_local
 from scripts.serve.restarts import Restarts
+from scripts.serve.serve_error import ServeError
 from scripts.serve.torchserve import end_with_parent
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from scripts.serve.errors import ServeError
+from scripts.serve.serve_error import ServeError
 
 OLDEST_JAVA = 11  # TorchServe 0.12 is compiled for it
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
-from scripts.serve.errors import ServeError
+from scripts.serve.serve_error import ServeError
 
 DEMO = "demo"
 CTRANSLATE2_FILE = "model.bin"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from scripts.serve.errors import ServeError
 from scripts.serve.local import open_local
+from scripts.serve.serve_error import ServeError
 from scripts.serve.torchserve import TorchServe
 
 POLL_S = 0.25

@@ -12,7 +12,7 @@ import yaml
 
 from scripts.serve.addresses import Address
 from scripts.serve.arguments import ServeOptions
-from scripts.serve.errors import ServeError
+from scripts.serve.serve_error import ServeError
 
 # keys that serve.sh decides; the rest of config.properties is taken as written
 ADDRESS_OPTIONS = {

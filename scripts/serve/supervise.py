@@ -15,11 +15,11 @@ import yaml
 from scripts.serve import addresses, archive, models, settings
 from scripts.serve.addresses import Address
 from scripts.serve.arguments import ServeOptions
-from scripts.serve.errors import ServeError, Stop
 from scripts.serve.gateway import GatewayLaunch, GatewayProcess, gateway_launch
 from scripts.serve.java import find_java
 from scripts.serve.readiness import Probe, ServerEnded, check_alive, wait_until_ready, watch
 from scripts.serve.restarts import Restarts
+from scripts.serve.serve_error import ServeError, Stop
 from scripts.serve.settings import Paths
 from scripts.serve.torchserve import Launch, TorchServe
 

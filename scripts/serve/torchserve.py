@@ -24,7 +24,7 @@ from typing import IO
 
 import psutil
 
-from scripts.serve.errors import ServeError
+from scripts.serve.serve_error import ServeError
 from scripts.serve.settings import Paths
 
 STOP_SECONDS = 20.0  # TorchServe ends its workers in about three

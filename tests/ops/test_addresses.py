@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from scripts.serve.addresses import Address, check_exposure, free_ports, is_loopback, with_free_grpc_ports
-from scripts.serve.errors import ServeError
+from scripts.serve.serve_error import ServeError
 
 LOOPBACK = {
     "inference_address": "http://127.0.0.1:8080",

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from scripts.serve import archive, settings
-from scripts.serve.errors import ServeError
+from scripts.serve.serve_error import ServeError
 from scripts.serve.settings import Paths
 from tests.ops.commands import ROOT
 

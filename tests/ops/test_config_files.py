@@ -11,7 +11,7 @@ import yaml
 
 from asr.config import EngineConfig, HandlerConfig, Limits
 from scripts.serve import addresses, settings
-from scripts.serve.errors import ServeError
+from scripts.serve.serve_error import ServeError
 from tests.ops.commands import ROOT
 
 CONFIG = ROOT / "config"

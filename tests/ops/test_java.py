@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts.serve import java
-from scripts.serve.errors import ServeError
+from scripts.serve.serve_error import ServeError
 
 
 def make_java(home: Path, version: str) -> Path:

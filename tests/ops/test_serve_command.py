@@ -194,7 +194,7 @@ def test_an_unsupported_python_is_one_line(tmp_path: Path) -> None:
 def test_a_configuration_that_would_stop_the_worker_stops_serve_sh(tmp_path: Path) -> None:
     from asr.config import HandlerConfig
     from scripts.serve import settings
-    from scripts.serve.errors import ServeError
+    from scripts.serve.serve_error import ServeError
 
     config = settings.read_model_config(ROOT / "config" / "model-config.yaml")
     assert HandlerConfig.from_mapping(config["handler"])

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from scripts.serve import supervise
-from scripts.serve.errors import ServeError, Stop
 from scripts.serve.readiness import ServerEnded
+from scripts.serve.serve_error import ServeError, Stop
 
 
 class StandInGateway:

@@ -79,17 +79,7 @@ def write_decoder(checkpoint: Checkpoint, path: Path, *, eight_bits: bool) -> No
     scores = []
     for layer in range(dims.n_text_layer):
         block = f"decoder.blocks.{layer}"
-        qkv = graph.qkv(graph.norm(x, f"{block}.attn_ln"), f"{block}.attn")
-        for kind in "kv":
-            graph.input(f"p{kind}{layer}", ["R", heads, "P", size])
-            graph.output(f"n{kind}{layer}", ["R", heads, "P", size])
-        attended = graph.op(
-            "GroupQueryAttention",
-            [qkv, "", "", f"pk{layer}", f"pv{layer}", "lengths", "total"],
-            [f"attended{layer}", f"nk{layer}", f"nv{layer}"],
-            domain=MICROSOFT, num_heads=heads, kv_num_heads=heads,
-        )  # fmt: skip
-        x = graph.op("Add", [x, graph.layer(attended, f"{block}.attn.out")])
+        x = _self_attention(graph, x, layer, (heads, size))
         x, layer_scores = _cross_attention(graph, x, layer, (heads, size))
         if chosen := [head for at, head in checkpoint.alignment_heads if at == layer]:
             index = graph.constant(f"alignment_heads{layer}", np.array(chosen, np.int64))
@@ -101,6 +91,23 @@ def write_decoder(checkpoint: Checkpoint, path: Path, *, eight_bits: bool) -> No
     graph.op("Concat", scores, ["scores"], axis=1)
     graph.output("scores", ["W", len(checkpoint.alignment_heads), "L", "T"])
     graph.save(path)
+
+
+def _self_attention(graph: GraphWriter, x: str, layer: int, shape: tuple[int, int]) -> str:
+    """x [R, L, state] after attention to the tokens so far, which the new ones join in the caches."""
+    heads, size = shape
+    block = f"decoder.blocks.{layer}"
+    qkv = graph.qkv(graph.norm(x, f"{block}.attn_ln"), f"{block}.attn")
+    for kind in "kv":
+        graph.input(f"p{kind}{layer}", ["R", heads, "P", size])
+        graph.output(f"n{kind}{layer}", ["R", heads, "P", size])
+    attended = graph.op(
+        "GroupQueryAttention",
+        [qkv, "", "", f"pk{layer}", f"pv{layer}", "lengths", "total"],
+        [f"attended{layer}", f"nk{layer}", f"nv{layer}"],
+        domain=MICROSOFT, num_heads=heads, kv_num_heads=heads,
+    )  # fmt: skip
+    return graph.op("Add", [x, graph.layer(attended, f"{block}.attn.out")])
 
 
 def _cross_attention(graph: GraphWriter, x: str, layer: int, shape: tuple[int, int]) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from asr.engines.checkpoints.converted import Format, converted_model
 from asr.engines.decoding.pipeline import BatchSettings, Pipeline
 from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
 from asr.engines.memory_plan import available_bytes, check_fits, memory_plan, most_rows
-from asr.engines.ort.network import OrtNetwork, Sessions
+from asr.engines.ort.ort_network import OrtNetwork, Sessions
 from asr.engines.ort.sessions import opened, provider_of
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from asr.engines.checkpoints.checkpoint import ModelDims, load_checkpoint
 from asr.engines.decoding.pipeline import BatchSettings, Pipeline
 from asr.engines.device import cpu_threads, encoder_batch, placement
 from asr.engines.memory_plan import MIB, MemoryPlan, available_bytes, check_fits, memory_plan, most_rows
-from asr.engines.pytorch.network import TorchNetwork
 from asr.engines.pytorch.step_graphs import Recorder, buckets, step_recorder
+from asr.engines.pytorch.torch_network import TorchNetwork
 from asr.errors import AsrError
 from asr.schema import Hypothesis, Window
 

@@ -20,8 +20,8 @@ from types import SimpleNamespace
 import pytest
 
 from scripts.serve import readiness
-from scripts.serve.errors import ServeError
 from scripts.serve.readiness import Probe, watch
+from scripts.serve.serve_error import ServeError
 from scripts.serve.torchserve import group_members
 from tests.ops.commands import ROOT, caller_environment
 from tests.processes import started

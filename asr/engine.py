@@ -19,6 +19,7 @@ class ModelSpec:
     num_languages: int
     n_mels: int
     n_text_ctx: int  # decoder positions, 448
+    short_windows: bool = False  # whether the engine encodes less than 30 s where a window asks for it
     family: str = "whisper"  # decides which sessions can use it; an older worker does not name it
 
 

@@ -93,7 +93,8 @@ class Window:
     `samples` holds `left_context` samples before the window's position, the window itself and up to 200
     samples after it: the STFT looks 200 samples past each edge. Without left context the STFT reflects at
     the start, as openai-whisper does at the start of an utterance; samples missing on the right are silence.
-    `num_frames` mel frames are computed; those up to 3 000 are zeros in the mel domain, as in openai-whisper.
+    `num_frames` mel frames are computed; those up to `encoder_frames` are zeros in the mel domain. They are
+    always 3 000 in openai-whisper; an encoder that hears fewer takes a fraction of the time.
     """
 
     samples: Samples
@@ -102,10 +103,14 @@ class Window:
     left_context: Annotated[int, Interval(ge=0, le=STFT_CONTEXT)] = 0  # samples, 0 or 200
     # log10 maximum over the whole utterance; None: this window's own
     log_mel_max: Annotated[float, Interval(ge=-100, le=100)] | None = None
+    encoder_frames: Annotated[int, Interval(ge=2, le=WINDOW_FRAMES)] = WINDOW_FRAMES
 
     def __post_init__(self) -> None:
         if not 0 < self.num_frames <= WINDOW_FRAMES:
             raise ValueError(f"num_frames is {self.num_frames}, must be 1..{WINDOW_FRAMES}")
+        if self.encoder_frames % 2 or not self.num_frames <= self.encoder_frames <= WINDOW_FRAMES:
+            lengths = f"even and {self.num_frames}..{WINDOW_FRAMES}"
+            raise ValueError(f"encoder_frames is {self.encoder_frames}, must be {lengths}")
         limit = self.num_frames * HOP_LENGTH + 2 * STFT_CONTEXT
         if len(self.samples) > limit:
             raise ValueError(f"window holds {len(self.samples)} samples, at most {limit} fit its frames")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from asr.constants import HOP_LENGTH, SAMPLE_RATE, STFT_CONTEXT, WINDOW_FRAMES, WINDOW_SAMPLES, WINDOW_SECONDS
@@ -10,6 +12,10 @@ from asr.schema import DecodingOptions, Samples, SpeechSpan, Window
 CUT_SEARCH_SECONDS = 5  # a forced cut lies within this much of the limit
 QUIET_SAMPLES = 512  # 32 ms: long enough to tell a pause from a zero crossing
 MIN_REST_SECONDS = 1  # a cut leaves at least this much for the next stretch, where it can
+
+# Whisper was trained on 30 s. With less than 10 s, or without some silence behind the speech, it loops.
+ENCODER_FRAMES = (1_000, 1_500, 2_000, 2_500)
+MARGIN_FRAMES = 400
 
 # A window's text must fit the 224 tokens Whisper decodes, and Whisper's vocabulary spells many scripts almost
 # byte by byte. Tokens per character of one sentence (article 1 of the UN declaration), and the seconds that
@@ -72,6 +78,13 @@ def window_of(samples: Samples, span: SpeechSpan, options: DecodingOptions) -> W
         raise ValueError(f"{span} is longer than a window's {WINDOW_SAMPLES} samples")
     num_frames = max(1, (span.end - span.start) // HOP_LENGTH)  # whole frames, as openai-whisper counts them
     return Window(samples[span.start : _context_end(span.start, num_frames)], num_frames, options)
+
+
+def shortened(window: Window) -> Window:
+    """The window for an encoder that hears no more silence behind it than it needs; lengths are few, so that
+    windows of one length meet in a batch."""
+    needed = window.num_frames + MARGIN_FRAMES
+    return replace(window, encoder_frames=next((n for n in ENCODER_FRAMES if n >= needed), WINDOW_FRAMES))
 
 
 def window_at(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -83,6 +84,10 @@ class BaseEngine(ABC):
         return self._spec
 
     @property
+    def _encodes_short_windows(self) -> bool:
+        return not self._config.full_windows
+
+    @property
     def max_batch_size(self) -> int:
         return self._config.max_batch_size
 
@@ -97,7 +102,8 @@ class BaseEngine(ABC):
 
     def _ready(self, checkpoint: Checkpoint, model: LoadedModel, max_rows: int) -> None:
         """The model is loaded and a batch may have `max_rows` rows."""
-        self._model, self._spec, self._runner.max_rows = model, checkpoint.spec(), max_rows
+        spec = replace(checkpoint.spec(), short_windows=self._encodes_short_windows)
+        self._model, self._spec, self._runner.max_rows = model, spec, max_rows
 
 
 def silent_window() -> Window:

@@ -45,13 +45,14 @@ class BatchRunner:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _batches(self, windows: Sequence[Window], good: Sequence[int]) -> list[list[int]]:
-        """The indexes of the good windows, each in the first batch that has room for it."""
+        """The indexes of the good windows, each in the first batch of its length that has room for it."""
         batches: list[list[int]] = []
         rooms: list[int] = []  # rows
         for index in good:
             _, rows = search_key(windows[index].options)
             for place, batch in enumerate(batches):
-                if len(batch) < self.max_batch_size and rows <= rooms[place]:
+                is_alike = windows[batch[0]].encoder_frames == windows[index].encoder_frames
+                if is_alike and len(batch) < self.max_batch_size and rows <= rooms[place]:
                     batch.append(index)
                     rooms[place] -= rows
                     break

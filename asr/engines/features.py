@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from whisper.audio import mel_filters
 
-from asr.constants import HOP_LENGTH, N_FFT, STFT_CONTEXT, WINDOW_FRAMES
+from asr.constants import HOP_LENGTH, N_FFT, STFT_CONTEXT
 from asr.engines.transfer import Arrival, HostToDevice
 from asr.schema import Window
 
@@ -24,6 +24,7 @@ class Staged:
 
     arrival: Arrival  # samples int16 [batch, samples]; frames int64 [batch]; peaks float32 [batch]
     most: int  # frames of the longest window
+    encoder_frames: int
 
 
 class LogMel:
@@ -39,7 +40,7 @@ class LogMel:
         return self.of(self.stage(windows))
 
     def stage(self, windows: Sequence[Window]) -> Staged:
-        """Begin to copy the windows to the device."""
+        """Begin to copy the windows to the device; all have the same `encoder_frames`."""
         pinned = self._to_device.is_pinned
         num_frames = [window.num_frames for window in windows]
         peaks = [torch.nan if window.log_mel_max is None else window.log_mel_max for window in windows]
@@ -48,10 +49,10 @@ class LogMel:
             torch.tensor(num_frames, pin_memory=pinned),
             torch.tensor(peaks, dtype=torch.float32, pin_memory=pinned),
         )
-        return Staged(self._to_device.send(tensors), max(num_frames))
+        return Staged(self._to_device.send(tensors), max(num_frames), windows[0].encoder_frames)
 
     def of(self, staged: Staged) -> Tensor:
-        """Encoder input, float32 [batch, n_mels, WINDOW_FRAMES] on the device.
+        """Encoder input, float32 [batch, n_mels, encoder_frames] on the device.
 
         Frames past a window's `num_frames` are zeros, as openai-whisper pads its last window.
         """
@@ -69,7 +70,7 @@ class LogMel:
         floor = _floors(peaks, log_mel.masked_fill(is_padding, -torch.inf))
         log_mel = torch.maximum(log_mel, floor[:, None, None]).add_(4.0).div_(4.0)
         log_mel.masked_fill_(is_padding, 0.0)
-        return torch.nn.functional.pad(log_mel, (0, WINDOW_FRAMES - most))
+        return torch.nn.functional.pad(log_mel, (0, staged.encoder_frames - most))
 
 
 def _floors(peaks: Tensor, log_mel: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from asr.constants import WINDOW_FRAMES
 from asr.request.options import RequestOptions
 from asr.schema import DecodingOptions, Hypothesis, Window
 from asr.sessions.base import Tally
@@ -53,6 +54,9 @@ def judge(
         # whether it is silence depends on the probability of the whole text, which the loop guard has cut
         return replace(climb, window=_with(climb.window, loop_limit=None))
     verdict = verdict_on(hypothesis, options, tokenizer)
+    is_doubtful = verdict.rejected or hypothesis.truncated or hypothesis.looped
+    if is_doubtful and climb.window.encoder_frames < WINDOW_FRAMES:  # less than 30 s may be the reason
+        return replace(climb, window=replace(climb.window, encoder_frames=WINDOW_FRAMES))
     if not verdict.rejected:
         tally.silent_windows += verdict.silent
         return verdict

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from asr.audio.stretches import Stretch, speech_in
-from asr.audio.windows import quietest_cut, window_of, window_seconds
+from asr.audio.windows import quietest_cut, shortened, window_of, window_seconds
 from asr.constants import HOP_LENGTH, SAMPLE_RATE
 from asr.engine import ModelSpec
 from asr.errors import AsrError
@@ -64,6 +64,7 @@ class ParallelSession:
         self._language = options.decoding.language or (None if spec.multilingual else "en")
         self._prompt = hotword_tokens(options, self._tokenizer) + prompt_tokens(options, self._tokenizer)
         self._prompt_text = " ".join((*options.hotwords, options.prompt or ""))
+        self._short_windows = spec.short_windows
         self._tally = Tally()
         self._emitted = 0  # works whose segments have been taken
         self._keys: dict[int, Work] = {}  # windows that are out
@@ -123,7 +124,9 @@ class ParallelSession:
         if options.without_timestamps:
             # a hot sample holds some all the same, and their times mean nothing
             options = replace(options, suppress_tokens=(*options.suppress_tokens, TIMESTAMPS))
-        return Work(stretch, Climb(window_of(self._samples, stretch.span, options)), num_reseeks, prompted)
+        window = window_of(self._samples, stretch.span, options)
+        climb = Climb(shortened(window) if self._short_windows else window)
+        return Work(stretch, climb, num_reseeks, prompted)
 
     def _hear(self, hearing: LanguageHearing, work: Work, hypothesis: Hypothesis) -> None:
         """Takes a window's vote for the language; once it is decided, all stretches are decoded in it."""

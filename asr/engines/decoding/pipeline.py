@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from asr.constants import FRAMES_PER_POSITION
 from asr.engines.checkpoints.checkpoint import Checkpoint, ModelDims
 from asr.engines.decoding.alignment import Aligner, AlignmentTask
 from asr.engines.decoding.beam import BeamSearch
@@ -74,7 +75,8 @@ class Pipeline:
 
     def _cross_cache(self, windows: Sequence[Window], clock: StageClock, *, is_kept: bool) -> CrossCache:
         """Keys and values of the audio, a few windows at a time."""
-        cross = self._network.cross_cache(len(windows), self.dims.n_audio_ctx, is_kept=is_kept)
+        positions = windows[0].encoder_frames // FRAMES_PER_POSITION
+        cross = self._network.cross_cache(len(windows), positions, is_kept=is_kept)
         size = self._settings.encoder_batch
         groups = [windows[first : first + size] for first in range(0, len(windows), size)]
         staged = self._log_mel.stage(groups[0])

@@ -22,12 +22,14 @@ class Encoder:
         self._by_products = PackedLinear.is_possible(placement) and not is_fused
 
     def __call__(self, log_mel: Tensor) -> Tensor:
-        """Audio features [batch, n_audio_ctx, state] of log_mel float32 [batch, n_mels, frames]."""
+        """Audio features [batch, frames / 2, state] of log_mel float32 [batch, n_mels, frames]."""
         weights, place = self._weights, self._placement
         x = log_mel.to(place.dtype)
         x = F.gelu(F.conv1d(x, *weights.conv1, padding=1))
         x = F.gelu(F.conv1d(x, *weights.conv2, stride=2, padding=1))
-        x = x.transpose(1, 2) + weights.positions  # [batch, positions, state] in the residual format
+        x = (
+            x.transpose(1, 2) + weights.positions[: x.shape[2]]
+        )  # [batch, positions, state] in the residual format
         for attention, mlp in weights.layers:
             x = x + attention.out(self._attend(attention.qkv(attention.norm(x))))
             x = x + mlp.down(F.gelu(mlp.up(mlp.norm(x))))

@@ -1,0 +1,97 @@
+"""Windows encoded as less than 30 s: asked for where the engine offers it, and never the last word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from asr.audio.windows import shortened
+from asr.constants import WINDOW_FRAMES
+from asr.request.options import RequestOptions
+from asr.schema import Hypothesis, Window
+from asr.sessions import open_session
+from asr.sessions.base import Tally
+from asr.sessions.ladder import Climb, Verdict, decoding_options, judge
+from asr.wire.messages import decode_window, encode_window
+from tests.asr.opened import audio_of
+from tests.asr.scripted import SPEC, TOKENIZER
+
+OPTIONS = RequestOptions()
+LOOP = " Thank you for watching." * 40
+
+
+def window(num_frames: int, encoder_frames: int = WINDOW_FRAMES) -> Window:
+    options = decoding_options(OPTIONS, "en", ())
+    return Window(np.zeros(num_frames * 160, np.int16), num_frames, options, encoder_frames=encoder_frames)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "encoder_frames"),
+    [(1, 1_000), (600, 1_000), (601, 1_500), (2_100, 2_500), (2_101, 3_000), (3_000, 3_000)],
+)
+def test_the_encoder_hears_ten_seconds_at_least_and_four_of_silence(num_frames, encoder_frames) -> None:
+    assert shortened(window(num_frames)).encoder_frames == encoder_frames
+
+
+@pytest.mark.parametrize("encoder_frames", [601, 598, 3_002])
+def test_the_encoder_hears_the_whole_window_in_pairs_of_frames(encoder_frames: int) -> None:
+    with pytest.raises(ValueError, match=r"encoder_frames is .*, must be even and 600\.\.3000"):
+        window(600, encoder_frames)
+
+
+def hypothesis(text: str, avg_logprob: float, **more: bool) -> Hypothesis:
+    return Hypothesis(tuple(TOKENIZER.encode(text)), avg_logprob, 0.1, 0.0, "en", **more)
+
+
+@pytest.mark.parametrize(
+    "doubtful",
+    [
+        hypothesis(" mumbling", -1.2),
+        hypothesis(LOOP, -0.1),
+        hypothesis(" cut at the cap", -0.1, truncated=True),
+        hypothesis(" again and", -0.1, looped=True),
+    ],
+)
+def test_a_doubtful_hypothesis_is_decoded_again_at_thirty_seconds_before_the_ladder(
+    doubtful: Hypothesis,
+) -> None:
+    tally = Tally()
+    again = judge(Climb(window(600, 1_000)), doubtful, OPTIONS, TOKENIZER, tally)
+    assert isinstance(again, Climb)
+    assert (again.window.encoder_frames, again.window.options.temperature) == (WINDOW_FRAMES, 0.0)
+    assert (again.rung, again.failed) == (0, ())
+    final = judge(again, hypothesis(" clear", -0.2), OPTIONS, TOKENIZER, tally)
+    assert isinstance(final, Verdict)
+    assert tally.stats().windows == 2
+
+
+def test_a_good_hypothesis_is_taken_at_once() -> None:
+    verdict = judge(Climb(window(600, 1_000)), hypothesis(" clear", -0.2), OPTIONS, TOKENIZER, Tally())
+    assert isinstance(verdict, Verdict)
+
+
+@pytest.mark.parametrize(("short_windows", "encoder_frames"), [(True, 1_000), (False, WINDOW_FRAMES)])
+@pytest.mark.parametrize("long_form", ["parallel", "sequential"])
+def test_sessions_follow_the_engine_and_sequential_stays_at_thirty_seconds(
+    short_windows: bool, encoder_frames: int, long_form: str
+) -> None:
+    from asr.audio.prepare import prepared_from
+
+    options = RequestOptions(long_form=long_form, vad_filter=False)
+    samples = np.random.default_rng(0).integers(-9_000, 9_000, 5 * 16_000).astype(np.int16)
+    session = open_session(
+        prepared_from(audio_of(samples), options, SPEC.n_mels),
+        options,
+        replace(SPEC, short_windows=short_windows),
+    )
+    [offer] = session.offers()
+    is_short = short_windows and long_form == "parallel"
+    assert offer.window.encoder_frames == (encoder_frames if is_short else WINDOW_FRAMES)
+
+
+def test_it_travels_where_it_is_asked_for() -> None:
+    short, full = window(600, 1_000), window(600)
+    assert decode_window(encode_window(short)).encoder_frames == 1_000
+    assert b"encoder_frames" not in encode_window(full)

@@ -11,7 +11,7 @@ from asr.config import ConfigError
 if TYPE_CHECKING:
     import torch
 
-# Only the first two have run here; the others are ONNX Runtime's word for it.
+# Only the first has been run.
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",

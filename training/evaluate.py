@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("training/runs/demo"))
     parser.add_argument("--data", type=Path, default=Path("training/runs/speech/test"))
     parser.add_argument("--count", type=int, default=60)
-    parser.add_argument("--every", type=float, help="repeat every so many minutes")
+    parser.add_argument("--every", type=float, help="minutes between two repetitions")
     given = parser.parse_args()
     torch.set_num_threads(1)
     corpus, table = Corpus(given.data), given.run / "scores.csv"

@@ -16,7 +16,7 @@ from training.vocabulary_rows import NUM_TOKENS, used_tokens
 
 SPELLING_WEIGHT = 0.3
 NAMING_WEIGHT = 1.0
-NAMED_SHARE = 3  # one frame in so many is named
+NAMED_SHARE = 3  # one frame in this many is named
 GUIDE_WEIGHT = 2.0
 COMPUTE = torch.bfloat16
 EXPLICIT = False  # flash attention: twice as fast in training as explicit on AVX-512

@@ -21,7 +21,7 @@ from training.voices import draw_voice
 SHARD_UTTERANCES = 800
 HINDI_SHARE = 0.27
 MAX_SECONDS = 12.0
-CODED_EVERY = 5  # one shard in so many went through mp3 or opus
+CODED_EVERY = 5  # one shard in this many went through mp3 or opus
 
 
 def is_reserved(words: list[str]) -> bool:

@@ -41,7 +41,7 @@ class Settings:
 
 
 def ends_at(until: str | None, minutes: float | None) -> float:
-    """Unix time of the end: the next HH:MM (local time), or so many minutes from now."""
+    """Unix time of the end: the next HH:MM (local time), or this many minutes from now."""
     if until is None:
         return time.time() + 60 * (minutes or 100.0)
     now = datetime.now()
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("training/runs/demo"))
     parser.add_argument("--data", type=Path, default=Path("training/runs/speech/train"))
     parser.add_argument("--until", help="end at HH:MM, local time")
-    parser.add_argument("--minutes", type=float, help="end after so many minutes (100)")
+    parser.add_argument("--minutes", type=float, help="minutes after which it ends (100)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--new-cycle", action="store_true", help="go on with a finished run: full rate, dense windows first"

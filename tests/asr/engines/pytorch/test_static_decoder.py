@@ -174,7 +174,7 @@ def test_deterministic_mode_has_one_shape(multilingual: Pair, precision: str) ->
 
 
 def broken(rows: int, failure: str) -> Recorder:
-    """A recorder that fails for steps of so many rows."""
+    """A recorder that fails for steps of this many rows."""
 
     def record(step: Step) -> Step:
         closure = dict(zip(step.__code__.co_freevars, step.__closure__ or (), strict=True))

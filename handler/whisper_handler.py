@@ -12,13 +12,13 @@ from ts.handler_utils.utils import send_intermediate_predict_response
 from ts.metrics.metric_type_enum import MetricTypes
 
 from adapter.answers import answer
-from adapter.intake import Arrival, Intake
+from adapter.intake import IncomingRow, Intake
 from adapter.jobs import Job, failing_alone, public_error
 from adapter.json_log import configure_logging, log_failure
 from adapter.metrics import ServiceMetrics, worker_name
 from adapter.records import log_request, record
 from adapter.replies import EVENT_STREAM_TYPE, Reply, announce, error_reply
-from adapter.startup import Service, start
+from adapter.startup import LoadedService, start
 from asr.errors import AsrError, Overloaded
 from asr.render.events import EventStream
 from asr.sessions.driver import drive
@@ -30,7 +30,7 @@ class WhisperHandler:
     `handle` never raises: TorchServe would answer 503 to every row of the batch.
     """
 
-    service: Service
+    service: LoadedService
     intake: Intake
     metrics: ServiceMetrics
 
@@ -66,7 +66,7 @@ class WhisperHandler:
         """One job per row: request read, media decoded, speech found; a job that failed carries its error."""
         deadline = time.monotonic() + self.service.config.limits.request_deadline_s
         arrivals = [
-            Arrival(i, str(context.get_request_id(i)), row, context.get_all_request_header(i) or {})
+            IncomingRow(i, str(context.get_request_id(i)), row, context.get_all_request_header(i) or {})
             for i, row in enumerate(rows)
         ]
         jobs = self.intake.open_jobs(arrivals, deadline)

@@ -27,7 +27,7 @@ MAX_QUEUE_SECONDS = 3600.0  # a larger difference to X-Request-Start is a clock,
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class IncomingRow:
     """One row as TorchServe hands it over."""
 
     index: int
@@ -46,7 +46,7 @@ class Intake:
         self._languages = model_languages(spec.multilingual, spec.num_languages)
         self._pool = ThreadPoolExecutor(limits.media_threads, thread_name_prefix="media")
 
-    def open_jobs(self, arrivals: Sequence[Arrival], deadline: float) -> list[Job]:
+    def open_jobs(self, arrivals: Sequence[IncomingRow], deadline: float) -> list[Job]:
         """One job per arrival, in order; one not ready at `deadline` (time.monotonic) fails as overloaded.
 
         Only files go to the pool: reading a window takes 3 ms, and it would wait behind them there.
@@ -59,7 +59,7 @@ class Intake:
             jobs[file.index] = self._collect(file, futures[file.index], started, deadline)
         return [jobs[arrival.index] for arrival in arrivals]
 
-    def _collect(self, arrival: Arrival, future: Future[Job], started: float, deadline: float) -> Job:
+    def _collect(self, arrival: IncomingRow, future: Future[Job], started: float, deadline: float) -> Job:
         try:
             return future.result(timeout=max(0.0, deadline - time.monotonic()))
         except FutureTimeoutError:  # builtin only from Python 3.11 on
@@ -69,7 +69,7 @@ class Intake:
             )
             return Job(arrival.index, arrival.request_id, started, error=error)
 
-    def _open(self, arrival: Arrival, started: float) -> Job:
+    def _open(self, arrival: IncomingRow, started: float) -> Job:
         job = Job(arrival.index, arrival.request_id, started)
         with failing_alone(job, "reading the request"):
             job.queue_s = queue_seconds(arrival.headers)

@@ -42,7 +42,7 @@ class WorkerEngine(Engine, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class LoadedService:
     """All that a worker has from its start to its end."""
 
     config: HandlerConfig
@@ -50,7 +50,7 @@ class Service:
     model: dict[str, Any]  # the answer of the path `model`
 
 
-def start(model_yaml: Any, gpu_id: int | None) -> Service:
+def start(model_yaml: Any, gpu_id: int | None) -> LoadedService:
     """The loaded service, its facts logged; raises ConfigError, or an error of loading the checkpoint."""
     log_event("starting", gpu_id=gpu_id, **environment())
     started = time.monotonic()
@@ -71,7 +71,7 @@ def start(model_yaml: Any, gpu_id: int | None) -> Service:
         "runs_on": engine.description,
     }
     log_event("ready", **model, load_s=round(time.monotonic() - started, 3))
-    return Service(config, engine, model)
+    return LoadedService(config, engine, model)
 
 
 def read_config(model_yaml: Any) -> HandlerConfig:

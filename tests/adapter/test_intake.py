@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from adapter import intake
-from adapter.intake import Arrival, Intake
+from adapter.intake import IncomingRow, Intake
 from asr.config import Limits
 from asr.schema import DecodingOptions, Window
 from asr.wire.messages import encode_window
@@ -25,9 +25,9 @@ FILE = {"content-type": "audio/wav"}
 NOWHERE = {"url_path": "nowhere"}
 
 
-def arrivals(*rows: tuple[Mapping[str, Any], bytes]) -> list[Arrival]:
+def arrivals(*rows: tuple[Mapping[str, Any], bytes]) -> list[IncomingRow]:
     return [
-        Arrival(index, f"id{index}", {"body": bytearray(body)}, headers)
+        IncomingRow(index, f"id{index}", {"body": bytearray(body)}, headers)
         for index, (headers, body) in enumerate(rows)
     ]
 

@@ -11,7 +11,7 @@ from asr.config import ConfigError, EngineConfig
 from asr.engines.base import BaseEngine
 from asr.engines.checkpoints.checkpoint import load_checkpoint
 from asr.engines.ctranslate2.conversion import converted_folder, ctranslate2
-from asr.engines.ctranslate2.model import Model, RunSettings
+from asr.engines.ctranslate2.model import CTranslate2Model, RunSettings
 from asr.engines.device import Placement, cpu_threads, placement
 from asr.engines.memory_plan import available_bytes, check_fits, memory_plan, most_rows
 from asr.errors import InvalidOption
@@ -48,7 +48,7 @@ class CTranslate2Engine(BaseEngine):
         settings = RunSettings(
             self._device, self._compute_type, threads, config.deterministic, config.loop_guard
         )
-        model = Model(folder, dims, tokenizer, settings)
+        model = CTranslate2Model(folder, dims, tokenizer, settings)
         self._compute_type = model.compute_type
         self._ready(
             checkpoint, model, most_rows(needed, available, place, deterministic=config.deterministic)

@@ -14,7 +14,7 @@ import torch
 
 from asr.engines.checkpoints.checkpoint import ModelDims
 from asr.engines.ctranslate2.conversion import ctranslate2
-from asr.engines.ctranslate2.search import Call, Features, call_of, search
+from asr.engines.ctranslate2.search import Features, SearchCall, call_of, search
 from asr.engines.decoding.loop_guard import is_loop
 from asr.engines.decoding.plan import DecodePlan, plan_all
 from asr.engines.features import LogMel
@@ -35,7 +35,7 @@ class RunSettings:
     loop_guard: bool
 
 
-class Model:
+class CTranslate2Model:
     """A converted model. `decode` takes one batch and lets errors through."""
 
     def __init__(self, folder: Path, dims: ModelDims, tokenizer: Tokenizer, settings: RunSettings) -> None:
@@ -122,7 +122,7 @@ class Model:
         self, windows: Sequence[Window], plans: Sequence[DecodePlan], features: Features
     ) -> list[SearchResult | None]:
         """The best sequence of every window; None where only the language was asked for."""
-        calls: dict[Call, list[int]] = {}
+        calls: dict[SearchCall, list[int]] = {}
         for slot, window in enumerate(windows):
             if window.options.task != "detect_language":
                 call = call_of(plans[slot], token_logprobs=window.options.token_logprobs)

@@ -2,7 +2,7 @@
 
 Where CTranslate2 4.8 differs from openai-whisper's decode():
 - One call takes one set of options and one length of previous text, so windows are grouped by both.
-- Its `max_length` counts half of a total, or the total less the prompt: `Call.max_length` inverts that.
+- Its `max_length` counts half of a total, or the total less the prompt: `SearchCall.max_length` inverts that.
 - A score is divided by length ** length_penalty. The searches here ask for all candidates and rank them by
   openai-whisper's rule, so Google's length penalty works and `avg_logprob` divides by length + 1.
 - `max_initial_timestamp_index` cannot be switched off: the last timestamp means "any".
@@ -33,7 +33,7 @@ Features = NDArray[np.float32]  # encoder output [windows, positions, state]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class SearchCall:
     """What all windows of one `generate` call have in common."""
 
     sot_index: int
@@ -76,9 +76,9 @@ class Call:
         }
 
 
-def call_of(plan: DecodePlan, *, token_logprobs: bool) -> Call:
+def call_of(plan: DecodePlan, *, token_logprobs: bool) -> SearchCall:
     """The call in which a window can be decoded."""
-    return Call(
+    return SearchCall(
         sot_index=plan.sot_index,
         prompt_length=len(plan.initial_tokens),
         max_tokens=plan.max_tokens,
@@ -95,7 +95,7 @@ def call_of(plan: DecodePlan, *, token_logprobs: bool) -> Call:
 
 
 def search(
-    package: Any, model: Any, call: Call, plans: Sequence[DecodePlan], features: Features
+    package: Any, model: Any, call: SearchCall, plans: Sequence[DecodePlan], features: Features
 ) -> list[SearchResult]:
     """The best sequence of every window, in order; all of `plans` belong to `call`."""
     storage = package.StorageView.from_array(np.ascontiguousarray(features))
@@ -104,7 +104,7 @@ def search(
     return [_best(result, plan, call) for result, plan in zip(results, plans, strict=True)]
 
 
-def _best(result: Any, plan: DecodePlan, call: Call) -> SearchResult:
+def _best(result: Any, plan: DecodePlan, call: SearchCall) -> SearchResult:
     logits = result.logits if call.token_logprobs else [()] * len(result.sequences_ids)
     candidates = [
         _candidate(tokens, score, steps, call, result.no_speech_prob)
@@ -114,7 +114,7 @@ def _best(result: Any, plan: DecodePlan, call: Call) -> SearchResult:
 
 
 def _candidate(
-    tokens: Sequence[int], score: float, steps: Sequence[Any], call: Call, no_speech_prob: float
+    tokens: Sequence[int], score: float, steps: Sequence[Any], call: SearchCall, no_speech_prob: float
 ) -> SearchResult:
     """steps: the logits of each step, [n_vocab] or [1, n_vocab], with -inf where the rules forbid a token."""
     logprob = score * len(tokens) if call.is_beam and tokens else score

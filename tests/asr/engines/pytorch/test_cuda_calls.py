@@ -10,8 +10,8 @@ import torch
 
 from asr.engines.decoding.stage_clock import StageClock
 from asr.engines.device import Placement
+from asr.engines.features import HostToDevice
 from asr.engines.pytorch.step_graphs import CudaRecorder
-from asr.engines.transfer import HostToDevice
 
 GPU = torch.device("cuda", 0)
 

@@ -21,7 +21,7 @@ fail() { echo "create_model_archive.sh: $*" >&2; exit 1; }
     fail "$python has no torch-model-archiver: run '$python -m pip install -r $root/model-archiver/requirements.txt'"
 mkdir -p "$store"
 
-# The archiver deletes $TMPDIR/<model name> without asking and unpacks there: a directory of our own.
+# The archiver deletes $TMPDIR/<model name> without asking and unpacks there, so it gets a TMPDIR of its own.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/tmp" "$work/code" "$work/out"

@@ -31,11 +31,11 @@ def test_upstream_loads_the_same_numbers(name: str) -> None:
     checkpoint = load_checkpoint(str(real_checkpoint(name)))
     dims = checkpoint.dims
     assert (dims.n_text_state, dims.n_text_layer, dims.n_text_head, dims.n_vocab) == SIZES[name]
-    upstream = upstream_model(name).state_dict()
-    assert reference.keys() == checkpoint.state.keys()
+    theirs = upstream_model(name).state_dict()
+    assert theirs.keys() == checkpoint.state.keys()
     for key, tensor in checkpoint.state.items():
         assert tensor.dtype == torch.float16
-        assert torch.equal(upstream[key], tensor.float()), key
+        assert torch.equal(theirs[key], tensor.float()), key
 
 
 @pytest.mark.parametrize("name", SIZES)

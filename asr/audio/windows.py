@@ -80,6 +80,14 @@ def window_of(samples: Samples, span: SpeechSpan, options: DecodingOptions) -> W
     return Window(samples[span.start : _context_end(span.start, num_frames)], num_frames, options)
 
 
+def window_with_silence(samples: Samples, span: SpeechSpan, options: DecodingOptions) -> Window:
+    """The stretch with silence behind it up to 30 s, as openai-whisper detects languages.
+
+    `window_of` pads with zeros in the mel domain instead, as openai-whisper decodes.
+    """
+    return Window(samples[span.start : span.end], WINDOW_FRAMES, options)
+
+
 def shortened(window: Window) -> Window:
     """The window for an encoder that hears no more silence behind it than it needs; lengths are few, so that
     windows of one length meet in a batch."""

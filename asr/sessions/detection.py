@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asr.audio.stretches import Stretch
-from asr.audio.windows import window_of
+from asr.audio.windows import window_with_silence
 from asr.constants import WINDOW_SAMPLES
 from asr.errors import AsrError
 from asr.request.options import RequestOptions
@@ -66,4 +66,4 @@ class DetectionSession:
         return Transcript("", (), self.language, "transcribe", len(self._samples), self._tally.stats())
 
     def _window(self, span: SpeechSpan) -> Window:
-        return window_of(self._samples, span, LanguageHearing.detection(self._options))
+        return window_with_silence(self._samples, span, LanguageHearing.detection(self._options))

@@ -69,7 +69,7 @@ class LanguageHearing:
         self._asked_alone = False
         clear = [work for work in works if not work.stretch.is_doubtful] or list(works)
         self.decoded: list[Work] = []  # windows of the transcript
-        self.alone: list[Work] = []  # runs of speech, heard for their language only
+        self.alone: list[Work] = []  # speech that is heard again, for its language only
         speech = 0
         for work in clear:
             if speech < EVIDENCE_SAMPLES:
@@ -95,18 +95,27 @@ class LanguageHearing:
         )
 
     def decision(self, window_of_run: Callable[[SpeechSpan], Window]) -> tuple[str, float] | None:
-        """The language and its probability; None while windows are out, runs heard alone among them."""
+        """The language and its probability; None while a window is out, once or again."""
         if any(work.first is None for work in self.works):
             return None
         language, probability = likeliest_language(self._votes)
         is_sure = probability >= SURE and any(vote.is_trusted for vote in self._votes)
         if not is_sure and not self._asked_alone:
             self._asked_alone = True
-            for run in runs_alone(self._spans, WINDOW_SAMPLES):
-                self.alone.append(Work(Stretch(run, run), Climb(window_of_run(run))))
+            runs = runs_alone(self._spans, WINDOW_SAMPLES)
+            if not runs and not self._is_detection:
+                # the same speech again, as openai-whisper hears it: its vote replaces the first one
+                runs = [work.stretch.span for work in self.decoded]
+                self._votes.clear()
+            self.alone = [Work(Stretch(run, run), Climb(window_of_run(run))) for run in runs]
             if self.alone:
                 return None
         return language, probability
+
+    @property
+    def _is_detection(self) -> bool:
+        """Whether the first windows are heard for their language only."""
+        return self.decoded[0].climb.window.options.task == "detect_language"
 
     @staticmethod
     def detection(options: RequestOptions) -> DecodingOptions:

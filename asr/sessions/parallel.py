@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from asr.audio.stretches import Stretch, speech_in
-from asr.audio.windows import quietest_cut, shortened, window_of, window_seconds
+from asr.audio.windows import quietest_cut, shortened, window_of, window_seconds, window_with_silence
 from asr.constants import HOP_LENGTH, SAMPLE_RATE
 from asr.engine import ModelSpec
 from asr.errors import AsrError
@@ -131,7 +131,8 @@ class ParallelSession:
     def _hear(self, hearing: LanguageHearing, work: Work, hypothesis: Hypothesis) -> None:
         """Takes a window's vote for the language; once it is decided, all stretches are decoded in it."""
         hearing.hear(work, hypothesis, self._options, self._tokenizer)
-        found = hearing.decision(lambda run: window_of(self._samples, run, hearing.detection(self._options)))
+        options = hearing.detection(self._options)
+        found = hearing.decision(lambda run: window_with_silence(self._samples, run, options))
         if found is None:
             return
         language, _ = found

@@ -99,7 +99,7 @@ def test_torchserves_own_counters_are_kept() -> None:
 
 def test_the_log_configuration_is_well_formed_and_refers_to_what_it_defines() -> None:
     root = ElementTree.parse(CONFIG / "log4j2.xml").getroot()
-    appenders = {appender.get("name") for appender in root.find("Appenders") or []}
+    appenders = {appender.get("name") for appender in root.iterfind("Appenders/*")}
     used = {reference.get("ref") for reference in root.iter("AppenderRef")}
     assert used == appenders
     levels = {logger.get("name"): logger.get("level") for logger in root.iter("Logger")}

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from asr.audio.levels import FRAME_SAMPLES
-from asr.audio.stretches import plan_stretches
+from asr.audio.stretches import Stretch, plan_stretches
+from asr.audio.windows import window_with_silence
 from asr.constants import SAMPLE_RATE
 from asr.errors import AsrError
+from asr.request.options import RequestOptions
 from asr.schema import Hypothesis, SpeechSpan, Window
 from asr.sessions.driver import drive
-from asr.sessions.language import Vote, likeliest_language, runs_alone
+from asr.sessions.ladder import Climb
+from asr.sessions.language import LanguageHearing, Vote, likeliest_language, runs_alone
 from asr.sessions.parallel import ParallelSession
+from asr.sessions.work import Work
 from tests.asr.asked import asked
 from tests.asr.scripted import SPEC, TOKENIZER
 
@@ -163,3 +167,23 @@ def test_a_file_without_speech_has_no_language_of_its_own(language: str | None, 
     session = session_over([], [], 5, language=language)
     drive(Polyglot({}), [session])
     assert (session.transcript().text, session.transcript().language) == ("", reported)
+
+
+def test_what_is_unsure_and_cannot_be_parted_is_heard_as_openai_whisper_hears_it() -> None:
+    """Its vote replaces the first one: openai-whisper detects with silence behind the speech."""
+    span = SpeechSpan(0, 4 * SAMPLE_RATE)
+    work = Work(Stretch(span, span), Climb(Window(np.zeros(4 * SAMPLE_RATE, np.int16), 400)))
+    hearing = LanguageHearing([work], [span])
+    options = RequestOptions()
+    hearing.hear(work, unsure("ta", 0.5), options, TOKENIZER)
+    samples = np.zeros(9 * SAMPLE_RATE, np.int16)
+    assert hearing.decision(lambda run: window_with_silence(samples, run, hearing.detection(options))) is None
+    [again] = hearing.alone
+    assert (again.climb.window.num_frames, len(again.climb.window.samples)) == (3_000, 4 * SAMPLE_RATE)
+    assert again.climb.window.options.task == "detect_language"
+    hearing.hear(again, unsure("ml", 0.4), options, TOKENIZER)
+    assert hearing.decision(lambda run: again.climb.window) == ("ml", 0.4)
+
+
+def unsure(language: str, probability: float) -> Hypothesis:
+    return Hypothesis((), -0.3, 0.1, 0.0, language, ((language, probability),))

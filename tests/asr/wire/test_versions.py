@@ -157,7 +157,8 @@ def test_todays_worker_reads_yesterdays_window() -> None:
     raw = json.dumps(WINDOW_OF_YESTERDAY).encode()
     back = messages.decode_window(len(raw).to_bytes(4, "little") + raw + SAMPLES.tobytes())
     np.testing.assert_array_equal(back.samples, SAMPLES)
-    assert dataclasses.replace(back, samples=SAMPLES) == PLAIN
+    fields = [field.name for field in dataclasses.fields(back) if field.name != "samples"]
+    assert [getattr(back, name) for name in fields] == [getattr(PLAIN, name) for name in fields]
 
 
 PLAIN_HYPOTHESIS = Hypothesis((50364, 440), float("-inf"), 0.25, 0.0, "en")

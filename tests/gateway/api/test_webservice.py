@@ -86,8 +86,9 @@ def test_the_language_is_asked_for_the_first_speech(
         None,
         "detect_language",
     )
-    assert late.samples[16_000:32_000].any() and 1_500 < late.num_frames < 2_000
-    assert tones.num_frames == 100
+    assert late.samples[16_000:32_000].any() and 15 * 16_000 < len(late.samples) < 20 * 16_000
+    assert len(tones.samples) == 16_000
+    assert late.num_frames == tones.num_frames == 3_000  # silence behind them, as openai-whisper detects
 
 
 def test_an_english_only_model_is_not_asked_for_the_language(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 import torch
 
-from asr.config import EngineConfig
+from asr.config import ConfigError, EngineConfig
 from asr.engines.base import BaseEngine
 from asr.engines.device import placement
+
+logger = logging.getLogger(__name__)
 
 Backend = Callable[[EngineConfig, int | None], BaseEngine]
 
@@ -54,7 +57,18 @@ def load_engine(config: EngineConfig, gpu_id: int | None = None) -> BaseEngine:
 
     gpu_id: the GPU TorchServe gave this worker, None or negative without one.
     """
-    engine = BACKENDS[config.backend](config, gpu_id)
+    try:
+        return _ready(config, BACKENDS[config.backend], gpu_id)
+    except ConfigError as error:
+        if config.backend != "auto":
+            raise
+        # its graphs cannot be written here, for example: torch needs nothing but the checkpoint
+        logger.warning("the backend that auto chose cannot be used, torch takes its place: %s", error)
+        return _ready(config, _torch, gpu_id)
+
+
+def _ready(config: EngineConfig, make: Backend, gpu_id: int | None) -> BaseEngine:
+    engine = make(config, gpu_id)
     engine.load()
     if config.warm_up:
         engine.warm_up()

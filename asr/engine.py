@@ -38,4 +38,14 @@ class Engine(Protocol):
         """The most windows that share one forward pass."""
         ...
 
+    @property
+    def description(self) -> str:
+        """Device and number format: "cpu bfloat16"."""
+        ...
+
+    @property
+    def oom_count(self) -> int:
+        """Batches that ran out of memory."""
+        ...
+
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]: ...

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from adapter.json_log import log_event
 from asr.config import ConfigError, HandlerConfig
@@ -27,26 +27,12 @@ SHA256_PREFIX_CHARS = 12
 READ_BYTES = 1 << 20
 
 
-class WorkerEngine(Engine, Protocol):
-    """An engine in this process, with what its log and metrics need."""
-
-    @property
-    def oom_count(self) -> int:
-        """Batches that ran out of memory."""
-        ...
-
-    @property
-    def description(self) -> str:
-        """Device and number format: "cpu bfloat16"."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedService:
     """All that a worker has from its start to its end."""
 
     config: HandlerConfig
-    engine: WorkerEngine
+    engine: Engine
     model: dict[str, Any]  # the answer of the path `model`
 
 

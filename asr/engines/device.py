@@ -11,6 +11,12 @@ import torch
 
 from asr.config import ConfigError, EngineConfig
 
+CPU_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "DefaultCPUAllocator",
+    "could not create a primitive",  # oneDNN's word for it
+)
 CUDA_ENCODER_WINDOWS = 8  # 12,000 rows in every product
 
 
@@ -141,3 +147,10 @@ def _cgroup_cores(path: str = "/sys/fs/cgroup/cpu.max") -> int:
     except (OSError, ValueError):
         return 1_000_000
     return 1_000_000 if quota == "max" else max(1, int(quota) // int(period))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch means that memory ran out, on the GPU or the CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in CPU_OUT_OF_MEMORY)

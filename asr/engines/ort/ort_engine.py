@@ -14,7 +14,7 @@ from asr.engines.base import BaseEngine
 from asr.engines.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from asr.engines.checkpoints.converted import Format, converted_model
 from asr.engines.decoding.pipeline import BatchSettings, Pipeline
-from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
+from asr.engines.device import Placement, cpu_threads, encoder_batch, is_out_of_memory, placement
 from asr.engines.memory_plan import available_bytes, check_fits, memory_plan, most_rows
 from asr.engines.ort.ort_network import OrtNetwork, Sessions
 from asr.engines.ort.sessions import opened, provider_of
@@ -22,7 +22,7 @@ from asr.engines.ort.sessions import opened, provider_of
 logger = logging.getLogger(__name__)
 
 LAYOUT = 1  # raised when graphs.py writes something else for the same checkpoint
-OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "CUDA out of memory")
+OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "CUDA out of memory")
 
 
 class OrtEngine(BaseEngine):
@@ -68,7 +68,8 @@ class OrtEngine(BaseEngine):
         return f"{self._placement.device} onnxruntime {numbers}"
 
     def is_out_of_memory(self, error: Exception) -> bool:
-        return isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
+        # torch allocates the caches, ONNX Runtime what lies between
+        return is_out_of_memory(error) or any(sign in str(error) for sign in OUT_OF_MEMORY)
 
     @property
     def _decoder_file(self) -> str:

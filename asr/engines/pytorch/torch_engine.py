@@ -11,7 +11,7 @@ from asr.config import EngineConfig
 from asr.engines.base import BaseEngine, silent_window
 from asr.engines.checkpoints.checkpoint import ModelDims, load_checkpoint
 from asr.engines.decoding.pipeline import BatchSettings, Pipeline
-from asr.engines.device import cpu_threads, encoder_batch, placement
+from asr.engines.device import cpu_threads, encoder_batch, is_out_of_memory, placement
 from asr.engines.memory_plan import MIB, MemoryPlan, available_bytes, check_fits, memory_plan, most_rows
 from asr.engines.pytorch.step_graphs import Recorder, buckets, step_recorder
 from asr.engines.pytorch.torch_network import TorchNetwork
@@ -19,13 +19,6 @@ from asr.errors import AsrError
 from asr.schema import Hypothesis, Window
 
 logger = logging.getLogger(__name__)
-
-CPU_OUT_OF_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "DefaultCPUAllocator",
-    "could not create a primitive",  # oneDNN's word for it
-)
 
 
 class TorchEngine(BaseEngine):
@@ -113,10 +106,3 @@ class TorchEngine(BaseEngine):
         share = torch.cuda.memory_reserved(device) / total
         if self._config.cache_policy == "always" or share > self._config.cache_threshold:
             self.free_memory()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on the GPU or the CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in CPU_OUT_OF_MEMORY)

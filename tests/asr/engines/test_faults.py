@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from asr.engines.pytorch.torch_engine import is_out_of_memory
+from asr.engines.device import is_out_of_memory
 from asr.errors import EngineFailure, InvalidOption, Overloaded
 from asr.schema import Hypothesis
 from tests.asr.checkpoints import random_audio

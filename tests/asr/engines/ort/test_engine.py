@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,3 +145,26 @@ def test_the_graphs_are_written_once(multilingual: Pair, ort: BaseEngine) -> Non
 def test_what_it_cannot_do_is_said(config: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         OrtEngine(EngineConfig(model="x.pt", **({"backend": "onnxruntime"} | config)))
+
+
+def test_memory_that_runs_out_halves_the_batch(multilingual: Pair) -> None:
+    """A limit on the address space, in a process of its own: torch's allocations fail, or ONNX Runtime's."""
+    script = f"""
+import resource
+from asr.config import EngineConfig
+from asr.engines import load_engine
+from tests.asr.checkpoints import random_audio
+from tests.asr.engines.reference import window
+engine = load_engine(EngineConfig({str(multilingual.path)!r}, "cpu", backend="onnxruntime", threads=1))
+pieces = [window(random_audio(30, seed), language="en", max_tokens=5) for seed in range(16)]
+expected = [outcome.tokens for outcome in engine.decode(pieces[:4])]
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (10 << 20), -1))
+outcomes = engine.decode(pieces)
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+assert [outcome.tokens for outcome in outcomes[:4]] == expected
+print("halved", engine.oom_count)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert int(done.stdout.split()[-1]) > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from asr.engines.checkpoints.checkpoint import ModelDims
 from asr.engines.ctranslate2.conversion import ctranslate2
 from asr.engines.ctranslate2.search import Features, SearchCall, call_of, search
+from asr.engines.decoding.hypothesis import hypothesis_of
 from asr.engines.decoding.loop_guard import is_loop
 from asr.engines.decoding.plan import DecodePlan, plan_all
 from asr.engines.features import LogMel
@@ -177,26 +178,10 @@ class CTranslate2Model:
         found: SearchResult | None,
         extras: tuple[TokenAlignment | None, EngineSeconds],
     ) -> Hypothesis:
-        if found is None:
-            found = SearchResult((), 0.0, detection.no_speech_prob if detection else 0.0)
-        probs = detection.probs if detection else ()
-        if window.options.task == "detect_language" and not detection:
-            probs = ((its_plan.language, 1.0),)  # an English-only model
-        limit = its_plan.loop_limit if self._settings.loop_guard and found.truncated else None
-        looped = limit is not None and is_loop(found.tokens, 0, self.tokenizer, limit)
-        return Hypothesis(
-            tokens=found.tokens,
-            avg_logprob=found.avg_logprob,
-            no_speech_prob=found.no_speech_prob,
-            temperature=its_plan.temperature,
-            language=its_plan.language,
-            language_probs=probs,
-            truncated=found.truncated and not looped,
-            looped=looped,
-            token_logprobs=found.token_logprobs,
-            alignment=extras[0],
-            seconds=extras[1],
-        )
+        limit = its_plan.loop_limit if self._settings.loop_guard and found and found.truncated else None
+        looped = found is not None and limit is not None and is_loop(found.tokens, 0, self.tokenizer, limit)
+        whole = hypothesis_of(window, its_plan, detection, found, extras[0])
+        return replace(whole, looped=looped, truncated=whole.truncated and not looped, seconds=extras[1])
 
 
 def _token_alignment(text: tuple[int, ...], result: Any) -> TokenAlignment:

@@ -12,6 +12,7 @@ from asr.engines.checkpoints.checkpoint import Checkpoint, ModelDims
 from asr.engines.decoding.alignment import Aligner, AlignmentTask
 from asr.engines.decoding.beam import BeamSearch
 from asr.engines.decoding.greedy import GreedySearch
+from asr.engines.decoding.hypothesis import hypothesis_of
 from asr.engines.decoding.kv_cache import CrossCache
 from asr.engines.decoding.language import detect_languages
 from asr.engines.decoding.network import Network
@@ -69,7 +70,7 @@ class Pipeline:
         clock.lap("words")
         seconds = clock.shares(len(windows))
         return [
-            replace(_hypothesis(*parts), seconds=seconds)
+            replace(hypothesis_of(*parts), seconds=seconds)
             for parts in zip(windows, plans, detections, found, alignments, strict=True)
         ]
 
@@ -169,30 +170,3 @@ def _outlives_search(windows: Sequence[Window]) -> bool:
     options = [window.options for window in windows]
     searches = {search_key(each) for each in options if each.task != "detect_language"}
     return len(searches) > 1 or any(each.word_timestamps for each in options)
-
-
-def _hypothesis(
-    window: Window,
-    its_plan: DecodePlan,
-    detection: Detection | None,
-    found: SearchResult | None,
-    alignment: TokenAlignment | None,
-) -> Hypothesis:
-    if found is None:
-        silence = detection.no_speech_prob if detection else 0.0
-        found = SearchResult((), 0.0, silence)
-    probs = detection.probs if detection else ()
-    if window.options.task == "detect_language" and not detection:
-        probs = ((its_plan.language, 1.0),)  # an English-only model
-    return Hypothesis(
-        tokens=found.tokens,
-        avg_logprob=found.avg_logprob,
-        no_speech_prob=found.no_speech_prob,
-        temperature=its_plan.temperature,
-        language=its_plan.language,
-        language_probs=probs,
-        truncated=found.truncated,
-        looped=found.looped,
-        token_logprobs=found.token_logprobs if window.options.token_logprobs else (),
-        alignment=alignment,
-    )

@@ -34,18 +34,7 @@ def _onnxruntime(config: EngineConfig, gpu_id: int | None) -> BaseEngine:
     return OrtEngine(config, gpu_id)
 
 
-def _auto(config: EngineConfig, gpu_id: int | None) -> BaseEngine:
-    """What measures best where the model runs, in the number format that the configuration asks for.
-
-    torch where it computes in 16 bits; in float32 ONNX Runtime is faster on every CPU that was tried.
-    """
-    place = placement(config, gpu_id)
-    is_short = place.is_cuda or place.dtype != torch.float32
-    return (_torch if is_short else _onnxruntime)(config, gpu_id)
-
-
 BACKENDS: Mapping[str, Backend] = {
-    "auto": _auto,
     "torch": _torch,
     "ctranslate2": _ctranslate2,
     "onnxruntime": _onnxruntime,
@@ -57,14 +46,22 @@ def load_engine(config: EngineConfig, gpu_id: int | None = None) -> BaseEngine:
 
     gpu_id: the GPU TorchServe gave this worker, None or negative without one.
     """
-    try:
+    if config.backend != "auto":
         return _ready(config, BACKENDS[config.backend], gpu_id)
-    except ConfigError as error:
-        if config.backend != "auto":
-            raise
-        # its graphs cannot be written here, for example: torch needs nothing but the checkpoint
-        logger.warning("the backend that auto chose cannot be used, torch takes its place: %s", error)
+    if _is_torch_best(config, gpu_id):
         return _ready(config, _torch, gpu_id)
+    try:
+        return _ready(config, _onnxruntime, gpu_id)
+    except ConfigError as error:
+        # its graphs cannot be written here, for example: torch needs nothing but the checkpoint
+        logger.warning("backend onnxruntime cannot be used, torch takes its place: %s", error)
+        return _ready(config, _torch, gpu_id)
+
+
+def _is_torch_best(config: EngineConfig, gpu_id: int | None) -> bool:
+    """Whether torch computes in 16 bits; in float32 ONNX Runtime is faster on every CPU that was tried."""
+    place = placement(config, gpu_id)
+    return place.is_cuda or place.dtype != torch.float32
 
 
 def _ready(config: EngineConfig, make: Backend, gpu_id: int | None) -> BaseEngine:

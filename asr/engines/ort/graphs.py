@@ -16,8 +16,6 @@ from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.ort.graph_writer import MICROSOFT, GraphWriter
 from asr.engines.ort.weight_bits import EightBitWriter
 
-ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
-
 
 def write_encoder(checkpoint: Checkpoint, path: Path) -> None:
     """mel [B, n_mels, frames] → keys [B, heads, size, positions] and values [B, heads, positions, size].

@@ -21,7 +21,8 @@ from asr.engines.ort.sessions import opened, provider_of
 
 logger = logging.getLogger(__name__)
 
-LAYOUT = 1  # raised when graphs.py writes something else for the same checkpoint
+LAYOUT = 2  # raised when graphs.py writes something else for the same checkpoint
+ENCODER, DECODER = "encoder.onnx", "decoder.onnx"  # the decoder is written last
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "CUDA out of memory")
 
 
@@ -51,10 +52,12 @@ class OrtEngine(BaseEngine):
         available = available_bytes(place.device)
         needed = memory_plan(checkpoint.dims, place, config.max_batch_size, together)
         check_fits(needed, available)
-        folder = converted_model(checkpoint, Path(config.model), _format(checkpoint))
+        folder = converted_model(
+            checkpoint, Path(config.model), _format(checkpoint, eight_bits=self._eight_bits)
+        )
         sessions = Sessions(
-            opened(folder / "encoder.onnx", self._provider, threads, spins=False),
-            opened(folder / self._decoder_file, self._provider, threads, spins=True),
+            opened(folder / ENCODER, self._provider, threads, spins=False),
+            opened(folder / DECODER, self._provider, threads, spins=True),
         )
         settings = BatchSettings(config.max_batch_size, together, config.deterministic, config.loop_guard)
         pipeline = Pipeline(checkpoint, OrtNetwork(checkpoint, place, sessions), place, settings)
@@ -64,7 +67,7 @@ class OrtEngine(BaseEngine):
 
     @property
     def description(self) -> str:
-        numbers = "float32" if self._config.compute_type != "weights_int8" else "weights_int8"
+        numbers = "weights_int8" if self._eight_bits else "float32"
         return f"{self._placement.device} onnxruntime {numbers}"
 
     def is_out_of_memory(self, error: Exception) -> bool:
@@ -72,16 +75,17 @@ class OrtEngine(BaseEngine):
         return is_out_of_memory(error) or any(sign in str(error) for sign in OUT_OF_MEMORY)
 
     @property
-    def _decoder_file(self) -> str:
-        return "decoder8.onnx" if self._config.compute_type == "weights_int8" else "decoder.onnx"
+    def _eight_bits(self) -> bool:
+        return self._config.compute_type == "weights_int8"
 
 
-def _format(checkpoint: Checkpoint) -> Format:
-    return Format("onnxruntime", LAYOUT, "decoder8.onnx", partial(_write, checkpoint))
+def _format(checkpoint: Checkpoint, *, eight_bits: bool) -> Format:
+    folder = "onnxruntime-weights8" if eight_bits else "onnxruntime"
+    return Format(folder, LAYOUT, DECODER, partial(_write, checkpoint, eight_bits))
 
 
-def _write(checkpoint: Checkpoint, folder: Path) -> None:
-    """Both graphs, the decoder's in two number formats; raises ConfigError without the onnx package."""
+def _write(checkpoint: Checkpoint, eight_bits: bool, folder: Path) -> None:
+    """Both graphs, the decoder's in its number format; raises ConfigError without the onnx package."""
     try:
         graphs = import_module("asr.engines.ort.graphs")
     except ImportError as error:
@@ -89,6 +93,5 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
             f"backend 'onnxruntime' writes its graphs with the onnx package, which is missing ({error}): "
             "pip install -r requirements.txt, or set engine.backend to 'torch'"
         ) from error
-    graphs.write_encoder(checkpoint, folder / "encoder.onnx")
-    graphs.write_decoder(checkpoint, folder / "decoder.onnx", eight_bits=False)
-    graphs.write_decoder(checkpoint, folder / "decoder8.onnx", eight_bits=True)
+    graphs.write_encoder(checkpoint, folder / ENCODER)
+    graphs.write_decoder(checkpoint, folder / DECODER, eight_bits=eight_bits)

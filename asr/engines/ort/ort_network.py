@@ -91,9 +91,7 @@ class OrtDecoder:
     ) -> tuple[Tensor, Tensor]:
         """The same with the scores of the alignment heads, see `StepDecoder`."""
         binding, logits, _ = self._bound_prompts(tokens, places, cross)
-        ordered = [
-            head for layer in range(self._dims.n_text_layer) for head in self._heads if head[0] == layer
-        ]
+        ordered = sorted(self._heads, key=lambda head: head[0])  # by layer, as the graph lists them
         shape = (len(tokens), len(ordered), tokens.shape[1], cross.keys.shape[3])
         scores = torch.empty(shape, device=tokens.device)
         binding.output("scores", scores)

@@ -19,14 +19,30 @@ settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-def pytest_configure() -> None:
-    mark_session()
+def pytest_configure(config: pytest.Config) -> None:
+    if not in_part(config):
+        mark_session()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures end what they started, as at Ctrl-C
+
+
+def in_part(config: pytest.Config) -> bool:
+    """Whether this is one of pytest-xdist's processes; the one that started them looks for what was left."""
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of real servers, which mostly wait, are one group; the files of the others one each."""
+    for item in items:
+        group = "servers" if "live" in item.path.parts else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)  # after the last fixture's end, before the summary
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     yield
+    if in_part(session.config):
+        return
     left = ended_leftovers()
     if left:
         said = "\n".join(["Processes were left, and are killed now:", *map(str, left)])

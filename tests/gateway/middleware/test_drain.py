@@ -24,7 +24,8 @@ def waiting_request(served: Served) -> tuple[threading.Thread, list[httpx2.Respo
         target=lambda: answers.append(httpx2.get(f"{served.url}/wait", timeout=20)), daemon=True
     )
     thread.start()
-    until(lambda: served.app.state.service.drain.running == 1)
+    until(lambda: served.app.state.seen.loop is not None)
+    assert served.app.state.service.drain.running == 1
     return thread, answers
 
 
@@ -36,8 +37,7 @@ def test_what_runs_is_finished_and_nothing_new_is_taken(served: Served) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
     assert refused.headers["connection"] == "close" and refused.headers["retry-after"]
     assert not drain.finished()
-    served.app.state.seen.released.set()
-    served.app.state.seen.released._loop.call_soon_threadsafe(lambda: None)  # wakes the loop
+    served.app.state.seen.call(served.app.state.seen.released.set)
     thread.join(20)
     assert answers[0].json() == {"waited": "yes"}
     assert answers[0].headers["connection"] == "close"
@@ -57,10 +57,9 @@ def test_what_does_not_finish_is_told(served: Served) -> None:
     drain = served.app.state.service.drain
     thread, answers = waiting_request(served)
     drain.begin(0)
-    loop = served.app.state.seen.released._loop
 
     def finished() -> bool:
-        loop.call_soon_threadsafe(drain.finished)
+        served.app.state.seen.call(drain.finished)
         return drain.running == 0
 
     until(finished)

@@ -40,6 +40,12 @@ class Seen:
     bytes: int = 0
     errors: list[BaseException] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
+    loop: asyncio.AbstractEventLoop | None = None  # the server's, once a request waits
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Runs the function in the server's loop, where the drain and the event live."""
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(function)
 
 
 def tiny_app(chosen: Settings) -> FastAPI:
@@ -66,6 +72,7 @@ def tiny_app(chosen: Settings) -> FastAPI:
 
     @app.get("/wait")
     async def wait() -> dict[str, str]:
+        seen.loop = asyncio.get_running_loop()
         await seen.released.wait()
         return {"waited": "yes"}
 

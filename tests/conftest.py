@@ -31,9 +31,9 @@ def in_part(config: pytest.Config) -> bool:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The tests of real servers, which mostly wait, are one group; the files of the others one each."""
-    for item in items:
+    for item in items if in_part(config) else ():
         group = "servers" if "live" in item.path.parts else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
 

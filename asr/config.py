@@ -42,6 +42,9 @@ class EngineConfig(Section):
     # auto: float16 on CUDA, bfloat16 on CPUs with AMX or AVX512-BF16, else float32
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     max_batch_size: Annotated[int, Ge(1)] = 16  # windows in one forward pass
+    # seconds that a batch may take, as measured; unset: 2 on a CPU, no limit on a GPU. The time of two and a
+    # half windows is always allowed
+    max_batch_s: Annotated[float, Gt(0)] | None = None
     threads: Annotated[int, Ge(0)] = 0  # CPU threads of this worker; 0: cores divided by `workers`
     workers: Annotated[int, Ge(1)] = 1  # workers that share this machine's cores
     deterministic: bool = False  # fixed batch shapes: a window's tokens never depend on its neighbours

@@ -38,6 +38,10 @@ class Engine(Protocol):
         """The most windows that share one forward pass."""
         ...
 
+    def most_together(self, frames: int) -> int:
+        """The most windows of `frames` encoder frames that should share a batch now, at least 1."""
+        ...
+
     @property
     def description(self) -> str:
         """Device and number format: "cpu bfloat16"."""

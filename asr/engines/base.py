@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
+import torch
 
+from asr.audio.windows import ENCODER_FRAMES
 from asr.config import EngineConfig
-from asr.constants import WINDOW_FRAMES, WINDOW_SAMPLES
+from asr.constants import HOP_LENGTH, WINDOW_FRAMES, WINDOW_SAMPLES
 from asr.engine import ModelSpec
+from asr.engines.batch_costs import BatchCosts
 from asr.engines.batch_runner import BatchRunner
 from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.decoding.plan import check_options
@@ -19,6 +23,9 @@ from asr.engines.memory_plan import least_rows
 from asr.errors import AsrError
 from asr.schema import DecodingOptions, Hypothesis, Window
 from asr.text.tokenizer import Tokenizer
+
+CPU_BATCH_S = 2.0  # `engine.max_batch_s` where it is not set
+TOKENS_PER_FRAME = 0.025  # of speech: 75 in 30 s
 
 
 class LoadedModel(Protocol):
@@ -37,11 +44,12 @@ class BaseEngine(ABC):
         self._config = config
         self._model: LoadedModel | None = None
         self._spec: ModelSpec | None = None
+        self._costs = BatchCosts(config.max_batch_size, None)
         self._runner = BatchRunner(
             config.max_batch_size,
             least_rows(config.max_batch_size),
             check=self.check,
-            decode_batch=lambda windows: self.model.decode(windows),
+            decode_batch=self._decode_batch,
             is_out_of_memory=self.is_out_of_memory,
             after_out_of_memory=self.free_memory,
         )
@@ -70,6 +78,18 @@ class BaseEngine(ABC):
     def warm_up(self) -> None:
         """Decode silence once, words included, so that the first request pays for no allocation."""
         self.decode([silent_window()])
+        self.measure()
+
+    def measure(self) -> None:
+        """Decode silence as if it were speech, to know what batches cost, in sizes that will be used."""
+        if self._costs.max_batch_s is None:
+            return
+        self._costs.forget()
+        for frames in (ENCODER_FRAMES[0], WINDOW_FRAMES) if self.spec.short_windows else (WINDOW_FRAMES,):
+            size = 1
+            while size <= self.most_together(frames):
+                self.decode([self._probe(frames)] * size)
+                size *= 2
 
     @property
     def model(self) -> LoadedModel:
@@ -84,12 +104,12 @@ class BaseEngine(ABC):
         return self._spec
 
     @property
-    def _encodes_short_windows(self) -> bool:
-        return not self._config.full_windows
-
-    @property
     def max_batch_size(self) -> int:
         return self._config.max_batch_size
+
+    def most_together(self, frames: int) -> int:
+        """Windows of `frames` encoder frames that the next batch should have at most."""
+        return self._costs.most_together(frames)
 
     @property
     def oom_count(self) -> int:
@@ -100,10 +120,30 @@ class BaseEngine(ABC):
         """One outcome per window, in order; never raises for a window's sake."""
         return self._runner.decode(windows)
 
-    def _ready(self, checkpoint: Checkpoint, model: LoadedModel, max_rows: int) -> None:
-        """The model is loaded and a batch may have `max_rows` rows."""
-        spec = replace(checkpoint.spec(), short_windows=self._encodes_short_windows)
-        self._model, self._spec, self._runner.max_rows = model, spec, max_rows
+    def _ready(self, checkpoint: Checkpoint, model: LoadedModel, max_rows: int, device: torch.device) -> None:
+        """The model is loaded on `device` and a batch may have `max_rows` rows."""
+        config, is_cpu = self._config, device.type == "cpu"
+        # a GPU's recorded steps have one shape, and there a batch takes as long with few windows as with many
+        self._spec = replace(checkpoint.spec(), short_windows=is_cpu and not config.full_windows)
+        if is_cpu and not config.deterministic:  # which fills every batch up
+            self._costs.max_batch_s = config.max_batch_s or CPU_BATCH_S
+        self._model, self._runner.max_rows = model, max_rows
+
+    def _decode_batch(self, windows: Sequence[Window]) -> list[Hypothesis]:
+        begun = time.monotonic()
+        found = self.model.decode(windows)
+        self._costs.record(windows, time.monotonic() - begun)
+        return found
+
+    def _probe(self, frames: int) -> Window:
+        """Silence of a length that is decoded to as many tokens as speech."""
+        options = DecodingOptions(
+            language="en",
+            max_tokens=round(frames * TOKENS_PER_FRAME),
+            without_timestamps=True,
+            suppress_tokens=(self.model.tokenizer.eot,),
+        )
+        return Window(np.zeros(frames * HOP_LENGTH, np.int16), frames, options, encoder_frames=frames)
 
 
 def silent_window() -> Window:

@@ -1,13 +1,13 @@
 """Runs sessions to their end on one engine: the windows of all of them share its batches.
 
-Batches are fair: each takes one window of every session in turn, so that a short request is done after its
-own few windows, however long its neighbours are.
+Batches are fair: the session that has been served least comes first, among equals the one with the shortest
+window. So a short request is done after its own few windows, however long its neighbours are.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -19,6 +19,8 @@ from asr.sessions.base import BROKEN, Offer, Session
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+Waiting = defaultdict[int, deque[Offer]]  # one session's offers, by the length of their windows
 
 
 def drive(
@@ -37,8 +39,8 @@ def drive(
     to the engine, and `outstanding` are known, those included. expired(i): an error that ends session i now,
     or None.
     """
-    waiting: list[deque[Offer]] = [deque() for _ in sessions]
-    turn = 0
+    waiting: list[Waiting] = [defaultdict(deque) for _ in sessions]
+    served = [0] * len(sessions)  # frames of audio
     while True:
         for i, session in enumerate(sessions):
             if expired is not None and not session.done and (error := expired(i)) is not None:
@@ -46,13 +48,13 @@ def drive(
             if session.error is not None:
                 waiting[i].clear()
             elif not session.done:
-                waiting[i].extend(_guarded(session, session.offers) or ())
-        batch = _take(waiting, engine.max_batch_size, turn)
+                for offer in _guarded(session, session.offers) or ():
+                    waiting[i][offer.window.encoder_frames].append(offer)
+        batch = _take(waiting, served, engine)
         if not batch:
             return
-        turn += 1
         if on_batch is not None:
-            on_batch(len(batch), len(batch) + sum(map(len, waiting)))
+            on_batch(len(batch), len(batch) + sum(len(offers) for one in waiting for offers in one.values()))
         for (i, offer), outcome in zip(batch, _decode(engine, batch), strict=True):
             session = sessions[i]
             if session.error is None:
@@ -61,14 +63,23 @@ def drive(
                     on_progress(i)
 
 
-def _take(waiting: list[deque[Offer]], size: int, turn: int) -> list[tuple[int, Offer]]:
-    """At most `size` offers, one of each session in turn; each batch begins with another session."""
+def _take(waiting: Sequence[Waiting], served: list[int], engine: Engine) -> list[tuple[int, Offer]]:
+    """The next batch: windows of one length, of the sessions that have been served least."""
+    lengths = [
+        (served[i], frames) for i, one in enumerate(waiting) for frames, offers in one.items() if offers
+    ]
+    if not lengths:
+        return []
+    _, frames = min(lengths)
     batch: list[tuple[int, Offer]] = []
-    order = [(turn + i) % len(waiting) for i in range(len(waiting))]
-    while len(batch) < size and any(waiting):
-        for i in order:
-            if waiting[i] and len(batch) < size:
-                batch.append((i, waiting[i].popleft()))
+    for _ in range(engine.most_together(frames)):
+        having = [i for i, one in enumerate(waiting) if one.get(frames)]
+        if not having:
+            break
+        i = min(having, key=lambda each: served[each])
+        offer = waiting[i][frames].popleft()
+        served[i] += offer.window.num_frames
+        batch.append((i, offer))
     return batch
 
 

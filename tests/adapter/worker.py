@@ -45,6 +45,9 @@ class EchoEngine:
         self.oom_count = 0
         self.batch_sizes: list[int] = []
 
+    def most_together(self, frames: int) -> int:
+        return self.max_batch_size
+
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
         self.batch_sizes.append(len(windows))
         if any(_peak(window) == RAISES for window in windows):

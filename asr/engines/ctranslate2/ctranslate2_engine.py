@@ -50,9 +50,8 @@ class CTranslate2Engine(BaseEngine):
         )
         model = CTranslate2Model(folder, dims, tokenizer, settings)
         self._compute_type = model.compute_type
-        self._ready(
-            checkpoint, model, most_rows(needed, available, place, deterministic=config.deterministic)
-        )
+        rows = most_rows(needed, available, place, deterministic=config.deterministic)
+        self._ready(checkpoint, model, rows, self._device)
         logger.info("model %s on %s, %d threads", checkpoint.name, self.description, threads)
 
     @property

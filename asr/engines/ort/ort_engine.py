@@ -62,7 +62,7 @@ class OrtEngine(BaseEngine):
         settings = BatchSettings(config.max_batch_size, together, config.deterministic, config.loop_guard)
         pipeline = Pipeline(checkpoint, OrtNetwork(checkpoint, place, sessions), place, settings)
         rows = most_rows(needed, available, place, deterministic=config.deterministic)
-        self._ready(checkpoint, pipeline, rows)
+        self._ready(checkpoint, pipeline, rows, place.device)
         logger.info("model %s on %s, %d threads: %s", checkpoint.name, self.description, threads, needed)
 
     @property

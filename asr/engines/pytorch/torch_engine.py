@@ -41,7 +41,7 @@ class TorchEngine(BaseEngine):
         rows = most_rows(needed, available_bytes(place.device), place, deterministic=config.deterministic)
         settings = BatchSettings(config.max_batch_size, together, config.deterministic, config.loop_guard)
         self._network = TorchNetwork(checkpoint, place, record)
-        self._ready(checkpoint, Pipeline(checkpoint, self._network, place, settings), rows)
+        self._ready(checkpoint, Pipeline(checkpoint, self._network, place, settings), rows, place.device)
         cores = "" if place.is_cuda else f", {threads} threads"
         logger.info("model %s on %s%s: %s", checkpoint.name, place, cores, needed)
 
@@ -51,6 +51,7 @@ class TorchEngine(BaseEngine):
         sizes = {1, self.max_batch_size} if self._placement.is_cuda else {1}
         for size in sorted(sizes):
             self.decode([silent_window()] * size)
+        self.measure()
 
     def record_steps(self) -> None:
         """Record the decode steps that searches will replay, where there is a recorder."""
@@ -64,11 +65,6 @@ class TorchEngine(BaseEngine):
     @property
     def description(self) -> str:
         return str(self._placement)
-
-    @property
-    def _encodes_short_windows(self) -> bool:
-        """Not on a GPU, whose recorded steps have one shape."""
-        return super()._encodes_short_windows and not self._placement.is_cuda
 
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
         outcomes = super().decode(windows)

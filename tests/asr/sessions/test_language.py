@@ -64,6 +64,9 @@ class Polyglot:
         self.hears = hears
         self.windows: list[Window] = []
 
+    def most_together(self, frames: int) -> int:
+        return self.max_batch_size
+
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
         self.windows += windows
         return [self._one(window) for window in windows]

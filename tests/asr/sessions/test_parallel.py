@@ -46,6 +46,9 @@ class ReadingEngine:
     spec = SPEC
     max_batch_size = 64
 
+    def most_together(self, frames: int) -> int:
+        return self.max_batch_size
+
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
         self.batches.append(list(windows))
         return [self._one(window) for window in windows]

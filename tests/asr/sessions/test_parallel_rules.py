@@ -44,6 +44,9 @@ class Scribe:
     spec = SPEC
     max_batch_size = 1
 
+    def most_together(self, frames: int) -> int:
+        return self.max_batch_size
+
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
         return [self._one(window) for window in windows]
 

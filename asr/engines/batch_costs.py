@@ -1,0 +1,64 @@
+"""What a batch costs on this machine, measured, and how many windows one should have.
+
+A batch on a GPU takes as long with many windows as with few. On a CPU it grows with each of them, and whoever
+comes meanwhile waits for its end. Four windows bring most of what batching can bring, because they share the
+reading of the decoder's weights (base, two cores, 30 s windows with 80 tokens: 3.4 processor seconds a window
+alone, 1.9 in fours, 1.7 in eights); more of them only make others wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from asr.engines.decoding.plan import search_key
+from asr.schema import DecodingOptions, Window
+
+# a batch may always take as long as this many windows that are decoded alone: four windows fit into it
+PAYS = 2.5
+SMOOTHING = 0.2
+
+
+class BatchCosts:
+    """Seconds per window by length and batch size; sizes are kept in powers of two."""
+
+    def __init__(self, max_batch_size: int, max_batch_s: float | None) -> None:
+        """max_batch_s: seconds that a batch may take; None: a batch may always have `max_batch_size`."""
+        self.max_batch_s = max_batch_s
+        self._max_batch_size = max_batch_size
+        self._seconds: dict[int, dict[int, float]] = {}  # encoder frames → bits of the size → per window
+
+    def record(self, windows: Sequence[Window], seconds: float) -> None:
+        """A batch of windows of one length took so long; other searches than the usual do not count."""
+        if not all(_is_usual(window.options) for window in windows):
+            return
+        size = len(windows).bit_length()
+        sizes = self._seconds.setdefault(windows[0].encoder_frames, {})
+        found = seconds / len(windows)
+        before = sizes.get(size, found)
+        sizes[size] = before + SMOOTHING * (found - before)
+
+    def forget(self) -> None:
+        self._seconds.clear()
+
+    def most_together(self, frames: int) -> int:
+        """Windows of `frames` encoder frames that a batch may have; all while nothing is known."""
+        alone = self._per_window(frames, 1)
+        if self.max_batch_s is None or alone is None:
+            return self._max_batch_size
+        limit = max(self.max_batch_s, PAYS * alone)
+        sizes = range(self._max_batch_size, 1, -1)
+        return next((size for size in sizes if size * (self._per_window(frames, size) or 0) <= limit), 1)
+
+    def _per_window(self, frames: int, size: int) -> float | None:
+        """Seconds of a window in a batch of this size, by the nearest length and size that are known."""
+        if not self._seconds:
+            return None
+        nearest = min(self._seconds, key=lambda known: abs(known - frames))
+        sizes = self._seconds[nearest]
+        smaller = [bits for bits in sizes if bits <= size.bit_length()]
+        return sizes[max(smaller) if smaller else min(sizes)] * frames / nearest
+
+
+def _is_usual(options: DecodingOptions) -> bool:
+    """Whether the window is searched in one row and its text is asked for."""
+    return options.task != "detect_language" and search_key(options) == (False, 1)

@@ -1,0 +1,75 @@
+"""How many windows a batch has, from what batches cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr.engines.batch_costs import PAYS, BatchCosts
+from asr.schema import DecodingOptions, Window
+
+LONG, SHORT = 3_000, 1_000
+
+
+def windows(count: int, frames: int = LONG, **options: object) -> list[Window]:
+    one = Window(np.zeros(1600, np.int16), 10, DecodingOptions(language="en"), encoder_frames=frames)
+    return [replace(one, options=replace(one.options, **options))] * count  # type: ignore[arg-type]
+
+
+def costs(*measured: tuple[int, float], limit_s: float | None = 2.0, frames: int = LONG) -> BatchCosts:
+    made = BatchCosts(16, limit_s)
+    for count, seconds in measured:
+        made.record(windows(count, frames), seconds)
+    return made
+
+
+def test_nothing_measured_or_no_limit_allows_full_batches() -> None:
+    assert costs().most_together(LONG) == 16
+    assert costs((1, 9.0), limit_s=None).most_together(LONG) == 16
+
+
+def test_a_batch_takes_as_long_as_it_may() -> None:
+    assert costs((1, 0.5)).most_together(LONG) == 4
+    assert costs((1, 0.5), (2, 0.6), (4, 0.8)).most_together(LONG) == 10
+    assert costs((1, 0.001)).most_together(LONG) == 16
+
+
+def test_windows_that_are_slow_alone_are_still_decoded_together_where_that_pays() -> None:
+    measured = ((1, 3.4), (2, 4.9), (4, 7.6))
+    assert PAYS * 3.4 > 7.6
+    assert costs(*measured).most_together(LONG) == 4
+    assert costs((1, 10.0), (2, 20.0)).most_together(LONG) == 2
+
+
+def test_another_length_costs_in_proportion_until_it_is_measured() -> None:
+    made = costs((1, 1.5))
+    assert made.most_together(SHORT) == 4
+    made.record(windows(1, SHORT), 0.1)
+    assert (made.most_together(SHORT), made.most_together(LONG)) == (16, 2)
+
+
+def test_unusual_windows_do_not_count() -> None:
+    made = BatchCosts(16, 2.0)
+    made.record(windows(1, task="detect_language"), 0.01)
+    made.record(windows(1, beam_size=5), 60.0)
+    made.record(windows(1, temperature=0.4, best_of=5), 60.0)
+    assert made.most_together(LONG) == 16
+
+
+def test_a_machine_that_grows_slow_has_smaller_batches() -> None:
+    made = costs((8, 1.6))
+    assert made.most_together(LONG) == 10
+    for _ in range(30):
+        made.record(windows(8), 8.0)
+    assert made.most_together(LONG) == 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 16), st.floats(1e-4, 100.0)), max_size=20),
+    st.sampled_from([1_000, 1_500, 2_000, 2_500, 3_000]),
+)
+def test_there_is_always_a_batch(measured: list[tuple[int, float]], frames: int) -> None:
+    assert 1 <= costs(*measured).most_together(frames) <= 16

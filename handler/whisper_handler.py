@@ -17,7 +17,7 @@ from adapter.jobs import Job, failing_alone, public_error
 from adapter.json_log import configure_logging, log_failure
 from adapter.metrics import ServiceMetrics, worker_name
 from adapter.records import log_request, record
-from adapter.replies import EVENT_STREAM_TYPE, Reply, announce, error_reply
+from adapter.replies import EVENT_STREAM_TYPE, LINE_TYPE, Reply, announce, error_reply
 from adapter.startup import LoadedService, start
 from asr.errors import AsrError, Overloaded
 from asr.render.events import EventStream
@@ -52,7 +52,7 @@ class WhisperHandler:
         rows = list(data or ())
         try:
             jobs = self.preprocess(rows, context)
-            self.inference(jobs)
+            self.inference(jobs, context)
             return self.postprocess(jobs, context)
         except Exception as error:
             log_failure("handling a batch", rows=len(rows))
@@ -72,16 +72,24 @@ class WhisperHandler:
         jobs = self.intake.open_jobs(arrivals, deadline)
         for job in jobs:
             if job.options is not None and job.options.stream:
-                job.events = EventStream(job.options, partial(self._send, context, job.index))
+                job.events = EventStream(job.options, partial(self._send_event, context, job.index))
         return jobs
 
-    def inference(self, jobs: Sequence[Job]) -> None:
+    def inference(self, jobs: Sequence[Job], context: Any) -> None:
         """Decodes every open session to its end, windows side by side; streams segments as they finish."""
         active = [job for job in jobs if job.session is not None and job.error is None]
+        is_last = False
+
+        def on_batch(windows: int, outstanding: int) -> None:
+            nonlocal is_last
+            is_last = windows == outstanding
+            self.metrics.batch(windows, outstanding)
 
         def on_progress(i: int) -> None:
             with failing_alone(active[i], "streaming"):
                 active[i].stream_progress()
+                if not is_last and active[i].hypothesis is not None:
+                    self._answer_early(active[i], context)
 
         try:
             sessions = [job.session for job in active if job.session is not None]
@@ -89,7 +97,7 @@ class WhisperHandler:
                 self.service.engine,
                 sessions,
                 on_progress=on_progress,
-                on_batch=self.metrics.batch,
+                on_batch=on_batch,
                 expired=lambda i: active[i].error or self._overdue(active[i]),
             )
         except Exception as error:
@@ -115,10 +123,18 @@ class WhisperHandler:
         return [reply.body for reply in replies]
 
     def _reply(self, job: Job) -> Reply:
+        if job.is_answered:
+            return Reply(200, LINE_TYPE, b"")
         if job.error is None:
             with failing_alone(job, "rendering the answer"):
                 return answer(job, self.service.model)
         return job.refusal()
+
+    def _answer_early(self, job: Job, context: Any) -> None:
+        """Sends a window's answer while others of the batch are decoded; its response ends with the batch."""
+        line = answer(job, self.service.model).body + b"\n"
+        job.is_answered = True
+        self._send(context, job.index, Reply(200, LINE_TYPE, line))
 
     def _overdue(self, job: Job) -> AsrError | None:
         limit = self.service.config.limits.request_deadline_s
@@ -126,9 +142,12 @@ class WhisperHandler:
             return None
         return Overloaded(f"the request was not finished within {limit:g} s; try again, or send less audio")
 
+    def _send_event(self, context: Any, index: int, event: bytes) -> None:
+        self._send(context, index, Reply(200, EVENT_STREAM_TYPE, event))
+
     @staticmethod
-    def _send(context: Any, index: int, event: bytes) -> None:
-        """Sends one chunk to one streaming client at once; its response ends with the batch."""
-        announce(Reply(200, EVENT_STREAM_TYPE, event), context, index)
+    def _send(context: Any, index: int, reply: Reply) -> None:
+        """Sends one chunk to one client at once; its response ends with the batch."""
+        announce(reply, context, index)
         ids = {index: context.request_ids[index]}
-        send_intermediate_predict_response({index: event}, ids, "Prediction progress", 200, context)
+        send_intermediate_predict_response({index: reply.body}, ids, "Prediction progress", 200, context)

@@ -184,9 +184,10 @@ class Dispatcher:
         return None
 
     def _send(self, lane: Lane, pending: PendingWindow, now: float) -> None:
-        lane.record_send()
+        places = lane.places_of(pending.window)
+        lane.record_send(places)
         self._sent += 1
-        attempt = Attempt(pending, lane, now, lane.outstanding)
+        attempt = Attempt(pending, lane, now, places, lane.places)
         pending.attempts.add(attempt)
         self._attempts.add(attempt)
         attempt.task = asyncio.create_task(self._run(attempt))
@@ -213,7 +214,7 @@ class Dispatcher:
 
     def _release(self, attempt: Attempt) -> None:
         if not attempt.is_released:
-            attempt.lane.outstanding -= 1
+            attempt.lane.record_end(attempt.places)
             attempt.is_released = True
 
     # ---- outcomes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from asr.schema import Window
 from gateway.torchserve.upstream import Description, TorchServeUpstream
 
 REFILL_S = 0.15  # from an answer to the next window in TorchServe's queue: encoding, transfer, its own copies
@@ -32,7 +33,8 @@ class Lane:
     max_batches: float  # of windows in flight, for each worker
     description: Description | None = None
     alive: bool = False  # it answered the last canary or a window since
-    outstanding: int = 0
+    outstanding: int = 0  # windows
+    places: float = 0.0  # of its batches, taken by them
     batch_s: float | None = None  # seconds of a batch, measured on answers
     paused_until: float = 0.0
     cuts: int = 0  # in a row
@@ -47,18 +49,18 @@ class Lane:
 
     @property
     def batch(self) -> int:
-        """Windows at work at the same time when all workers have a full batch."""
+        """Places of the windows at work at the same time when all workers have a full batch."""
         size = self.description.max_batch_size if self.description else 1
         return size * self.workers
 
     @property
     def hard_limit(self) -> int:
-        """Most windows in flight."""
+        """Most places in flight."""
         return max(1, math.floor(min(self.max_batches * self.batch, self._ceiling)))
 
     @property
     def soft_limit(self) -> int:
-        """Most windows in flight unless a newcomer waits.
+        """Most places in flight unless a newcomer waits.
 
         Deep enough that a worker finds a full batch when it comes back for one, and no deeper: whatever waits
         in TorchServe's queue is before the next newcomer. Slow batches need half a batch waiting; fast ones
@@ -71,7 +73,7 @@ class Lane:
 
     def has_room(self, now: float, *, for_newcomer: bool) -> bool:
         limit = self.hard_limit if for_newcomer else self.soft_limit
-        return self.alive and self.outstanding < limit and now >= self.paused_until
+        return self.alive and self.places < limit and now >= self.paused_until
 
     def coming_wait_s(self, now: float, *, waiting: int, coming: int) -> float:
         """Seconds for which the next batch waits for `coming` more windows; 0: the `waiting` ones go now.
@@ -81,7 +83,7 @@ class Lane:
         lose anyway. Large batches cost less per window, and clients that are answered together come again
         together: one batch of 16 stays one, and 4 and 12 stay 4 and 12.
         """
-        size = self.batch // self.workers
+        size = self.description.most_together if self.description else 1
         is_worth_it = coming > 0 and waiting < size <= 4 * (waiting + coming)
         if self.outstanding or self.batch_s is None or not is_worth_it:
             self.waits_since = None
@@ -94,15 +96,25 @@ class Lane:
     @property
     def load(self) -> float:
         """Batches in flight."""
-        return self.outstanding / self.batch
+        return self.places / self.batch
 
-    def record_send(self) -> None:
+    def places_of(self, window: Window) -> float:
+        """How many of a batch's places a window takes."""
+        return self.description.places(window.encoder_frames) if self.description else 1.0
+
+    def record_send(self, places: float = 1.0) -> None:
         """One more window is in flight."""
         self.outstanding += 1
+        self.places += places
         self.waits_since = None
 
-    def record_answer(self, sent_at: float, now: float, ahead: int) -> None:
-        """A window was decoded. When it was sent, `ahead` windows were in flight, itself included."""
+    def record_end(self, places: float = 1.0) -> None:
+        """One window less is in flight."""
+        self.outstanding -= 1
+        self.places = self.places - places if self.outstanding else 0.0
+
+    def record_answer(self, sent_at: float, now: float, ahead: float) -> None:
+        """A window was decoded. When it was sent, `ahead` places were taken, its own included."""
         self.record_life(sent_at)
         self.cuts = self.memory_refusals = 0
         self.answered += 1

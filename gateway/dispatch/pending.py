@@ -40,7 +40,8 @@ class Attempt:
     pending: PendingWindow
     lane: Lane
     sent_at: float
-    ahead: int  # windows in flight on the lane when it was sent, itself included
+    places: float  # of a batch that the window takes
+    ahead: float  # places taken on the lane when it was sent, its own included
     task: asyncio.Task[None] | None = None
     is_released: bool = False  # no longer counted as outstanding
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
+LINE_TYPE = b"application/x-ndjson"  # handler/adapter/replies.py
 KEEP_S = 60.0  # lifetime of an idle connection
 PORTS = {"http": 80, "https": 443}
 
@@ -55,12 +56,14 @@ class HttpClient:
         self._connect_timeout_s = connect_timeout_s
         self._max_answer_bytes = max_answer_bytes
         self._idle: dict[Origin, list[_Connection]] = {}
+        self._ending: set[_Connection] = set()
 
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float
     ) -> Answer:
         """The complete answer; raises NoConnection, Broken or TooLong. A cancelled request closes its
-        connection."""
+        connection. An answer of type LINE_TYPE is complete with its line, and its connection is used again
+        once the response has ended too."""
         origin, netloc, path = _split(url)
         connection = self._idle_connection(origin) or await self._connected(origin)
         fields = {"Host": netloc, **headers, "Content-Length": str(len(body))}
@@ -71,14 +74,23 @@ class HttpClient:
         except TimeoutError:
             raise Broken(f"no answer within {timeout_s:g} s") from None
         finally:
-            self._keep(origin, connection)
+            if connection.is_ending:
+                self._ending.add(connection)
+                connection.when_ended(timeout_s, lambda: self._ended(origin, connection))
+            else:
+                self._keep(origin, connection)
 
     def close(self) -> None:
-        """Closes the idle connections."""
-        for connections in self._idle.values():
-            for connection in connections:
-                connection.close()
+        """Closes the connections without a request."""
+        for connection in [*self._ending, *(one for idle in self._idle.values() for one in idle)]:
+            connection.close()
+        self._ending.clear()
         self._idle.clear()
+
+    def _ended(self, origin: Origin, connection: _Connection) -> None:
+        if connection in self._ending:
+            self._ending.remove(connection)
+            self._keep(origin, connection)
 
     def _idle_connection(self, origin: Origin) -> _Connection | None:
         """The connection that was used last, so that surplus ones grow old and are closed."""
@@ -123,6 +135,10 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._pieces: list[bytes] = []
         self._answer: asyncio.Future[Answer] | None = None
+        self._is_line = False
+        self.is_ending = False  # it has given its answer, and the response goes on
+        self._on_end: Callable[[], None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
 
     async def ask(self, head: bytes, body: bytes) -> Answer:
         assert self._transport is not None
@@ -133,6 +149,11 @@ class _Connection(asyncio.Protocol):
         self._transport.write(head)
         self._transport.write(body)
         return await self._answer
+
+    def when_ended(self, timeout_s: float, on_end: Callable[[], None]) -> None:
+        """Calls back once the response has ended, or the connection, which has `timeout_s` left."""
+        self._on_end = on_end
+        self._deadline = asyncio.get_running_loop().call_later(timeout_s, self.close)
 
     def close(self) -> None:
         """Closes at once, without sending anything more."""
@@ -146,7 +167,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None or self._answer.done():  # no request is in flight
+        if self._answer is None or (self._answer.done() and not self.is_ending):  # no request is in flight
             self.close()
             return
         self._room -= len(data)
@@ -165,22 +186,42 @@ class _Connection(asyncio.Protocol):
         self.close()
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
+        self._end()
+
+    def _end(self) -> None:
+        self.is_ending = False
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._on_end is not None:
+            on_end, self._on_end = self._on_end, None
+            on_end()
 
     # ---- called by the parser
 
     def on_message_begin(self) -> None:
         self._pieces = []
+        self._is_line = False
         self.is_usable = False  # an unsolicited second response: the connection cannot be reused
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._is_line |= name.lower() == b"content-type" and value.startswith(LINE_TYPE)
 
     def on_body(self, piece: bytes) -> None:
         self._pieces.append(piece)
+        if self._is_line and piece.endswith(b"\n") and self._answer is not None and not self._answer.done():
+            self.is_ending = True
+            self._answer.set_result(Answer(self._parser.get_status_code(), b"".join(self._pieces)))
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200 or self._answer is None or self._answer.done():
+        if status < 200 or self._answer is None:
             return
-        self.is_usable = self._parser.should_keep_alive()
-        self._answer.set_result(Answer(status, b"".join(self._pieces)))
+        if self.is_ending:
+            self.is_usable = self._parser.should_keep_alive()
+            self._end()
+        elif not self._answer.done():
+            self.is_usable = self._parser.should_keep_alive()
+            self._answer.set_result(Answer(status, b"".join(self._pieces)))
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import json
 import time
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,18 @@ class Description:
 
     spec: ModelSpec
     max_batch_size: int
+    # encoder frames → windows of this length that share a batch; empty: always `max_batch_size`
+    batch_sizes: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def most_together(self) -> int:
+        """Windows in the largest batch, which is one of short windows."""
+        return max(self.batch_sizes.values(), default=self.max_batch_size)
+
+    def places(self, frames: int) -> float:
+        """How many of a batch's `max_batch_size` places a window takes; long ones take several on a CPU."""
+        longer = min((known for known in self.batch_sizes if known >= frames), default=None)
+        return 1.0 if longer is None else self.max_batch_size / self.batch_sizes[longer]
 
 
 def upstreams(settings: UpstreamSettings) -> list[TorchServeUpstream]:
@@ -66,9 +79,10 @@ class TorchServeUpstream:
         """The model that the upstream serves."""
         facts = _object(await self._get(f"{self._predictions}/model"))
         try:
-            known = {field.name: facts[field.name] for field in fields(ModelSpec) if field.name in facts}
-            return Description(ModelSpec(**known), int(facts["max_batch_size"]))
-        except (KeyError, TypeError, ValueError) as error:
+            known = {each.name: facts[each.name] for each in fields(ModelSpec) if each.name in facts}
+            sizes = {int(frames): max(1, int(size)) for frames, size in facts.get("batch_sizes", {}).items()}
+            return Description(ModelSpec(**known), int(facts["max_batch_size"]), sizes)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Unreachable(f"{self.url} does not describe a model: {error!r}") from error
 
     async def healthz(self, timeout_s: float = ASK_TIMEOUT_S) -> bool:

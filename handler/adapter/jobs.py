@@ -35,6 +35,7 @@ class Job:
     session: FileSession | WindowSession | None = None
     events: EventStream | None = None  # only for stream=true
     error: AsrError | None = None
+    is_answered: bool = False  # the client has its whole answer, before the batch has ended
     first_segment_s: float | None = None  # from `started` to the first event of a stream
     stages: StageTimes = field(default_factory=StageTimes)
 

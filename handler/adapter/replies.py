@@ -16,6 +16,7 @@ from asr.errors import AsrError
 
 JSON_TYPE = "application/json"
 EVENT_STREAM_TYPE = "text/event-stream"
+LINE_TYPE = "application/x-ndjson"  # one line of JSON, complete before the response is
 
 
 class ResponseContext(Protocol):

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from adapter.json_log import log_event
+from asr.audio.windows import ENCODER_FRAMES
 from asr.config import ConfigError, HandlerConfig
+from asr.constants import WINDOW_FRAMES
 from asr.engine import Engine
 from asr.engines import load_engine
 from asr.engines.checkpoints.ctranslate2_directory import weights_file
@@ -53,6 +55,7 @@ def start(model_yaml: Any, gpu_id: int | None) -> LoadedService:
         "object": "model",
         **dataclasses.asdict(engine.spec),
         "max_batch_size": engine.max_batch_size,
+        "batch_sizes": {frames: engine.most_together(frames) for frames in (*ENCODER_FRAMES, WINDOW_FRAMES)},
         "sha256": sha256,
         "runs_on": engine.description,
     }

@@ -25,12 +25,16 @@ class Upstream:
         self.connections = 0
         self.url = ""
         self.tasks: list[asyncio.Task[None]] = []
+        self.readers: list[asyncio.StreamReader] = []
+        self.writers: list[asyncio.StreamWriter] = []
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.tasks.append(asyncio.create_task(self._serve(reader, writer)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.readers.append(reader)
+        self.writers.append(writer)
         number = 0
         while head := await _head(reader):
             size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
@@ -113,6 +117,44 @@ async def test_an_answer_that_is_none_breaks_and_the_next_request_begins_anew(
         server.reply = lambda number: OK
         assert await ask(client, server.url) == Answer(200, b"hello")
         assert server.connections == 2
+
+
+LINE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+LINE = LINE_HEAD + b"6\r\n{...}\n\r\n"
+END = b"0\r\n\r\n"
+
+
+async def test_a_line_is_an_answer_and_its_connection_is_used_again_after_its_end(client: HttpClient) -> None:
+    async with upstream(lambda number: LINE) as server:
+        assert await ask(client, server.url) == Answer(200, b"{...}\n")
+        server.reply = lambda number: OK
+        assert await ask(client, server.url) == Answer(200, b"hello")
+        assert server.connections == 2, "the first response has not ended"
+        server.writers[0].write(END)
+        await asyncio.sleep(0.05)
+        first, second = await asyncio.gather(ask(client, server.url), ask(client, server.url))
+        assert first == second == Answer(200, b"hello")
+        assert server.connections == 2
+
+
+async def test_a_line_with_its_end_keeps_the_connection(client: HttpClient) -> None:
+    async with upstream(lambda number: LINE + END) as server:
+        assert [await ask(client, server.url) for _ in range(3)] == [Answer(200, b"{...}\n")] * 3
+        assert server.connections == 1
+
+
+async def test_a_line_that_is_cut_off_breaks(client: HttpClient) -> None:
+    async with upstream(lambda number: LINE[:-4]) as server:
+        with pytest.raises(Broken):
+            await ask(client, server.url, timeout_s=0.2)
+
+
+async def test_a_response_that_never_ends_after_its_line_loses_its_connection(client: HttpClient) -> None:
+    async with upstream(lambda number: LINE) as server:
+        assert await ask(client, server.url, timeout_s=0.2) == Answer(200, b"{...}\n")
+        async with asyncio.timeout(20):
+            while not server.readers[0].at_eof():
+                await asyncio.sleep(0.01)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\n"

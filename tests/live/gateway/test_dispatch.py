@@ -12,13 +12,14 @@ import pytest
 
 from asr.audio.prepare import PreparedAudio, prepared_from
 from asr.request.options import RequestOptions
-from asr.schema import Audio, DecodingOptions, MediaSource, Segment
+from asr.schema import Audio, DecodingOptions, MediaSource, Segment, Window
 from asr.sessions import FileSession, open_session
 from gateway.caller import LOCAL
 from gateway.dispatch import watch
 from gateway.dispatch.dispatcher import Dispatcher
 from gateway.dispatch.driver import run_session
 from gateway.settings import UpstreamSettings
+from gateway.torchserve.upstream import upstreams
 from tests.asr.checkpoints import dims, random_audio, random_checkpoint
 from tests.gateway.dispatch.conftest import until
 from tests.servers import Server, start_server
@@ -98,6 +99,34 @@ async def test_a_worker_killed_under_sixteen_sessions(server: Server, requests: 
         assert dispatcher.stats()["deaths"] == 1
         assert dispatcher.stats()["retries"] >= 1
     assert server.worker_pids() != [worker]
+
+
+async def test_a_short_window_leaves_the_batch_of_longer_ones_first(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    checkpoint = random_checkpoint(tmp_path_factory.mktemp("model"), dims(layers=1))
+    engine = {"precision": "float32", "full_windows": False, "max_batch_s": 1e-6, "threads": 1}
+    # all windows in one batch of TorchServe, whose answers would leave together
+    overrides = {"batchSize": 9, "maxBatchDelay": 5_000, "handler": {"engine": engine}}
+    running = start_server(checkpoint, tmp_path_factory.mktemp("server"), model_config=overrides)
+    try:
+        [upstream] = upstreams(UpstreamSettings(urls=(running.url,)))
+        options = DecodingOptions(language="en", max_tokens=8)
+        windows = [Window(random_audio(11.0, seed=k), 1_100, options, encoder_frames=1_500) for k in range(8)]
+        windows.append(Window(random_audio(0.5, seed=8), 50, options, encoder_frames=1_000))
+        order: list[int] = []
+
+        async def decode(number: int) -> None:
+            await upstream.decode(windows[number])
+            order.append(number)
+
+        await asyncio.gather(*map(decode, range(9)))
+        assert (await upstream.describe()).places(1_500) > 1
+        upstream.close()
+    finally:
+        running.stop()
+    assert order[0] == 8
+    assert sorted(order) == list(range(9))
 
 
 async def test_workers_added_and_taken_away_under_load(

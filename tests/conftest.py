@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.processes import ended_leftovers, mark_session
 
@@ -30,12 +32,17 @@ def in_part(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The tests of real servers, which mostly wait, are one group; the files of the others one each."""
-    for item in items if in_part(config) else ():
-        group = "servers" if "live" in item.path.parts else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class InTwo(LoadScopeScheduling):
+    """Which tests follow each other in one process: those of a file, and all that start real servers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "servers" if file.startswith("tests/live/") else file
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> InTwo:
+    return InTwo(config, log)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)  # after the last fixture's end, before the summary

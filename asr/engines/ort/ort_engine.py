@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -55,6 +56,7 @@ class OrtEngine(BaseEngine):
         folder = converted_model(
             checkpoint, Path(config.model), _format(checkpoint, eight_bits=self._eight_bits)
         )
+        checkpoint = replace(checkpoint, state={})  # the graphs hold the weights: twice would be the peak
         sessions = Sessions(
             opened(folder / ENCODER, self._provider, threads, spins=False),
             opened(folder / DECODER, self._provider, threads, spins=True),

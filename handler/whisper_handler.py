@@ -21,7 +21,7 @@ from adapter.replies import EVENT_STREAM_TYPE, LINE_TYPE, Reply, announce, error
 from adapter.startup import LoadedService, start
 from asr.errors import AsrError, Overloaded
 from asr.render.events import EventStream
-from asr.sessions.driver import drive
+from asr.sessions.driver import Batch, drive
 
 
 class WhisperHandler:
@@ -43,7 +43,6 @@ class WhisperHandler:
             lambda name, kind: context.metrics.get_metric(name, MetricTypes(kind)),
             worker=worker_name(sys.argv),
             max_rows=int(context.model_yaml_config.get("batchSize", 1)),
-            max_windows=self.service.engine.max_batch_size,
         )
         self.metrics.started()
 
@@ -80,10 +79,10 @@ class WhisperHandler:
         active = [job for job in jobs if job.session is not None and job.error is None]
         is_last = False
 
-        def on_batch(windows: int, outstanding: int) -> None:
+        def on_batch(batch: Batch) -> None:
             nonlocal is_last
-            is_last = windows == outstanding
-            self.metrics.batch(windows, outstanding)
+            is_last = batch.windows == batch.outstanding
+            self.metrics.batch(batch)
 
         def on_progress(i: int) -> None:
             with failing_alone(active[i], "streaming"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -20,6 +21,16 @@ from asr.sessions.base import BROKEN, Offer, Session
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The size of a batch that goes to the engine."""
+
+    windows: int
+    room: int  # windows that it could have had
+    outstanding: int  # windows that are known and not decoded, its own included
+
+
 Waiting = defaultdict[int, deque[Offer]]  # one session's offers, by the length of their windows
 
 
@@ -28,16 +39,15 @@ def drive(
     sessions: Sequence[Session],
     *,
     on_progress: Callable[[int], None] | None = None,
-    on_batch: Callable[[int, int], None] | None = None,
+    on_batch: Callable[[Batch], None] | None = None,
     expired: Callable[[int], AsrError | None] | None = None,
 ) -> None:
     """Decodes until no session offers a window: each is done, or live and to be driven again once it is fed.
 
     What fails is in its session's `error`.
 
-    on_progress(i): session i has taken an outcome. on_batch(windows, outstanding): a batch of `windows` goes
-    to the engine, and `outstanding` are known, those included. expired(i): an error that ends session i now,
-    or None.
+    on_progress(i): session i has taken an outcome. on_batch(batch): it goes to the engine now. expired(i): an
+    error that ends session i now, or None.
     """
     waiting: list[Waiting] = [defaultdict(deque) for _ in sessions]
     served = [0] * len(sessions)  # frames of audio
@@ -50,11 +60,12 @@ def drive(
             elif not session.done:
                 for offer in _guarded(session, session.offers) or ():
                     waiting[i][offer.window.encoder_frames].append(offer)
-        batch = _take(waiting, served, engine)
+        batch, room = _take(waiting, served, engine)
         if not batch:
             return
         if on_batch is not None:
-            on_batch(len(batch), len(batch) + sum(len(offers) for one in waiting for offers in one.values()))
+            left = sum(len(offers) for one in waiting for offers in one.values())
+            on_batch(Batch(len(batch), room, len(batch) + left))
         for (i, offer), outcome in zip(batch, _decode(engine, batch), strict=True):
             session = sessions[i]
             if session.error is None:
@@ -63,16 +74,19 @@ def drive(
                     on_progress(i)
 
 
-def _take(waiting: Sequence[Waiting], served: list[int], engine: Engine) -> list[tuple[int, Offer]]:
-    """The next batch: windows of one length, of the sessions that have been served least."""
+def _take(
+    waiting: Sequence[Waiting], served: list[int], engine: Engine
+) -> tuple[list[tuple[int, Offer]], int]:
+    """The next batch, windows of one length of the sessions that have been served least; and its room."""
     lengths = [
         (served[i], frames) for i, one in enumerate(waiting) for frames, offers in one.items() if offers
     ]
     if not lengths:
-        return []
+        return [], 0
     _, frames = min(lengths)
     batch: list[tuple[int, Offer]] = []
-    for _ in range(engine.most_together(frames)):
+    room = engine.most_together(frames)
+    for _ in range(room):
         having = [i for i, one in enumerate(waiting) if one.get(frames)]
         if not having:
             break
@@ -80,7 +94,7 @@ def _take(waiting: Sequence[Waiting], served: list[int], engine: Engine) -> list
         offer = waiting[i][frames].popleft()
         served[i] += offer.window.num_frames
         batch.append((i, offer))
-    return batch
+    return batch, room
 
 
 def _decode(engine: Engine, batch: list[tuple[int, Offer]]) -> Sequence[Hypothesis | AsrError]:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from adapter.records import RequestRecord
 from adapter.rss import device_memory_bytes, gpu_memory, host_memory_bytes
 from asr.languages import LANGUAGES
+from asr.sessions.driver import Batch
 from asr.text.guards import COMPRESSION, LOGPROB
 
 UNSAFE_IN_LABEL = re.compile(r"[^A-Za-z0-9_.\-]")
@@ -72,13 +73,10 @@ class Metric(Protocol):
 class ServiceMetrics:
     """Counts finished requests. Counters go out summed, a sample per label set and batch, not per row."""
 
-    def __init__(
-        self, get_metric: Callable[[str, str], Any], *, worker: str, max_rows: int, max_windows: int
-    ) -> None:
+    def __init__(self, get_metric: Callable[[str, str], Any], *, worker: str, max_rows: int) -> None:
         """`get_metric(name, kind)` returns the declared metric; kind is "counter", "gauge" or "histogram".
 
-        worker: the label of its gauges; max_rows and max_windows: the sizes of TorchServe's batches and of
-        the engine's.
+        worker: the label of its gauges; max_rows: the size of TorchServe's batches.
         """
         kinds = {"counter": COUNTERS, "gauge": GAUGES, "histogram": HISTOGRAMS}
         self._metrics: dict[str, Metric] = {
@@ -86,8 +84,7 @@ class ServiceMetrics:
         }
         self._worker = label(worker)
         self._max_rows = max_rows
-        self._max_windows = max_windows
-        self._batches: list[int] = []  # windows of each forward pass since the last publish
+        self._batches: list[Batch] = []  # since the last publish
         self._seen_ooms = 0
 
     def started(self) -> None:
@@ -98,10 +95,10 @@ class ServiceMetrics:
         self._send("whisper_windows_outstanding", 0, self._worker)  # a killed worker's died with it
         self._send_memory()
 
-    def batch(self, windows: int, outstanding: int) -> None:
-        """A batch of `windows` goes to the engine; `outstanding`, those included, are not decoded yet."""
-        self._batches.append(windows)
-        self._send("whisper_windows_outstanding", outstanding, self._worker)
+    def batch(self, batch: Batch) -> None:
+        """A batch goes to the engine."""
+        self._batches.append(batch)
+        self._send("whisper_windows_outstanding", batch.outstanding, self._worker)
 
     def publish(self, records: Sequence[RequestRecord], oom_count: int) -> None:
         """Adds one batch's records; `oom_count` is the engine's count since it was loaded."""
@@ -112,8 +109,8 @@ class ServiceMetrics:
             if record.kind in COUNTED_KINDS:
                 self._observe(record)
         self._send("whisper_batch_fill_ratio", len(records) / self._max_rows, "rows")
-        for windows in self._batches:
-            self._send("whisper_batch_fill_ratio", windows / self._max_windows, "windows")
+        for batch in self._batches:
+            self._send("whisper_batch_fill_ratio", batch.windows / batch.room, "windows")
         if self._batches:
             self._send("whisper_windows_outstanding", 0, self._worker)
         self._batches.clear()

@@ -14,6 +14,7 @@ from ts.metrics.metric_type_enum import MetricTypes
 from adapter import metrics as adapter_metrics
 from adapter.metrics import STAGES, ServiceMetrics, label, language_label, worker_name
 from adapter.records import RequestRecord
+from asr.sessions.driver import Batch
 from tests.adapter.test_handler import PLAIN, good, window_row
 from tests.adapter.worker import EchoEngine, Row, Worker, wav
 
@@ -34,7 +35,7 @@ def metrics() -> ServiceMetrics:
     cache = MetricsCacheYamlImpl(str(CONFIG))
     cache.initialize_cache()
     return ServiceMetrics(
-        lambda name, kind: cache.get_metric(name, MetricTypes(kind)), worker="9000", max_rows=4, max_windows=8
+        lambda name, kind: cache.get_metric(name, MetricTypes(kind)), worker="9000", max_rows=4
     )
 
 
@@ -100,8 +101,8 @@ def test_counters_go_out_once_and_histograms_per_request(
 def test_forward_passes_are_counted_with_their_windows(
     metrics: ServiceMetrics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    metrics.batch(windows=8, outstanding=11)
-    metrics.batch(windows=3, outstanding=3)
+    metrics.batch(Batch(8, 8, 11))
+    metrics.batch(Batch(3, 8, 3))
     sent = lines(caplog)
     assert sent == [("whisper_windows_outstanding", "worker:9000", 11), (*sent[1][:2], 3)]
     metrics.publish([], 0)

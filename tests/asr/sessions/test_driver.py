@@ -59,7 +59,7 @@ def order(sessions: list[Clips], batches: dict[int, int]) -> str:
         Engine(lambda k: random_hypothesis(random.Random(k))),
         sessions,
         on_progress=lambda i: seen.append(sessions[i].name),
-        on_batch=lambda count, outstanding: seen.append("|"),
+        on_batch=lambda batch: seen.append("|"),
     )
     return " ".join(seen[1:])
 

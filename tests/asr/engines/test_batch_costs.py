@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.engines.batch_costs import PAYS, BatchCosts
-from asr.schema import DecodingOptions, Window
+from asr.schema import DecodingOptions, Hypothesis, Window
+from tests.asr.engines.conftest import Pair
 
 LONG, SHORT = 3_000, 1_000
 
@@ -73,3 +75,29 @@ def test_a_machine_that_grows_slow_has_smaller_batches() -> None:
 )
 def test_there_is_always_a_batch(measured: list[tuple[int, float]], frames: int) -> None:
     assert 1 <= costs(*measured).most_together(frames) <= 16
+
+
+def decoded_in_warm_up(pair: Pair, **config: object) -> list[tuple[int, int]]:
+    """Windows and their encoder frames, batch by batch."""
+    engine = pair.engine_with(device="cpu", max_batch_size=8, **config)
+    seen: list[tuple[int, int]] = []
+    decode = engine.model.decode
+
+    def spy(batch: Sequence[Window]) -> list[Hypothesis]:
+        seen.append((len(batch), batch[0].encoder_frames))
+        return decode(batch)
+
+    engine.model.decode = spy  # type: ignore[method-assign]
+    engine.warm_up()
+    return seen
+
+
+def test_the_warm_up_measures_the_sizes_that_will_be_used(multilingual: Pair) -> None:
+    sizes = (1, 2, 4, 8)
+    short, long = ([(size, frames) for size in sizes] for frames in (SHORT, LONG))
+    assert decoded_in_warm_up(multilingual, max_batch_s=1e9) == [(1, LONG), *long]
+    assert decoded_in_warm_up(multilingual, max_batch_s=1e9, full_windows=False) == [(1, LONG), *short, *long]
+
+
+def test_fixed_shapes_are_not_measured(multilingual: Pair) -> None:
+    assert decoded_in_warm_up(multilingual, deterministic=True) == [(1, LONG)]

@@ -27,28 +27,8 @@ NON_SPEECH, TIMESTAMPS = -1, -2  # in a list of suppressed tokens: all tokens of
 # what openai-whisper's non_speech_tokens suppress: speaker tags, music, brackets
 NON_SPEECH_SYMBOLS = (
     *'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
-    *[
-        "<<",
-        ">>",
-        "<<<",
-        ">>>",
-        "--",
-        "---",
-        "-(",
-        "-[",
-        "('",
-        '("',
-        "((",
-        "))",
-        "(((",
-        ")))",
-        "[[",
-        "]]",
-        "{{",
-        "}}",
-        "♪♪",
-        "♪♪♪",
-    ],
+    *("<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "('", '("'),
+    *("((", "))", "(((", ")))", "[[", "]]", "{{", "}}", "♪♪", "♪♪♪"),
 )
 MUSIC_SYMBOLS = tuple("♩♪♫♬♭♮♯")  # several tokens each: their common first token is suppressed
 

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import tiktoken
 
-from asr.languages import LANGUAGE_CODES, LANGUAGES, UNSPACED_LANGUAGES
-
-__all__ = ["LANGUAGES", "LANGUAGE_CODES", "Tokenizer", "tokenizer_for"]
+from asr.languages import LANGUAGES, UNSPACED_LANGUAGES
 
 ASSETS = Path(__file__).parents[1] / "assets"
 NUM_TIMESTAMPS = 1501  # <|0.00|> … <|30.00|> in steps of 20 ms

@@ -12,7 +12,7 @@ from typing import IO
 
 from asr.constants import SAMPLE_RATE
 from asr.errors import InvalidAudio
-from gateway.http.bodies import disk_room
+from gateway.http.spool import disk_room
 from gateway.media.sizes import SMALL_BYTES
 
 SAMPLE_BYTES = 2

@@ -10,10 +10,9 @@ from typing import Any
 
 from starlette.requests import Request
 
-from asr.errors import UnsupportedMedia
 from asr.request.bodies import OPTIONS_HEADER, header_options
 from asr.request.values import without_blanks
-from gateway.http.forms import received_form
+from gateway.http.forms import received_form, refuse_encoding
 from gateway.http.json_body import JsonBody
 from gateway.http.options import refuse_query
 from gateway.http.spool import Spool
@@ -58,7 +57,7 @@ async def _form(request: Request, spool_dir: Path | None) -> AsyncIterator[Recei
 @asynccontextmanager
 async def _json_body(request: Request, spool_dir: Path | None) -> AsyncIterator[Received]:
     refuse_query(request)
-    _refuse_encoding(request)
+    refuse_encoding(request, "body")
     body = JsonBody()
     with closing(Spool(spool_dir)) as spool:
         async with aclosing(request.stream()) as stream:
@@ -72,7 +71,7 @@ async def _json_body(request: Request, spool_dir: Path | None) -> AsyncIterator[
 
 @asynccontextmanager
 async def _bare_audio(request: Request, spool_dir: Path | None) -> AsyncIterator[Received]:
-    _refuse_encoding(request)
+    refuse_encoding(request, "body")
     fields = {name: request.query_params.getlist(name) for name in request.query_params}
     with closing(Spool(spool_dir)) as spool:
         async with aclosing(request.stream()) as stream:
@@ -84,11 +83,3 @@ async def _bare_audio(request: Request, spool_dir: Path | None) -> AsyncIterator
 
 def _content_type(request: Request) -> str:
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
-def _refuse_encoding(request: Request) -> None:
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedMedia(
-            f"Content-Encoding is {encoding[:80]!r}, must be left out: send the body as it is"
-        )

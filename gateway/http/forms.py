@@ -106,17 +106,22 @@ def announced_bytes(request: Request) -> int | None:
     return None if length is None else int(length)
 
 
+def refuse_encoding(request: Request, what: str) -> None:
+    """Raises UnsupportedMedia for a compressed body; `what` it is, for the message."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMedia(
+            f"Content-Encoding is {encoding[:80]!r}, must be left out: send the {what} as it is"
+        )
+
+
 def _boundary_and_charset(request: Request) -> tuple[bytes, str]:
     """The boundary and charset in the Content-Type; raises UnsupportedMedia or BadForm."""
     content_type, parameters = parse_options_header(request.headers.get("Content-Type"))
     if content_type != b"multipart/form-data":
         media_type = content_type.decode("latin-1")[:80]
         raise UnsupportedMedia(f"Content-Type is {media_type!r}, must be multipart/form-data; {HOW_TO_SEND}")
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedMedia(
-            f"Content-Encoding is {encoding[:80]!r}, must be left out: send the form as it is"
-        )
+    refuse_encoding(request, "form")
     if not parameters.get(b"boundary"):
         raise BadForm(f"Content-Type has no boundary; {HOW_TO_SEND}")
     charset = parameters.get(b"charset", b"utf-8").decode("latin-1").lower()

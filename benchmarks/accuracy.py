@@ -115,8 +115,6 @@ def opened(name: str, given: argparse.Namespace) -> tuple[System, AnswerFile]:
     kept = AnswerFile(path, system.settings(), keep=given.keep)
     if kept.dropped:
         print(f"{name} is not what it was: its {kept.dropped} answers are asked again", file=sys.stderr)
-    if name in given.take:
-        kept.take(read_answers(given.take[name])[1])
     return system, kept
 
 
@@ -215,9 +213,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     which.add_argument("--language-of", default="", metavar="CODE", help="of those that do not name theirs")
     _add_run_arguments(parser)
-    given = parser.parse_args(argv)
-    given.take = dict(given.take)
-    return given
+    return parser.parse_args(argv)
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -234,19 +230,8 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="where answers are kept (default: tmp/accuracy)",
     )  # fmt: skip
     how.add_argument("--keep", action="store_true", help="keep answers although a system has changed")
-    how.add_argument(
-        "--take", nargs="+", type=name_and_file, default=[], metavar="NAME=FILE",
-        help="answers that the same system gave elsewhere: JSON lines with path, text, language, seconds",
-    )  # fmt: skip
     how.add_argument("--write-only", action="store_true", help="ask nothing, write the page")
     how.add_argument("--no-publish", action="store_true", help="print only")
-
-
-def name_and_file(text: str) -> tuple[str, Path]:
-    name, _, file = text.partition("=")
-    if name not in MAKERS or not Path(file).is_file():
-        raise argparse.ArgumentTypeError(f"{text!r} must be SYSTEM=FILE, e.g. openai-whisper=old.jsonl")
-    return name, Path(file)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,36 +42,21 @@ class Level:
 
 def closed_loop(send: Callable[[], int], clients: int, count: int) -> tuple[list[float], float, int]:
     """Latencies of the good answers, seconds in all, failures; `send` returns the status."""
-    latencies: list[float] = []
-    failures = 0
-    left = iter(range(count))
-    lock = threading.Lock()
 
-    def client() -> None:
-        nonlocal failures
-        while True:
-            with lock:
-                if next(left, None) is None:
-                    return
-            begun = time.perf_counter()
-            try:
-                status = send()
-            except requests.RequestException:
-                status = 0
-            spent = time.perf_counter() - begun
-            with lock:
-                if status == 200:
-                    latencies.append(spent)
-                else:
-                    failures += 1
+    def latency(_: int) -> float | None:
+        begun = time.perf_counter()
+        try:
+            status = send()
+        except requests.RequestException:
+            status = 0
+        return time.perf_counter() - begun if status == 200 else None
 
-    threads = [threading.Thread(target=client) for _ in range(clients)]
     begun = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sorted(latencies), time.perf_counter() - begun, failures
+    with ThreadPoolExecutor(clients) as pool:  # a thread takes its next request when its last is answered
+        found = list(pool.map(latency, range(count)))
+    wall_s = time.perf_counter() - begun
+    good = sorted(one for one in found if one is not None)
+    return good, wall_s, count - len(good)
 
 
 def poster(url: str, body: bytes, headers: dict[str, str]) -> Callable[[], int]:

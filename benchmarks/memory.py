@@ -11,13 +11,13 @@ nothing between two looks is missed. A busy machine makes the run longer and cha
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,29 +67,26 @@ def _mib(pid: int, line: str) -> float:
 
 def stream_for(gateway: Gateway, clients: int, seconds: float) -> int:
     """`clients` streams at a time, none started after `seconds`; returns the count, raises on a failure."""
-    clips = cycle((ROOT / "samples" / name).read_bytes() for name in CLIPS)
-    lock, answered, failures = threading.Lock(), [], []
+    clips = [(ROOT / "samples" / name).read_bytes() for name in CLIPS]
     end = time.monotonic() + seconds
 
-    def ask() -> None:
-        while time.monotonic() < end and not failures:
-            with lock:
-                body = next(clips)
-            form = {"model": "whisper-1", "stream": "true"}
+    def ask(first: int) -> int:
+        """The number of streams of one client, which begins with clip `first`."""
+        for count in itertools.count():
+            if time.monotonic() >= end:
+                break
             answer = requests.post(
-                f"{gateway.url}/v1/audio/transcriptions", data=form, files={"file": body}, timeout=600
+                f"{gateway.url}/v1/audio/transcriptions",
+                data={"model": "whisper-1", "stream": "true"},
+                files={"file": clips[(first + count) % len(clips)]},
+                timeout=600,
             )
-            good = answer.ok and "transcript.text.done" in answer.text
-            (answered if good else failures).append(answer.status_code)
+            if not answer.ok or "transcript.text.done" not in answer.text:
+                raise RuntimeError(f"a stream failed with status {answer.status_code}: {answer.text[:200]}")
+        return count
 
-    threads = [threading.Thread(target=ask) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures or not answered:
-        raise RuntimeError(f"{len(failures)} streams failed, first with {failures[:1]}")
-    return len(answered)
+    with ThreadPoolExecutor(clients) as pool:
+        return sum(pool.map(ask, range(clients)))
 
 
 def measure(server: Server, gateway: Gateway, levels: Sequence[int], seconds: float) -> dict[str, Any]:

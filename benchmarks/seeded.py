@@ -15,43 +15,26 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from whisper.model import ModelDimensions  # noqa: E402
-
 from asr.audio import media  # noqa: E402
 from asr.config import Limits  # noqa: E402
 from asr.constants import SAMPLE_RATE  # noqa: E402
-from tests.asr.checkpoints import MULTILINGUAL, random_audio, random_model, save_checkpoint  # noqa: E402
+from tests.asr.checkpoints import dims, random_audio, random_model, save_checkpoint  # noqa: E402
 
-# name → state, heads, layers of encoder and decoder
-SIZES = {"tiny": (384, 6, 4), "base": (512, 8, 6), "small": (768, 12, 12)}
+# name → state, heads, layers of encoder and decoder; "nano" is for trying the programs out
+SIZES = {"nano": (64, 2, 2), "tiny": (384, 6, 4), "base": (512, 8, 6), "small": (768, 12, 12)}
 SEED = 11
 CLIPS = ("harvard.wav", "garden.m4a")  # of samples/; both end in silence
 
 
 def checkpoint(size: str, folder: Path) -> Path:
-    """The file of a random model, written when it is not there yet."""
+    """The file of a random model of that size, written when it is not there yet."""
     path = folder / f"random-{size}.pt"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(random_model(dimensions(size), SEED, end_weight=0.0), path)
+        state, heads, layers = SIZES[size]
+        sizes = dims(state=state, heads=heads, layers=layers)
+        save_checkpoint(random_model(sizes, SEED, end_weight=0.0), path)
     return path
-
-
-def dimensions(size: str) -> ModelDimensions:
-    """Upstream's sizes; "nano" is for trying the programs out."""
-    state, heads, layers = SIZES.get(size, (64, 2, 2))
-    return ModelDimensions(
-        n_mels=80,
-        n_audio_ctx=1500,
-        n_audio_state=state,
-        n_audio_head=heads,
-        n_audio_layer=layers,
-        n_vocab=MULTILINGUAL,
-        n_text_ctx=448,
-        n_text_state=state,
-        n_text_head=heads,
-        n_text_layer=layers,
-    )
 
 
 def sounds(count: int, seconds: float = 30.0) -> list[NDArray[np.int16]]:

@@ -13,16 +13,10 @@ from collections.abc import Sequence
 from itertools import islice
 
 from load_kit.load import Job
-from load_kit.load_command import (
-    Level,
-    Plan,
-    add_load_arguments,
-    parse_load,
-    run_program,
-)
+from load_kit.load_command import Level, Plan, add_load_arguments, parse_load, run_program
 from load_kit.mix import Mix
 from load_kit.schedule import at_random, in_turn, parse_levels
-from whisper_client.command_line import make_parser, positive_count, positive_number, run
+from whisper_client.command_line import make_parser, positive_count, run
 from whisper_client.errors import BadArgument
 
 EXAMPLES = """\
@@ -52,11 +46,7 @@ def make_plan(mix: Mix, arguments: argparse.Namespace) -> Plan:
     settings = {
         "concurrency": [int(level) for level in levels],
         "count": count,
-        "duration_s": arguments.duration,
-        "clips": len(mix.clips),
-        "mix": arguments.mix,
         "seed": arguments.seed if arguments.mix else None,
-        "warm_up": arguments.warm_up,
     }
     made = [_level(int(level), mix, count, arguments) for level in levels]
     return Plan("closed loop", "concurrency", made, settings)
@@ -84,20 +74,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="RANGE",
         help="one level after the other: 1:64:2x doubles, 2:10:4 adds, 1,4,16 lists",
     )
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument(
-        "--count",
-        type=positive_count,
-        metavar="M",
-        help="requests in all, per level, files in turn (default: each file once)",
-    )
-    length.add_argument(
-        "--duration",
-        type=positive_number,
-        metavar="S",
-        help="seconds during which requests start, per level; those under way are waited for",
-    )
-    add_load_arguments(parser)
+    add_load_arguments(parser, otherwise="; without --duration, each file once")
     return parse_load(parser, argv)
 
 

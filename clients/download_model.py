@@ -15,8 +15,6 @@ from model_sources.files import DownloadError, Progress, Unavailable
 from model_sources.openai_store import BASE_URL, CHECKPOINTS
 from model_sources.progress import ProgressBar
 
-__all__ = ["BASE_URL", "CHECKPOINTS", "DownloadError", "ProgressBar", "download_model", "places"]
-
 SOURCES = ("openai", "index")
 OTHERWISE = "`./serve.sh demo` needs no download"
 

@@ -12,13 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from load_kit.load import Job
-from load_kit.load_command import (
-    Level,
-    Plan,
-    add_load_arguments,
-    parse_load,
-    run_program,
-)
+from load_kit.load_command import Level, Plan, add_load_arguments, parse_load, run_program
 from load_kit.mix import Mix
 from load_kit.schedule import at_random, parse_levels, poisson_arrivals, poisson_count
 from whisper_client.command_line import make_parser, positive_count, positive_number, run
@@ -45,12 +39,8 @@ def make_plan(mix: Mix, arguments: argparse.Namespace) -> Plan:
     settings = {
         "rate": list(levels),
         "count": arguments.count,
-        "duration_s": arguments.duration,
         "seed": arguments.seed,
         "max_in_flight": arguments.max_in_flight,
-        "clips": len(mix.clips),
-        "mix": arguments.mix,
-        "warm_up": arguments.warm_up,
     }
     made = [_level(rate, mix, arguments) for rate in levels]
     return Plan("open loop", "rate", made, settings)
@@ -77,14 +67,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="RANGE",
         help="one level after the other: 1:16:2x doubles, 2:10:4 adds, 0.5,1,4 lists",
     )
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument(
-        "--duration",
-        type=positive_number,
-        metavar="S",
-        help="seconds during which requests start, per level",
-    )
-    length.add_argument("--count", type=positive_count, metavar="M", help="requests in all, per level")
     parser.add_argument(
         "--max-in-flight",
         type=positive_count,

@@ -38,9 +38,7 @@ from whisper_client.command_line import (
 )
 from whisper_client.errors import BadArgument, ClientError, NoServer
 from whisper_client.references import read_references, read_table
-from whisper_client.scoring import Score, Scored, clusters, normalised, normaliser_for, raw, score, scored
-
-__all__ = ["clusters", "normalised", "normaliser_for", "raw", "score", "scored"]
+from whisper_client.scoring import Score, Scored, normaliser_for, scored
 
 EXAMPLES = """\
   python clients/score.py data/test

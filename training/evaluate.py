@@ -1,25 +1,19 @@
-"""Word error rate of a checkpoint on held-out utterances, decoded by unmodified upstream code."""
+"""Clips of held-out utterances, and their transcripts by unmodified upstream code."""
 
 from __future__ import annotations
 
-import argparse
-import csv
 import random
-import time
 import unicodedata
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 import whisper
-from jiwer import process_words
 from torch import Tensor
 from whisper.decoding import DecodingOptions
 from whisper.model import Whisper
 
 from training.corpus import Corpus, Utterance
-from training.export import export
 from training.speech import SAMPLE_RATE
 
 BATCH = 25
@@ -92,52 +86,3 @@ def transcripts(model: Whisper, wanted: list[Clip], timestamps: bool) -> list[st
             texts += [result.text for result in model.decode(mel, options)]
     order = [i for language in ("en", "hi") for i, clip in enumerate(wanted) if clip.language == language]
     return [text for _, text in sorted(zip(order, texts, strict=True))]
-
-
-def word_error_rate(wanted: list[Clip], texts: list[str]) -> float:
-    """WER after `normalised` on both sides."""
-    references = [normalised(clip.reference) for clip in wanted]
-    return process_words(references, [normalised(text) for text in texts]).wer
-
-
-def development_scores(model: Whisper, corpus: Corpus, count: int) -> dict[str, float]:
-    """WER of `count` short clips a language, and of a quarter as many dense ones with timestamps."""
-    scores = {}
-    for language in ("en", "hi"):
-        short = clips(corpus, language, count, 1)
-        dense = clips(corpus, language, max(count // 4, 1), 5)
-        scores[f"{language}_short"] = word_error_rate(short, transcripts(model, short, timestamps=False))
-        scores[f"{language}_dense"] = word_error_rate(dense, transcripts(model, dense, timestamps=True))
-    return scores
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, default=Path("training/runs/demo"))
-    parser.add_argument("--data", type=Path, default=Path("training/runs/speech/test"))
-    parser.add_argument("--count", type=int, default=60)
-    parser.add_argument("--every", type=float, help="minutes between two repetitions")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    corpus, table = Corpus(given.data), given.run / "scores.csv"
-    while True:
-        state = torch.load(given.run / "checkpoint.pt", map_location="cpu", weights_only=True)
-        export(given.run / "checkpoint.pt", given.run / "demo.pt")
-        model = whisper.load_model(str(given.run / "demo.pt"), "cpu")
-        scores = development_scores(model, corpus, given.count)
-        row = {"step": state["step"], "hours": round(state["audio_s"] / 3600, 2)}
-        row |= {name: round(value, 4) for name, value in scores.items()}
-        is_new = not table.exists()
-        with table.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if is_new:
-                writer.writeheader()
-            writer.writerow(row)
-        print(row, flush=True)
-        if given.every is None:
-            return
-        time.sleep(60 * given.every)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,6 @@ from asr.constants import MAX_GROUP, WINDOW_FRAMES
 from asr.engines.checkpoints.checkpoint import ModelDims, expected_shapes
 from asr.engines.device import Placement
 
-GIB = 1 << 30
 MIB = 1 << 20
 FLOAT32_BYTES = 4
 # of a recorded step, in the driver and in the graphs' pool: a guess, not measured

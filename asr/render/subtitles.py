@@ -58,7 +58,7 @@ def one_line(text: str) -> str:
 def srt(made: Sequence[Cue]) -> str:
     """SubRip."""
     return "".join(
-        f"{number}\n{srt_timestamp(cue.start_ms)} --> {srt_timestamp(cue.end_ms)}\n{cue.text}\n\n"
+        f"{number}\n{timestamp(cue.start_ms, ',')} --> {timestamp(cue.end_ms, ',')}\n{cue.text}\n\n"
         for number, cue in enumerate(made, 1)
     )
 
@@ -66,7 +66,7 @@ def srt(made: Sequence[Cue]) -> str:
 def vtt(made: Sequence[Cue]) -> str:
     """WebVTT."""
     blocks = [
-        f"{vtt_timestamp(cue.start_ms)} --> {vtt_timestamp(cue.end_ms)}\n{_escaped(cue.text)}\n\n"
+        f"{timestamp(cue.start_ms, '.')} --> {timestamp(cue.end_ms, '.')}\n{_escaped(cue.text)}\n\n"
         for cue in made
     ]
     return "WEBVTT\n\n" + "".join(blocks)
@@ -77,17 +77,8 @@ def tsv(made: Sequence[Cue]) -> str:
     return "start\tend\ttext\n" + "".join(f"{cue.start_ms}\t{cue.end_ms}\t{cue.text}\n" for cue in made)
 
 
-def srt_timestamp(ms: int) -> str:
+def timestamp(ms: int, decimal_mark: str) -> str:
     """00:00:01,001"""
-    return _timestamp(ms, ",")
-
-
-def vtt_timestamp(ms: int) -> str:
-    """00:00:01.001"""
-    return _timestamp(ms, ".")
-
-
-def _timestamp(ms: int, decimal_mark: str) -> str:
     minutes, ms = divmod(ms, 60_000)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{ms // 1000:02}{decimal_mark}{ms % 1000:03}"

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import tiktoken
 
-from asr.languages import LANGUAGE_CODES, LANGUAGES, UNSPACED_LANGUAGES
-
-__all__ = ["LANGUAGES", "LANGUAGE_CODES", "Tokenizer", "tokenizer_for"]
+from asr.languages import LANGUAGES, UNSPACED_LANGUAGES
 
 ASSETS = Path(__file__).parents[1] / "assets"
 NUM_TIMESTAMPS = 1501  # <|0.00|> … <|30.00|> in steps of 20 ms
@@ -27,28 +25,8 @@ NON_SPEECH, TIMESTAMPS = -1, -2  # in a list of suppressed tokens: all tokens of
 # what openai-whisper's non_speech_tokens suppress: speaker tags, music, brackets
 NON_SPEECH_SYMBOLS = (
     *'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
-    *[
-        "<<",
-        ">>",
-        "<<<",
-        ">>>",
-        "--",
-        "---",
-        "-(",
-        "-[",
-        "('",
-        '("',
-        "((",
-        "))",
-        "(((",
-        ")))",
-        "[[",
-        "]]",
-        "{{",
-        "}}",
-        "♪♪",
-        "♪♪♪",
-    ],
+    *("<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "('", '("'),
+    *("((", "))", "(((", ")))", "[[", "]]", "{{", "}}", "♪♪", "♪♪♪"),
 )
 MUSIC_SYMBOLS = tuple("♩♪♫♬♭♮♯")  # several tokens each: their common first token is suppressed
 

@@ -198,18 +198,6 @@ class WhisperCpp:
             laps += np.diff(times)
         return Run(time.perf_counter() - begun, *laps.tolist(), [])
 
-    def transcribe(self, pcm: Pcm, num_tokens: int) -> list[int]:
-        """Tokens of its own greedy search; to see that it has the same weights."""
-        call = self._binding
-        params = call.whisper_full_default_params(call.whisper_sampling_strategy.WHISPER_SAMPLING_GREEDY)
-        params.language, params.no_timestamps, params.single_segment = "en", True, True
-        params.max_tokens, params.temperature_inc, params.suppress_nst = num_tokens, 0.0, True
-        params.n_threads, params.print_progress, params.greedy = self._threads, False, {"best_of": 1}
-        samples = pcm.astype(np.float32) / 32_768
-        _must(call.whisper_full(self._context, params, samples, len(samples)))
-        count = call.whisper_full_n_tokens(self._context, 0)
-        return [call.whisper_full_get_token_id(self._context, 0, i) for i in range(count)]
-
 
 def _must(status: int) -> None:
     if status != 0:

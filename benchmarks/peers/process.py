@@ -1,21 +1,26 @@
-"""The other end of worker.py: an engine in its own process, asked over pipes."""
+"""An engine in a process of its own, so that it shares no memory and no threads with the others."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import threading
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-WORKER = Path(__file__).with_name("worker.py")
-ANSWER_WITHIN_S = 600.0
+from benchmarks.peers.engines import KINDS, Pcm, Peer
+from benchmarks.seeded import sounds
+
+ANSWER_WITHIN_S = 600
+_loaded: list[tuple[Peer, list[Pcm]]] = []  # in the engine's process: the engine, and what it decodes
 
 
 class PeerFailed(RuntimeError):
-    """The engine's process ended or did not answer; its stderr tells why."""
+    """The engine could not be loaded, or its process ended or did not answer."""
 
 
 class PeerProcess:
@@ -23,50 +28,46 @@ class PeerProcess:
 
     def __init__(self, name: str, checkpoint: Path, threads: int, most_windows: int) -> None:
         self.name = name
-        command = [sys.executable, str(WORKER), name, str(checkpoint), str(threads), str(most_windows)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self._complaints: list[str] = []
-        threading.Thread(target=self._read_complaints, daemon=True).start()
-        self.load_s = float(self._answer()["load_s"])
+        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self._ask(_load, name, checkpoint, threads, most_windows)
 
     def run(self, windows: int, tokens: int) -> dict[str, Any]:
-        """worker.py's answer: seconds by stage, tokens, processor seconds, peak memory."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"windows": windows, "tokens": tokens}) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        watchdog = threading.Timer(ANSWER_WITHIN_S, self._process.kill)
-        watchdog.start()
-        try:
-            line = self._process.stdout.readline()
-        finally:
-            watchdog.cancel()
-        if not line:
-            self._process.wait(10)
-            raise PeerFailed(f"{self.name}: " + "".join(self._complaints[-12:]))
-        answer: dict[str, Any] = json.loads(line)
+        """Seconds by stage, tokens, processor seconds, peak memory."""
+        answer: dict[str, Any] = self._ask(_run, windows, tokens)
         return answer
 
-    def _read_complaints(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._complaints = [*self._complaints[-50:], line]
+    def _ask(self, function: Callable[..., Any], *arguments: object) -> Any:
+        try:
+            return self._process.submit(function, *arguments).result()
+        except Exception as error:  # whatever the engine raises
+            self._process.shutdown(wait=False)
+            raise PeerFailed(f"{self.name}: {type(error).__name__}: {error}") from error
 
     def __enter__(self) -> PeerProcess:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
+    def __exit__(self, *_: object) -> None:
+        self._process.shutdown()
+
+
+def _load(name: str, checkpoint: Path, threads: int, most_windows: int) -> None:
+    os.dup2(2, 1)  # what libraries print must not come into the tables
+    _loaded.append((KINDS[name].make(checkpoint, threads), sounds(most_windows)))
+
+
+def _run(windows: int, tokens: int) -> dict[str, Any]:
+    signal.alarm(ANSWER_WITHIN_S)  # ends the process
+    ((peer, pcm),) = _loaded
+    cpu = time.process_time()
+    run = peer.run(pcm[:windows], tokens)
+    spent = time.process_time() - cpu
+    signal.alarm(0)
+    return asdict(run) | {"windows": windows, "cpu": spent, "peak_mib": _peak_mib()}
+
+
+def _peak_mib() -> float:
+    """Largest resident memory of this process so far."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return float("nan")

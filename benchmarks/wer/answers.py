@@ -52,11 +52,6 @@ class AnswerFile:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(_line(name, answer))
 
-    def take(self, answers: Mapping[str, Answer]) -> None:
-        """Adds answers from elsewhere; those that are here stay."""
-        self._answers = {**answers, **self._answers}
-        self._write()
-
     def _write(self) -> None:
         """The whole file, by way of another one: a run that is killed leaves the old or the new."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +64,7 @@ class AnswerFile:
 def read_answers(path: Path) -> tuple[dict[str, Any] | None, dict[str, Answer]]:
     """Settings (None: the file names none) and answers by name; of two about one recording, the last.
 
-    A last line that a killed run left half-written is passed over. Keys beyond Answer's are, too.
+    A last line that a killed run left half-written is passed over.
     """
     if not path.exists():
         return None, {}
@@ -82,8 +77,8 @@ def read_answers(path: Path) -> tuple[dict[str, Any] | None, dict[str, Answer]]:
         if "settings" in entry:
             settings = entry["settings"]
         else:
-            known = {key: entry[key] for key in ("text", "language", "seconds", "error") if key in entry}
-            answers[entry["path"]] = Answer(**known)
+            name = entry.pop("path")
+            answers[name] = Answer(**entry)
     return settings, answers
 
 

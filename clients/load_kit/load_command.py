@@ -8,8 +8,7 @@ import math
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +35,7 @@ from whisper_client.command_line import (
     add_server_arguments,
     check_writable,
     make_client,
+    positive_count,
     positive_number,
     request_options,
     whole_number,
@@ -65,11 +65,22 @@ class Plan:
     kind: str  # "closed loop" | "open loop"
     axis: str  # the quantity that differs between levels, in one word
     levels: Sequence[Level]
-    settings: dict[str, Any]  # what tells this run from another; goes into the JSON
+    settings: dict[str, Any]  # of this program; those of both are added
 
 
-def add_load_arguments(parser: argparse.ArgumentParser) -> None:
+def add_load_arguments(parser: argparse.ArgumentParser, *, otherwise: str = "") -> None:
+    """The arguments of both programs; `otherwise` says how many requests there are without --count."""
     parser.add_argument("paths", nargs="*", metavar="FILE|DIR", help="audio files, folders of them, or both")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--count", type=positive_count, metavar="M", help=f"requests in all, per level{otherwise}"
+    )
+    length.add_argument(
+        "--duration",
+        type=positive_number,
+        metavar="S",
+        help="seconds during which requests start, per level; those under way are waited for",
+    )
     parser.add_argument(
         "--mix",
         metavar="SHARES",
@@ -123,17 +134,14 @@ def run_compare(arguments: argparse.Namespace) -> int:
     return 1 if any(row.verdict == WORSE for row in rows) else 0
 
 
-@contextmanager
-def clips_to_send(arguments: argparse.Namespace) -> Iterator[Mix]:
-    """The clips, when everything else that the arguments name is there too; raises BadArgument."""
+def check_results(arguments: argparse.Namespace) -> None:
+    """Raises BadArgument where the results could not be written."""
     check_writable(arguments.json)
     check_writable(arguments.png)
     if arguments.png:
         check_matplotlib()
     if arguments.config and not arguments.config.is_dir():
         raise BadArgument(f"--config {arguments.config} is no folder")
-    with find_clips(arguments.paths, arguments.mix) as mix:
-        yield mix
 
 
 def run_program(
@@ -144,7 +152,8 @@ def run_program(
     """Compares two results, or sends what the plan says: the exit code."""
     if arguments.compare:
         return run_compare(arguments)
-    with clips_to_send(arguments) as mix:
+    check_results(arguments)
+    with find_clips(arguments.paths, arguments.mix) as mix:
         return run_plan(make_plan(mix, arguments), mix, arguments, argv)
 
 
@@ -158,7 +167,13 @@ def run_plan(plan: Plan, mix: Mix, arguments: argparse.Namespace, argv: Sequence
         command = shown_command(Path(sys.argv[0]).stem, sys.argv[1:] if argv is None else argv)
         about = surroundings(client, command, arguments.config, arguments.model)
         results = _run_levels(plan, send)
-    about |= {"kind": plan.kind, "started_at": started_at, "settings": plan.settings, "options": options}
+    settings = plan.settings | {
+        "duration_s": arguments.duration,
+        "clips": len(mix.clips),
+        "mix": arguments.mix,
+        "warm_up": arguments.warm_up,
+    }
+    about |= {"kind": plan.kind, "started_at": started_at, "settings": settings, "options": options}
     documents = [level_document(level, report, outcomes) for level, report, outcomes in results]
     document = {"schema_version": SCHEMA_VERSION, **about, "levels": documents}
     print(summary(document))

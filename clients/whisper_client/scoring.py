@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from whisper_client.errors import BadArgument
@@ -25,7 +25,7 @@ class Errors:
     insertions: int = 0
 
     def __add__(self, other: Errors) -> Errors:
-        return Errors(*(a + b for a, b in zip(_counts(self), _counts(other), strict=True)))
+        return Errors(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def wrong(self) -> int:
@@ -147,7 +147,3 @@ def _aligned(reference: list[str], hypothesis: list[str]) -> Any:
     units = {unit: chr(0xF0000 + row) for row, unit in enumerate(dict.fromkeys(reference + hypothesis))}
     wanted, given = (" ".join(units[unit] for unit in side) for side in (reference, hypothesis))
     return process_words(wanted, given)
-
-
-def _counts(errors: Errors) -> tuple[int, int, int, int]:
-    return errors.reference, errors.substitutions, errors.deletions, errors.insertions

@@ -68,7 +68,7 @@ class _Outcome:
 
 
 class Transport:
-    """Posts forms to one address. `now`, `sleep` and `rng` are there for tests."""
+    """Posts forms to one address. `sleep` and `rng` are there for tests."""
 
     def __init__(
         self,
@@ -77,7 +77,6 @@ class Transport:
         *,
         timeout_s: float,
         policy: RetryPolicy,
-        now: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
         rng: random.Random | None = None,
     ) -> None:
@@ -85,7 +84,7 @@ class Transport:
         self._auth = _BearerToken(checked_token(token))
         self._timeout_s = timeout_s
         self._policy = policy
-        self._now, self._sleep = now, sleep
+        self._sleep = sleep
         self._rng = rng or random.Random()
         self._local = threading.local()  # one session a thread: sessions share cookies and are not locked
         self._sessions: list[requests.Session] = []
@@ -98,7 +97,7 @@ class Transport:
         With `stream` a good answer is returned once its headers have arrived.
         """
         causes: list[str] = []
-        started = self._now()
+        started = time.perf_counter()
         while True:
             outcome = self._try(form, stream, tuple(causes), started)
             if outcome.cause is None:
@@ -130,7 +129,7 @@ class Transport:
             response, body = self._send(form, stream)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             return self._failed(error, causes)
-        answer = Answer(response, body, causes, self._now() - started)
+        answer = Answer(response, body, causes, time.perf_counter() - started)
         cause = None if body is None else retry_cause(response.status_code, body)
         header = response.headers.get("Retry-After")
         return _Outcome(cause, answer, retry_after_s=parse_retry_after(header, datetime.now(UTC)))

@@ -18,16 +18,15 @@ MAX_WAIT_S = 600.0
 class Throughput:
     """Seconds of audio finished per busy second: an exponential moving average."""
 
-    def __init__(self, memory_s: float = MEMORY_S) -> None:
-        self._memory_s = memory_s
+    def __init__(self) -> None:
         self._finished_s = 0.0
         self._busy_s = 0.0
 
     def wait(self, busy_s: float) -> None:
         """Adds a time during which there was work."""
-        decay = math.exp(-busy_s / self._memory_s)
+        decay = math.exp(-busy_s / MEMORY_S)
         self._finished_s *= decay
-        self._busy_s = self._busy_s * decay + self._memory_s * (1 - decay)
+        self._busy_s = self._busy_s * decay + MEMORY_S * (1 - decay)
 
     def finish(self, audio_s: float) -> None:
         self._finished_s += audio_s

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from limits import RateLimitItemPerMinute
@@ -37,9 +36,8 @@ class Limiter:
     distinguished by address.
     """
 
-    def __init__(self, settings: AccessSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: AccessSettings) -> None:
         self._settings = settings
-        self._clock = clock
         self._paused_until = -math.inf
         self._storage = _storage(settings.storage_url)
         self._limiter = SlidingWindowCounterRateLimiter(self._storage)
@@ -80,7 +78,7 @@ class Limiter:
         await self._check(REQUESTS, per_address, count, "address", caller.address)
 
     async def _check(self, what: str, limit: float | None, cost: int, scope: str, identity: str) -> None:
-        if limit is None or self._clock() < self._paused_until:
+        if limit is None or time.monotonic() < self._paused_until:
             return
         item = RateLimitItemPerMinute(max(1, int(limit)))
         try:
@@ -90,7 +88,7 @@ class Limiter:
                 key = item.key_for(what, scope, identity)
                 window = SlidingMinute(*await self._storage.get_sliding_window(key, item.get_expiry()))
         except Exception as error:  # whatever the storage's client raises
-            self._paused_until = self._clock() + STORAGE_PAUSE_S
+            self._paused_until = time.monotonic() + STORAGE_PAUSE_S
             log.error("rate limits are off for %g s, the storage failed: %r", STORAGE_PAUSE_S, error)
             return
         raise _refusal(what, limit, scope, window.wait_s(item.amount, cost))

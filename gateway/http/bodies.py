@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from starlette.requests import Request
 
-from asr.errors import Overloaded, UnsupportedMedia
 from asr.request.bodies import OPTIONS_HEADER, header_options
 from asr.request.values import without_blanks
-from gateway.http.forms import received_form
+from gateway.http.forms import received_form, refuse_encoding
 from gateway.http.json_body import JsonBody
 from gateway.http.options import refuse_query
-from gateway.media.sizes import SMALL_BYTES
+from gateway.http.spool import Spool
 
 AUDIO_TYPES = ("audio/", "video/", "application/octet-stream", "application/ogg")
 
@@ -60,76 +57,29 @@ async def _form(request: Request, spool_dir: Path | None) -> AsyncIterator[Recei
 @asynccontextmanager
 async def _json_body(request: Request, spool_dir: Path | None) -> AsyncIterator[Received]:
     refuse_query(request)
-    _refuse_encoding(request)
+    refuse_encoding(request, "body")
     body = JsonBody()
-    with _Spool(spool_dir) as spool:
+    with closing(Spool(spool_dir)) as spool:
         async with aclosing(request.stream()) as stream:
             async for piece in stream:
                 await spool.write(body.feed(piece))
         fields, audio = body.end()
         await spool.write(audio)
+        spool.flush()
         yield Received(fields, spool.path)
 
 
 @asynccontextmanager
 async def _bare_audio(request: Request, spool_dir: Path | None) -> AsyncIterator[Received]:
-    _refuse_encoding(request)
+    refuse_encoding(request, "body")
     fields = {name: request.query_params.getlist(name) for name in request.query_params}
-    with _Spool(spool_dir) as spool:
+    with closing(Spool(spool_dir)) as spool:
         async with aclosing(request.stream()) as stream:
             async for piece in stream:
                 await spool.write(piece)
+        spool.flush()
         yield Received(fields, spool.path)
 
 
 def _content_type(request: Request) -> str:
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
-def _refuse_encoding(request: Request) -> None:
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedMedia(
-            f"Content-Encoding is {encoding[:80]!r}, must be left out: send the body as it is"
-        )
-
-
-@contextmanager
-def disk_room() -> Iterator[None]:
-    """Runs the block; raises Overloaded if the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        raise Overloaded("the server has no room for this upload; try again later") from error
-
-
-class _Spool:
-    """An upload's file, written while the upload arrives: the first bytes on the event loop, since they go
-    to the system's cache, later ones in a thread. Raises Overloaded."""
-
-    def __init__(self, spool_dir: Path | None) -> None:
-        with disk_room():
-            self._file: IO[bytes] = tempfile.NamedTemporaryFile(prefix="upload-", dir=spool_dir)  # noqa: SIM115
-        self._size = 0
-
-    @property
-    def path(self) -> Path:
-        """The file, with everything that was written so far."""
-        with disk_room():
-            self._file.flush()
-        return Path(self._file.name)
-
-    async def write(self, piece: bytes) -> None:
-        self._size += len(piece)
-        with disk_room():
-            if self._size <= SMALL_BYTES:
-                self._file.write(piece)
-            else:
-                await asyncio.to_thread(self._file.write, piece)
-
-    def __enter__(self) -> _Spool:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        with suppress(OSError):  # unwritten bytes have no room, and nobody needs them
-            self._file.close()

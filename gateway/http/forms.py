@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 from urllib.parse import unquote_to_bytes
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from asr.errors import InvalidOption, Overloaded, UnsupportedMedia
+from asr.errors import InvalidOption, UnsupportedMedia
 from gateway.api_errors import BadForm
-from gateway.media.sizes import SMALL_BYTES
+from gateway.http.spool import Spool
 
 MAX_FIELDS = 2_000  # suppress_tokens alone may have a thousand
 FORM_ROOM = 1_000_000  # bytes of a form beside its files: names, headers and texts of all parts together
@@ -109,17 +106,22 @@ def announced_bytes(request: Request) -> int | None:
     return None if length is None else int(length)
 
 
+def refuse_encoding(request: Request, what: str) -> None:
+    """Raises UnsupportedMedia for a compressed body; `what` it is, for the message."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMedia(
+            f"Content-Encoding is {encoding[:80]!r}, must be left out: send the {what} as it is"
+        )
+
+
 def _boundary_and_charset(request: Request) -> tuple[bytes, str]:
     """The boundary and charset in the Content-Type; raises UnsupportedMedia or BadForm."""
     content_type, parameters = parse_options_header(request.headers.get("Content-Type"))
     if content_type != b"multipart/form-data":
         media_type = content_type.decode("latin-1")[:80]
         raise UnsupportedMedia(f"Content-Type is {media_type!r}, must be multipart/form-data; {HOW_TO_SEND}")
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedMedia(
-            f"Content-Encoding is {encoding[:80]!r}, must be left out: send the form as it is"
-        )
+    refuse_encoding(request, "form")
     if not parameters.get(b"boundary"):
         raise BadForm(f"Content-Type has no boundary; {HOW_TO_SEND}")
     charset = parameters.get(b"charset", b"utf-8").decode("latin-1").lower()
@@ -129,11 +131,7 @@ def _boundary_and_charset(request: Request) -> tuple[bytes, str]:
 
 
 class _Parts:
-    """The form, filled part by part; the methods `_on_…` are the parser's callbacks.
-
-    A file's first `SMALL_BYTES` are written on the event loop: they go to the system's cache, which is
-    quicker than a thread. Later bytes are written in a thread.
-    """
+    """The form, filled part by part; the methods `_on_…` are the parser's callbacks."""
 
     def __init__(self, charset: str, spool_dir: Path | None, max_files: int) -> None:
         self.form = Form()
@@ -142,15 +140,15 @@ class _Parts:
         self._max_files = max_files
         self._room = FORM_ROOM
         self._num_fields = 0
-        self._files: list[IO[bytes]] = []
-        self._unwritten: list[tuple[IO[bytes], bytes]] = []
+        self._files: list[Spool] = []
+        self._unwritten: list[tuple[Spool, bytes]] = []
         self._is_complete = False
         # of the part that is being read
         self._header_name = self._header_value = b""
         self._headers: dict[bytes, bytes] = {}
         self._name = ""
         self._text = bytearray()
-        self._file: IO[bytes] | None = None
+        self._file: Spool | None = None
 
     async def read(self, request: Request, boundary: bytes) -> None:
         """Reads the whole body; raises BadForm, Overloaded and the errors of reading."""
@@ -160,12 +158,10 @@ class _Parts:
                 async for chunk in stream:
                     parser.write(chunk)
                     await self._write_files()
-            for file in self._files:
-                file.flush()
         except FormParserError as error:
             raise BadForm("the form cannot be read: a boundary or a part's headers are malformed") from error
-        except OSError as error:
-            raise Overloaded("the server has no room for this upload; try again later") from error
+        for file in self._files:
+            file.flush()
         if not self._is_complete:
             raise BadForm("the form ends before its closing boundary")
 
@@ -176,10 +172,7 @@ class _Parts:
 
     async def _write_files(self) -> None:
         for file, data in self._unwritten:
-            if file.tell() + len(data) > SMALL_BYTES:
-                await run_in_threadpool(file.write, data)
-            else:
-                file.write(data)
+            await file.write(data)
         self._unwritten.clear()
 
     def _parser(self, boundary: bytes) -> MultipartParser:
@@ -227,9 +220,9 @@ class _Parts:
         name = self._name[:80]
         if len(self.form.uploads) == self._max_files:
             raise BadForm(f"{name} is one file too many, the form may have {self._max_files}", param=name)
-        self._file = tempfile.NamedTemporaryFile(prefix="upload-", dir=self._spool_dir)  # noqa: SIM115
+        self._file = Spool(self._spool_dir)
         self._files.append(self._file)
-        self.form.uploads.append(Upload(self._name, filename, Path(self._file.name)))
+        self.form.uploads.append(Upload(self._name, filename, self._file.path))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._file is not None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import struct
 import tempfile
+import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import IO
 
 from asr.constants import SAMPLE_RATE
 from asr.errors import InvalidAudio
-from gateway.http.bodies import disk_room
+from gateway.http.spool import disk_room
 from gateway.media.sizes import SMALL_BYTES
 
 SAMPLE_BYTES = 2
+COPIED_BYTES = 1 << 20  # at a time
 
 
 @asynccontextmanager
@@ -41,11 +41,9 @@ async def as_wav(pcm: Path, spool_dir: Path | None) -> AsyncIterator[Path]:
 
 
 def _write(pcm: Path, size: int, wav: IO[bytes]) -> None:
-    byte_rate = SAMPLE_RATE * SAMPLE_BYTES
-    kind = struct.pack("<HHIIHH", 1, 1, SAMPLE_RATE, byte_rate, SAMPLE_BYTES, 8 * SAMPLE_BYTES)
-    wav.write(b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt " + struct.pack("<I", len(kind)) + kind)
-    wav.write(b"data" + struct.pack("<I", size))
-    with pcm.open("r+b") as source:
-        shutil.copyfileobj(source, wav, 1 << 20)
+    with wave.open(wav, "wb") as target, pcm.open("r+b") as source:
+        target.setparams((1, SAMPLE_BYTES, SAMPLE_RATE, size // SAMPLE_BYTES, "NONE", ""))
+        while piece := source.read(COPIED_BYTES):
+            target.writeframesraw(piece)
         source.truncate(0)
     wav.flush()

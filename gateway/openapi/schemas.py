@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from asr.request.values import without_blanks
+from gateway.openapi import examples
 
-TEXT = "The stale smell of old beer lingers."
 # fields that OpenAI's transcriptions take and its translations do not
 NOT_FOR_TRANSLATIONS = (
     *("task", "language", "languages", "hotwords", "timestamp_granularities", "include", "stream"),
@@ -81,16 +81,7 @@ class ErrorDetail(Shape):
 class Error(Shape):
     """OpenAI's error body, of every failure."""
 
-    error: ErrorDetail = Field(
-        examples=[
-            {
-                "message": "temperature is '2', must be a number 0..1",
-                "type": "invalid_request_error",
-                "param": "temperature",
-                "code": "invalid_value",
-            }
-        ]
-    )
+    error: ErrorDetail = Field(examples=[examples.ERRORS[400]["error"]])
 
 
 class Usage(Shape):
@@ -113,7 +104,7 @@ class SpokenLanguage(Shape):
 class Transcription(Shape):
     """response_format=json; `logprobs` only where `include[]=logprobs` asks for them."""
 
-    text: str = Field(examples=[TEXT])
+    text: str = Field(examples=[examples.TEXT])
     languages: list[SpokenLanguage] = Field(description="the one asked for or heard; none of silence")
     logprobs: list[Logprob] | None = None
     usage: Usage
@@ -145,7 +136,7 @@ class TranscriptionVerbose(Shape):
     task: Literal["transcribe", "translate"]
     language: str = Field(examples=["english"], description="its English name; empty where nobody speaks")
     duration: float
-    text: str = Field(examples=[TEXT])
+    text: str = Field(examples=[examples.TEXT])
     segments: list[Segment] | None = None
     words: list[Word] | None = None
     usage: Usage
@@ -166,7 +157,7 @@ class ModelList(Shape):
 class Text(Shape):
     """The answer of /transcribe/."""
 
-    text: str = Field(examples=[TEXT])
+    text: str = Field(examples=[examples.TEXT])
 
 
 class BatchResult(Shape):

@@ -36,23 +36,20 @@ def png(picture: Picture) -> bytes:
     _draw_blocks(canvas, picture)
     _draw_wave(canvas, picture)
     _draw_log_mel(canvas, picture)
-    image = _indexed(canvas)
+    image = colored(canvas)
     _write_texts(image, picture)
-    return _encoded(image)
+    return encoded(image)
 
 
-def encoded(canvas: Canvas) -> bytes:
-    """A PNG file of the palette's colours."""
-    return _encoded(_indexed(canvas))
-
-
-def _indexed(canvas: Canvas) -> Image.Image:
+def colored(canvas: Canvas) -> Image.Image:
+    """The canvas in the palette's colours."""
     image = Image.fromarray(canvas)
     image.putpalette(palette.table().tobytes())
     return image
 
 
-def _encoded(image: Image.Image) -> bytes:
+def encoded(image: Image.Image) -> bytes:
+    """The image as a PNG file."""
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()

@@ -39,8 +39,8 @@ def svg(picture: Picture) -> bytes:
         f'<g transform="translate({MARGIN} 0)">',
         *(_block(block, number) for number, block in enumerate(picture.blocks)),
         f'<path d="{_wave_path(picture)}" fill="{palette.WAVE}"/>',
-        _log_mel_image(picture, MEL_TOP),
-        *_axis(picture, MEL_TOP + MEL_HEIGHT),
+        _log_mel_image(picture),
+        *_axis(picture),
         "</g></svg>\n",
     ]
     return "\n".join(parts).encode()
@@ -76,15 +76,16 @@ def _wave_path(picture: Picture) -> str:
     return f"M{'L'.join(there + back)}Z"
 
 
-def _log_mel_image(picture: Picture, top: int) -> str:
-    image = png.encoded(palette.scale_indexes(picture.log_mel[::-1]))
+def _log_mel_image(picture: Picture) -> str:
+    image = png.encoded(png.colored(palette.scale_indexes(picture.log_mel[::-1])))
     return (
-        f'<image x="0" y="{top}" width="{picture.width}" height="{MEL_HEIGHT}" preserveAspectRatio="none" '
-        f'href="data:image/png;base64,{base64.b64encode(image).decode()}"/>'
+        f'<image x="0" y="{MEL_TOP}" width="{picture.width}" height="{MEL_HEIGHT}" '
+        f'preserveAspectRatio="none" href="data:image/png;base64,{base64.b64encode(image).decode()}"/>'
     )
 
 
-def _axis(picture: Picture, top: int) -> list[str]:
+def _axis(picture: Picture) -> list[str]:
+    top = MEL_TOP + MEL_HEIGHT
     return [
         f'<path d="M{tick.column} {top + 2}v6" stroke="{palette.SOFT}"/>'
         f'<text x="{tick.column}" y="{top + 22}" fill="{palette.SOFT}" text-anchor="middle">'

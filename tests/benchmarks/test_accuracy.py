@@ -128,15 +128,6 @@ def test_failures_are_told_and_asked_again(given, monkeypatch, capsys) -> None:
     assert run(accuracy.main, given) == 0 and again.asked == ["b.wav"]
 
 
-def test_answers_from_elsewhere_are_taken(given, tmp_path, monkeypatch) -> None:
-    old = tmp_path / "old.jsonl"
-    old.write_text('{"path": "a.wav", "text": "Guten Tag", "language": "de", "segments": [], "seconds": 1}\n')
-    parrot = Parrot()
-    use(monkeypatch, openai_whisper=parrot)
-    assert run(accuracy.main, [*given, "--take", f"openai-whisper={old}"]) == 0
-    assert parrot.asked == ["b.wav", "c.wav"]
-
-
 def test_the_page_alone_asks_nobody(given, tmp_path, monkeypatch) -> None:
     parrot = Parrot()
     use(monkeypatch, openai_whisper=parrot)

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.grafana.draw import in_unit, legend_of
-from deploy.grafana.queries import DASHBOARD, read_panels
+from tests.dashboard import DASHBOARD, read_panels
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "deploy" / "grafana"
@@ -37,7 +36,7 @@ def known_metrics() -> set[str]:
 
 
 def expressions() -> list[tuple[str, str]]:
-    return [(panel.title, expression) for panel in read_panels() for expression, _ in panel.targets]
+    return [(panel.title, expression) for panel in read_panels() for expression in panel.expressions]
 
 
 @pytest.mark.parametrize(("title", "expression"), expressions(), ids=lambda value: value[:40])
@@ -89,17 +88,3 @@ def test_provisioning_fits_the_compose_file() -> None:
     assert source["type"] == "prometheus" and host in compose["services"]
     scraped = load(ROOT / "deploy" / "prometheus" / "prometheus.yml")["global"]["scrape_interval"]
     assert source["jsonData"]["timeInterval"] == scraped
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [(0.256, "percentunit", "25.6 %"), (0.02, "s", "20 ms"), (90.0, "s", "90 s"), (3 << 30, "bytes", "3 GiB"),
-     (2048.0, "bytes", "2 KiB"), (1.5, "reqps", "1.5/s"), (7.0, "none", "7")],
-)  # fmt: skip
-def test_values_are_drawn_in_their_units(value: float, unit: str, text: str) -> None:
-    assert in_unit(value, unit) == text
-
-
-def test_legends_take_labels() -> None:
-    assert legend_of("{{worker}} p95 {{ gone }}", {"worker": "9000"}) == "9000 p95 "
-    assert legend_of("", {"__name__": "up", "job": "gateway"}) == "job=gateway"

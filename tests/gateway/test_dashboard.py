@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from deploy.grafana.queries import RATE_INTERVAL, Panel, Prometheus, read_panels
+from tests.dashboard import RATE_INTERVAL, Panel, Prometheus, read_panels
 from tests.live import prometheus as debian
 
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 DATA_WITHIN_S = 60
-PANELS = [panel for panel in read_panels() if any("whisper_gateway_" in expr for expr, _ in panel.targets)]
+PANELS = [panel for panel in read_panels() if any("whisper_gateway_" in one for one in panel.expressions)]
 assert PANELS, "no panel asks for the gateway's metrics"
 
 
@@ -70,7 +70,7 @@ def prometheus(
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
 def test_a_panel_of_the_gateway_has_data(prometheus: Prometheus, panel: Panel) -> None:
-    waiting = [expression.replace(RATE_INTERVAL, "1m") for expression, _ in panel.targets]
+    waiting = [expression.replace(RATE_INTERVAL, "1m") for expression in panel.expressions]
     give_up = time.monotonic() + DATA_WITHIN_S
     while waiting and time.monotonic() < give_up:
         waiting = [

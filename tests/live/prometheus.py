@@ -14,8 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from deploy.grafana.queries import Prometheus
 from scripts.serve.addresses import free_ports
+from tests.dashboard import Prometheus
 from tests.processes import started
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"

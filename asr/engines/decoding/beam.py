@@ -7,43 +7,29 @@ finished.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from asr.engines.decoding.kv_cache import CrossCache
 from asr.engines.decoding.logit_rules import RuledLogits
-from asr.engines.decoding.network import StepDecoder
-from asr.engines.decoding.plan import DecodePlan
-from asr.engines.decoding.search import Search, SearchSettings
+from asr.engines.decoding.search import Search
 from asr.engines.results import SearchResult, rank
-from asr.text.tokenizer import Tokenizer
 
 
 class BeamSearch(Search):
-    def __init__(
-        self,
-        decoder: StepDecoder,
-        tokenizer: Tokenizer,
-        plans: Sequence[DecodePlan],
-        cross: CrossCache,
-        settings: SearchSettings,
-    ) -> None:
-        super().__init__(decoder, tokenizer, plans, cross, settings)
-        windows, beams, device = len(self.plans), self.group, self.device
+    def _begin(self) -> None:
+        windows, beams, device, eot = len(self.plans), self.group, self.device, self._tokenizer.eot
         self._room = max(plan.max_candidates for plan in self.plans)
         self._shared = min(len(plan.initial_tokens) for plan in self.plans)  # columns all beams have alike
         self._beams = {
-            "tokens": torch.full((windows, beams, self.cap), tokenizer.eot, device=device),
+            "tokens": torch.full((windows, beams, self.cap), eot, device=device),
             "logprobs": torch.zeros(windows, beams, self.cap, device=device),
             # before the first token all beams are one
             "sums": torch.full((windows, beams), -torch.inf, device=device).index_fill_(
                 1, torch.zeros(1, dtype=torch.int64, device=device), 0.0
             ),
             # finished sequences, one more place than there is room: what does not fit is written there
-            "ends": torch.full((windows, self._room + 1, self.cap), tokenizer.eot, device=device),
+            "ends": torch.full((windows, self._room + 1, self.cap), eot, device=device),
             "end_logprobs": torch.zeros(windows, self._room + 1, self.cap, device=device),
             "end_sums": torch.zeros(windows, self._room + 1, device=device),
             "num_ends": torch.zeros(windows, dtype=torch.int64, device=device),

@@ -7,32 +7,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from asr.engines.decoding.kv_cache import CrossCache
 from asr.engines.decoding.logit_rules import RuledLogits
 from asr.engines.decoding.loop_guard import GUARD_EVERY, is_loop
-from asr.engines.decoding.network import StepDecoder
 from asr.engines.decoding.plan import DecodePlan
-from asr.engines.decoding.search import Search, SearchSettings
+from asr.engines.decoding.search import Search
 from asr.engines.results import SearchResult, rank
-from asr.text.tokenizer import Tokenizer
 
 
 class GreedySearch(Search):
     """The likeliest token at temperature 0, a random one above; the best of `group` samples is taken."""
 
-    def __init__(
-        self,
-        decoder: StepDecoder,
-        tokenizer: Tokenizer,
-        plans: Sequence[DecodePlan],
-        cross: CrossCache,
-        settings: SearchSettings,
-    ) -> None:
-        super().__init__(decoder, tokenizer, plans, cross, settings)
+    def _begin(self) -> None:
         num_rows = len(self.plans) * self.group
         caps = [plan.max_tokens for plan in self.plans for _ in range(self.group)]
         self._rows = {
-            "tokens": torch.full((num_rows, self.cap), tokenizer.eot, device=self.device),
+            "tokens": torch.full((num_rows, self.cap), self._tokenizer.eot, device=self.device),
             "logprobs": torch.zeros(num_rows, self.cap, device=self.device),
             "alive": torch.ones(num_rows, dtype=torch.bool, device=self.device),
             "looped": torch.zeros(num_rows, dtype=torch.bool, device=self.device),

@@ -72,6 +72,7 @@ class Search(ABC):
 
     def run(self) -> list[SearchResult]:
         """The best sequence of every window, in order."""
+        self._begin()
         tokens = self._choose(self.rules.apply(self._prefill(), is_first=True), 0)
         sampled = 1
         while True:
@@ -87,6 +88,10 @@ class Search(ABC):
             self._positions = (self._positions + 1).clamp_(max=self._columns - 1)
             tokens = self._choose(self.rules.apply(logits, is_first=False), sampled)
             sampled += 1
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Make the state of every row, before its first token."""
 
     @abstractmethod
     def _choose(self, choice: RuledLogits, sampled: int) -> Tensor:

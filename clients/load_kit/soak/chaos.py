@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import cycle
 from urllib.parse import urlsplit
@@ -122,28 +123,15 @@ class Chaos:
         os.kill(pid, signal.SIGKILL)
         return f"killed worker {pid}"
 
-    def _connected(self) -> _Connection:
+    def _connected(self) -> closing[http.client.HTTPConnection]:
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        return _Connection(kind(self._host, self._port, timeout=TIMEOUT_S))
+        return closing(kind(self._host, self._port, timeout=TIMEOUT_S))
 
     def _begin(self, connection: http.client.HTTPConnection, content_type: str, length: int) -> None:
         connection.putrequest("POST", self._path)
         for name, value in {**self._headers, "Content-Type": content_type, "Content-Length": length}.items():
             connection.putheader(name, str(value))
         connection.endheaders()
-
-
-class _Connection:
-    """A connection that is closed at the end of a `with`."""
-
-    def __init__(self, connection: http.client.HTTPConnection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> http.client.HTTPConnection:
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
 
 def malformed_forms(rng: random.Random) -> list[tuple[str, Form]]:

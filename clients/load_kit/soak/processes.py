@@ -20,11 +20,6 @@ class Process:
     rss_mib: float
 
 
-def server_pids(port: int) -> list[int]:
-    """Processes that listen on `port` and everything below them, ascending; empty if nothing listens."""
-    return sorted(process.pid for process in _server(port))
-
-
 def worker_pids(port: int) -> list[int]:
     """TorchServe's workers below the process that listens on `port`."""
     return sorted(process.pid for process in _server(port) if WORKER_COMMAND in _command(process))

@@ -9,7 +9,8 @@ import whisper.tokenizer as openai_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.text.tokenizer import LANGUAGE_CODES, LANGUAGES, Tokenizer, tokenizer_for
+from asr.languages import LANGUAGE_CODES, LANGUAGES
+from asr.text.tokenizer import Tokenizer, tokenizer_for
 
 ROOT = Path(__file__).parents[3]
 MODELS = [(True, 99), (True, 100), (False, 99)]

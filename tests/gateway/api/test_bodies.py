@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway.http import bodies
+from gateway.http import spool
 from tests.gateway.api.conftest import StartGateway
 from tests.gateway.served import Gateway
 
@@ -144,6 +144,6 @@ def test_a_full_disk_is_503(
         raise OSError(28, "No space left on device")
 
     body = encoded(tone_wav) if kind == "application/json" else tone_wav
-    monkeypatch.setattr(bodies.tempfile, "NamedTemporaryFile", full)
+    monkeypatch.setattr(spool.tempfile, "NamedTemporaryFile", full)
     answer = http.post(URL, content=body, headers={"Content-Type": kind})
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.grafana.queries import Prometheus
+from tests.dashboard import Prometheus
 from tests.live import prometheus as debian
 from tests.live.faults.stack import Gateway, until
 from tests.servers import Server
@@ -30,7 +30,7 @@ def watched(folder: Path, server: Server, gateway: Gateway) -> Iterator[Promethe
 def value(prometheus: Prometheus, expression: str) -> float:
     """Of the first series now, 0 where there is none."""
     found = prometheus.now(expression)
-    return found[0].values[0] if found else 0.0
+    return found[0].value if found else 0.0
 
 
 def fires(prometheus: Prometheus, alert: str) -> bool:

@@ -19,8 +19,8 @@ import requests
 from asr.audio import media
 from asr.config import Limits
 from asr.constants import SAMPLE_RATE
-from deploy.grafana.queries import Prometheus
 from tests.asr.containers import tone, wav
+from tests.dashboard import Prometheus
 from tests.live import prometheus as debian
 from tests.live.faults.alerts import SHOWN_WITHIN_S, assert_fires, fires, in_background, value, watched
 from tests.live.faults.stack import CLIP, Gateway, Load, load, started_server, starved, until

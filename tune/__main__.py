@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if not given.checkpoint.exists():
         raise BadArgument(f"there is no {given.checkpoint}: ./serve.sh --tune NAME fetches OpenAI's")
+    check_folder(given.folder)
     try:
         outcome = tuned(given.checkpoint, given.device, given.minutes, given.recordings)
     except (Undecided, ConfigError) as reason:
@@ -71,9 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     print(table(outcome))
     file = outcome.write(given.folder)
-    print(
-        f"written: {file} and {file.with_suffix('.svg').name}; engine.backend auto takes it", file=sys.stderr
-    )
+    print(f"written: {file}, which engine.backend auto reads, and {file.stem}.svg", file=sys.stderr)
     return 0
 
 
@@ -82,10 +81,8 @@ def tuned(checkpoint: Path, device: str, minutes: float, manifest: Path | None =
     begun, load = time.monotonic(), os.getloadavg()[0]
     device = _device(device)
     space = space_of(str(checkpoint), device)
-    is_gpu = device.startswith("cuda")
-    runner = Runner(
-        checkpoint.absolute(), device, recordings(checkpoint, manifest), GPU_COPIES if is_gpu else 1
-    )
+    copies = GPU_COPIES if device.startswith("cuda") else 1
+    runner = Runner(checkpoint.absolute(), device, recordings(checkpoint, manifest), copies)
     with Bar() as bar:
         bar.expect(1 + 2 * len(space.first_round()))
         search = _prepared(space, runner, bar, minutes * 60 - (time.monotonic() - begun))
@@ -102,6 +99,16 @@ def tuned(checkpoint: Path, device: str, minutes: float, manifest: Path | None =
         minutes=(time.monotonic() - begun) / 60,
         load=load,
     )
+
+
+def check_folder(folder: Path) -> None:
+    """Raises BadArgument where the files cannot be written: before the search, not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadArgument(f"{folder} cannot be made ({error.strerror}): name another by --folder") from error
+    if not os.access(folder, os.W_OK):
+        raise BadArgument(f"{folder} cannot be written: name another by --folder")
 
 
 def _device(wanted: str) -> str:

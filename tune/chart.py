@@ -52,13 +52,13 @@ def chart(title: str, winner: Cell, ranked: Sequence[Cell]) -> str:
     measured = [(number, cell) for number, cell in enumerate(ranked, 1) if cell.samples]
     across = Scale.over([cell.clip_s.median for _, cell in measured], LEFT, LEFT + PLOT_WIDTH)
     up = Scale.over([cell.throughput.median for _, cell in measured], TOP + PLOT_HEIGHT, TOP)
-    height = max(TOP + PLOT_HEIGHT + 60, TOP + 2 * LINE * len(ranked) + 30)
+    height = max(TOP + PLOT_HEIGHT + 90, TOP + 2 * LINE * len(ranked) + 30)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
         f'viewBox="0 0 {WIDTH} {height}" font-family="{FONTS}" font-size="12" fill="{INK}">',
         f'<rect width="{WIDTH}" height="{height}" fill="{PAPER}"/>',
         f'<text x="{LEFT}" y="28" font-size="15">{escape(title)}</text>',
-        *_axes(across, up),
+        *_axes(across, up, winner.samples[0].clip_audio_s),
         # the winner last, above the others
         *(_point(number, cell, winner, across, up) for number, cell in reversed(measured)),
         *_list(ranked, winner),
@@ -67,7 +67,7 @@ def chart(title: str, winner: Cell, ranked: Sequence[Cell]) -> str:
     return "\n".join(parts)
 
 
-def _axes(across: Scale, up: Scale) -> list[str]:
+def _axes(across: Scale, up: Scale, clip_s: float) -> list[str]:
     bottom, right = TOP + PLOT_HEIGHT, LEFT + PLOT_WIDTH
     parts = [f'<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="{SOFT}"/>']
     for value in across.ticks():
@@ -79,7 +79,13 @@ def _axes(across: Scale, up: Scale) -> list[str]:
         parts.append(f'<path d="M{LEFT} {y:.1f}H{right}" stroke="{GRID}"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
     middle = (LEFT + right) / 2
-    parts.append(f'<text x="{middle}" y="{bottom + 40}" text-anchor="middle">seconds for one clip</text>')
+    captions = (
+        (40, INK, f"seconds for one clip of {clip_s:.1f} s alone"),
+        (66, "#5d6974", "green: the winner · blue: no clear difference · grey: out · lines: the rounds"),
+    )
+    for below, colour, text in captions:
+        place = f'x="{middle}" y="{bottom + below}" text-anchor="middle"'
+        parts.append(f'<text {place} fill="{colour}">{text}</text>')
     place = f'x="18" y="{(TOP + bottom) / 2}" transform="rotate(-90 18 {(TOP + bottom) / 2})"'
     parts.append(f'<text {place} text-anchor="middle">× real time, all recordings together</text>')
     return parts
@@ -88,7 +94,7 @@ def _axes(across: Scale, up: Scale) -> list[str]:
 def _point(number: int, cell: Cell, winner: Cell, across: Scale, up: Scale) -> str:
     x, y, ink = across.at(cell.clip_s.median), up.at(cell.throughput.median), _ink(cell, winner)
     clip, side_by_side = cell.clip_s, cell.throughput
-    name = escape(f"{cell.configuration}: {cell.loses or 'the winner'}")
+    name = escape(f"{cell.configuration}: {cell.verdict}")
     return (
         f"<g><title>{name}</title>"
         f'<path d="M{across.at(clip.low):.1f} {y:.1f}H{across.at(clip.high):.1f}'
@@ -107,7 +113,7 @@ def _list(ranked: Sequence[Cell], winner: Cell) -> list[str]:
         if cell.samples:
             figures = f": {cell.throughput.median:.1f} × real time, {cell.clip_s.median:.2f} s a clip"
         first = escape(f"{cell.configuration}{figures}")
-        second = escape("the winner" if cell is winner else cell.loses)
+        second = escape(cell.verdict)
         parts.append(f'<circle cx="{LIST_LEFT}" cy="{y - 4}" r="9" fill="{ink}"/>')
         parts.append(_number(number, LIST_LEFT, y))
         colour = INK if cell is winner else "#5d6974"

@@ -116,7 +116,9 @@ def _busy_s(cores: Sequence[int]) -> float:
     """Seconds that these cores have worked, for anybody, other machines of the same host included."""
     times = psutil.cpu_times(percpu=True)
     found = [times[core] for core in cores if core < len(times)]
-    return float(sum(sum(each) - each.idle - getattr(each, "iowait", 0.0) for each in found))
+    # iowait is idle, and user time holds the guests' already
+    idle = ("idle", "iowait", "guest", "guest_nice")
+    return float(sum(sum(each) - sum(getattr(each, name, 0.0) for name in idle) for each in found))
 
 
 def _peak_bytes() -> int:

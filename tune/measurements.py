@@ -78,6 +78,12 @@ class Cell:
     words: Words | None = None
     loses: str = ""  # why it is out
     is_disturbed: bool = False  # somebody else worked during a sample, again and again
+    is_today: bool = False  # `backend: auto` takes it without a file
+
+    @property
+    def verdict(self) -> str:
+        """Why it is out, or that it is not, in words for a reader."""
+        return (self.loses or "the winner") + (", as auto does without this file" if self.is_today else "")
 
     @property
     def speed(self) -> Spread:
@@ -111,6 +117,4 @@ class Cell:
                 found["changed_words"] = list(self.words.changed)
         if self.is_disturbed:
             found["disturbed"] = True
-        if self.loses:
-            found["loses"] = self.loses
-        return found
+        return {**found, "verdict": self.verdict}

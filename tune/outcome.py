@@ -83,7 +83,6 @@ class Outcome:
 
     def write(self, folder: Path) -> Path:
         """Writes <stem>.yaml and <stem>.svg into `folder`, each in one step; returns the first's path."""
-        folder.mkdir(parents=True, exist_ok=True)
         content = yaml.safe_dump(self.as_table(), sort_keys=False, allow_unicode=True, width=100)
         picture = chart(self.title, self.winner, self.ranked)
         for name, text in ((f"{self.stem}.svg", picture), (f"{self.stem}.yaml", HEAD + content)):

@@ -168,7 +168,8 @@ class Search:
         return [cell for cell in self.cells.values() if cell.samples and not cell.loses]
 
     def _cell(self, configuration: Configuration) -> Cell:
-        return self.cells.setdefault(configuration, Cell(configuration))
+        is_today = configuration == self.space.today
+        return self.cells.setdefault(configuration, Cell(configuration, is_today=is_today))
 
     def _has_time(self, measurements: int) -> bool:
         return self.clock() - self._begun + measurements * self._longest_s <= self.budget_s

@@ -42,7 +42,7 @@ def table(outcome: Outcome) -> str:
     """All configurations, the winner first, losers with the reason, changed words below."""
     rows = [["", "configuration", "× real time", "one clip, s", "MiB", "wrong", "rounds", "why not"]]
     for number, cell in enumerate(outcome.ranked, 1):
-        rows.append([str(number), str(cell.configuration), *_figures(cell), cell.loses or "the winner"])
+        rows.append([str(number), str(cell.configuration), *_figures(cell), cell.verdict])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     lines.insert(0, outcome.title)

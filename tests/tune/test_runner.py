@@ -188,5 +188,5 @@ def test_a_cell_without_samples_can_be_written() -> None:
     assert never.as_table() == {
         "configuration": "torch float32, short windows, batch 4, 1 thread",
         "rounds": 0,
-        "loses": "not measured, the time was up",
+        "verdict": "not measured, the time was up",
     }

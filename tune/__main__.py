@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import torch
 
 from asr.config import ConfigError, EngineConfig
@@ -34,6 +35,7 @@ from whisper_client.errors import BadArgument
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "config" / "tuned"
+BUSY_PERCENT = 10
 GPU_COPIES = 8  # of every recording: some 60 windows
 EXAMPLES = """\
   ./serve.sh --tune                                       base, fetched if need be
@@ -65,6 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not given.checkpoint.exists():
         raise BadArgument(f"there is no {given.checkpoint}: ./serve.sh --tune NAME fetches OpenAI's")
     check_folder(given.folder)
+    if (busy := psutil.cpu_percent(1)) > BUSY_PERCENT:
+        print(
+            f"tune: {busy:.0f} % of the cores are at other work: stop it, or trust nothing", file=sys.stderr
+        )
     try:
         outcome = tuned(given.checkpoint, given.device, given.minutes, given.recordings)
     except (Undecided, ConfigError) as reason:
@@ -98,6 +104,7 @@ def tuned(checkpoint: Path, device: str, minutes: float, manifest: Path | None =
         sha256=checkpoint_digest(str(checkpoint)),
         minutes=(time.monotonic() - begun) / 60,
         load=load,
+        largest_batch=space.batches[-1],
     )
 
 

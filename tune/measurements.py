@@ -83,7 +83,7 @@ class Cell:
     @property
     def verdict(self) -> str:
         """Why it is out, or that it is not, in words for a reader."""
-        return (self.loses or "the winner") + (", as auto does without this file" if self.is_today else "")
+        return (self.loses or "the winner") + ("; what auto takes without this file" if self.is_today else "")
 
     @property
     def speed(self) -> Spread:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from asr.config import EngineConfig
 from asr.engines.hardware import Hardware
 from asr.engines.tuned import versions
 from tune.chart import chart
@@ -18,6 +19,8 @@ from tune.measurements import Cell
 from tune.recordings import Words
 
 HEAD = "# Written by ./serve.sh --tune, read by engine.backend auto; docs/tuning.md says how to read it.\n"
+
+DEFAULT_BATCH = EngineConfig(model="").max_batch_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Outcome:
     sha256: str
     minutes: float
     load: float  # average of the machine's last minute, when it began
+    largest_batch: int  # of those that were searched
 
     @property
     def ranked(self) -> list[Cell]:
@@ -56,8 +60,13 @@ class Outcome:
         return re.sub(r"[^a-z0-9.]+", "-", "-".join(words).lower()).strip("-")
 
     def engine(self) -> dict[str, Any]:
-        """The winner's settings; all cores are written as 0, a worker's share."""
+        """The winner's settings; all cores are written as 0, a worker's share.
+
+        The largest batch is no limit: samples/ fills no larger one on a CPU, so it says nothing against it.
+        """
         found = self.winner.configuration.settings()
+        if found["max_batch_size"] == self.largest_batch:
+            found["max_batch_size"] = max(self.largest_batch, DEFAULT_BATCH)
         if found["threads"] == self.hardware.cores:
             found["threads"] = 0
         return found

@@ -48,9 +48,7 @@ def table(outcome: Outcome) -> str:
     lines.insert(0, outcome.title)
     lines += _changes(outcome.ranked)
     if outcome.is_disturbed:
-        lines.append(
-            "* something else was at work on these cores meanwhile: run it again when they are quiet"
-        )
+        lines.append("* these cores did other work meanwhile: tune again when they are quiet")
     return "\n".join(lines)
 
 

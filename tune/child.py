@@ -116,8 +116,8 @@ def _busy_s(cores: Sequence[int]) -> float:
     """Seconds that these cores have worked, for anybody, other machines of the same host included."""
     times = psutil.cpu_times(percpu=True)
     found = [times[core] for core in cores if core < len(times)]
-    # iowait is idle, and user time holds the guests' already
-    idle = ("idle", "iowait", "guest", "guest_nice")
+    # iowait is idle; user time holds the guests' already; what runs with a niceness gives way
+    idle = ("idle", "iowait", "guest", "guest_nice", "nice")
     return float(sum(sum(each) - sum(getattr(each, name, 0.0) for name in idle) for each in found))
 
 

@@ -56,15 +56,20 @@ class Search:
         self._gate()
         self._grid()
         self._rounds()
-        winner = chosen(self.cells.get(self.space.today), self.cells.values())
+        winner = self._chosen()
+        for name in self.space.axes():
+            if winner is not None:
+                winner = self._along(name, winner)
+                winner = self._chosen() if winner.loses else winner  # it crashed after all
         if winner is None:
             return None
-        for name in self.space.axes():
-            winner = self._along(name, winner)
         for cell in self.cells.values():
             if cell is not winner and cell.samples and not cell.loses:
                 cell.loses = losing_reason(cell, winner)
         return winner
+
+    def _chosen(self) -> Cell | None:
+        return chosen(self.cells.get(self.space.today), self.cells.values())
 
     def _gate(self) -> None:
         """Every format once: one that crashes or writes other words is out."""

@@ -93,6 +93,21 @@ def test_a_crash_is_a_loser_with_a_reason_and_the_search_goes_on() -> None:
     assert search.cells[TODAY].loses == "crashed by SIGILL"
 
 
+def test_a_winner_that_crashes_in_the_end_is_none() -> None:
+    int8 = Configuration("onnxruntime", "weights_int8", 2, 8)
+    speeds = by_format(**(ALIKE | {"onnxruntime_weights_int8": 14}))
+
+    def speed(one: Configuration) -> float | Failure:
+        return Failure("crashed by SIGKILL") if machine.asked.count(one) > 3 and one == int8 else speeds(one)
+
+    machine = Machine(speed)
+    search, winner = machine.search()
+    assert search.cells[int8].loses == "crashed by SIGKILL"
+    assert winner is not None
+    assert winner.configuration != int8
+    assert not winner.loses
+
+
 def test_what_is_far_behind_is_measured_once() -> None:
     machine = Machine(by_format(**(ALIKE | {"torch_float32": 5})))
     search, _ = machine.search()

@@ -64,7 +64,7 @@ class EngineConfig(Section):
     # onnxruntime's threads wait at full speed between the operators of a decode step; never: they sleep
     spinning: Literal["auto", "never"] = "auto"
     # folder of the files that ./serve.sh --tune writes: what was measured here decides for backend "auto"
-    tuned: str = ""
+    tuning_dir: str = ""
 
     def __post_init__(self) -> None:
         _check_backend(self)

@@ -22,11 +22,11 @@ import torch
 from asr.config import ConfigError, EngineConfig
 from asr.engines.device import placement
 from asr.engines.hardware import hardware
-from asr.engines.tuned import checkpoint_digest
+from asr.engines.tuning import checkpoint_digest
 from tune.configurations import Space, space_of
 from tune.measurements import Failure
 from tune.outcome import Outcome
-from tune.recordings import counted, intelligible, recordings
+from tune.recordings import intelligible, recordings, word_errors
 from tune.rounds import Search
 from tune.runner import Runner
 from tune.terminal import Bar, table
@@ -63,26 +63,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, metavar="DIR", help="of the files (default: config/tuned)"
     )
-    given = parser.parse_args(argv)
-    if not given.checkpoint.exists():
-        raise BadArgument(f"there is no {given.checkpoint}: ./serve.sh --tune NAME fetches OpenAI's")
-    check_folder(given.folder)
+    arguments = parser.parse_args(argv)
+    if not arguments.checkpoint.exists():
+        raise BadArgument(f"there is no {arguments.checkpoint}: ./serve.sh --tune NAME fetches OpenAI's")
+    check_folder(arguments.folder)
     if (busy := psutil.cpu_percent(1)) > BUSY_PERCENT:
         print(
             f"tune: {busy:.0f} % of the cores are at other work: stop it, or trust nothing", file=sys.stderr
         )
     try:
-        outcome = tuned(given.checkpoint, given.device, given.minutes, given.recordings)
+        outcome = search_outcome(
+            arguments.checkpoint, arguments.device, arguments.minutes, arguments.recordings
+        )
     except (Undecided, ConfigError) as reason:
         print(f"tune: {reason}", file=sys.stderr)
         return 1
     print(table(outcome))
-    file = outcome.write(given.folder)
+    file = outcome.write(arguments.folder)
     print(f"written: {file}, which engine.backend auto reads, and {file.stem}.svg", file=sys.stderr)
     return 0
 
 
-def tuned(checkpoint: Path, device: str, minutes: float, manifest: Path | None = None) -> Outcome:
+def search_outcome(checkpoint: Path, device: str, minutes: float, manifest: Path | None = None) -> Outcome:
     """The whole search; raises Undecided, ConfigError, BadArgument."""
     begun, load = time.monotonic(), os.getloadavg()[0]
     device = _device(device)
@@ -91,7 +93,7 @@ def tuned(checkpoint: Path, device: str, minutes: float, manifest: Path | None =
     runner = Runner(checkpoint.absolute(), device, recordings(checkpoint, manifest), copies)
     with Bar() as bar:
         bar.expect(1 + 2 * len(space.first_round()))
-        search = _prepared(space, runner, bar, minutes * 60 - (time.monotonic() - begun))
+        search = _search_of(space, runner, bar, minutes * 60 - (time.monotonic() - begun))
         winner = search.run()
     if winner is None:
         raise Undecided(f"too few rounds in {minutes:g} minutes to decide: give it more by --minutes")
@@ -125,7 +127,7 @@ def _device(wanted: str) -> str:
     return wanted
 
 
-def _prepared(space: Space, runner: Runner, bar: Bar, budget_s: float) -> Search:
+def _search_of(space: Space, runner: Runner, bar: Bar, budget_s: float) -> Search:
     """The search once float32 torch has said which words are right, and which recordings are of use."""
     begun = time.monotonic()
     bar.starts("words", space.reference)
@@ -140,8 +142,8 @@ def _prepared(space: Space, runner: Runner, bar: Bar, budget_s: float) -> Search
     return Search(
         space=space,
         measure=runner.only(references).measure,
-        count_words=lambda heard: counted(references, heard, texts),
-        exact=counted(references, texts, texts),
+        count_words=lambda heard: word_errors(references, heard, texts),
+        exact=word_errors(references, texts, texts),
         progress=bar,
         budget_s=budget_s - (time.monotonic() - begun),
     )

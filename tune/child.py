@@ -46,11 +46,11 @@ class Utterance:
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not come between
-    json.dump(asdict(measured(json.load(sys.stdin))), answers)
+    json.dump(asdict(sample_of(json.load(sys.stdin))), answers)
     answers.close()
 
 
-def measured(task: Mapping[str, Any]) -> Sample:
+def sample_of(task: Mapping[str, Any]) -> Sample:
     """The sample of a task {model, device, settings, clips: [[name, path, language]], copies}."""
     begun = time.perf_counter()
     engine = load_engine(EngineConfig(model=task["model"], device=task["device"], **task["settings"]))
@@ -64,7 +64,7 @@ def measured(task: Mapping[str, Any]) -> Sample:
         raise ValueError(f"no recording is in a language that {engine.spec.name} knows")
     alone = min(utterances, key=lambda one: abs(one.seconds - CLIP_S))
     together = utterances * task["copies"]
-    texts = transcribed(engine, together)  # allocates, and chooses kernels
+    texts = transcripts(engine, together)  # allocates, and chooses kernels
     clip_s = statistics.median(_seconds(engine, [alone]) for _ in range(ALONE_TIMES))
     cores = _affinity()
     busy, cpu = _busy_s(cores), time.process_time()
@@ -84,7 +84,7 @@ def measured(task: Mapping[str, Any]) -> Sample:
     )
 
 
-def transcribed(engine: Engine, utterances: Sequence[Utterance]) -> dict[str, str]:
+def transcripts(engine: Engine, utterances: Sequence[Utterance]) -> dict[str, str]:
     """Name → text, all side by side; raises the first error."""
     sessions = [open_session(one.prepared, one.options, engine.spec) for one in utterances]
     drive(engine, sessions)
@@ -102,7 +102,7 @@ def _utterance(name: str, path: Path, language: str, engine: Engine) -> Utteranc
 
 def _seconds(engine: Engine, utterances: Sequence[Utterance]) -> float:
     begun = time.perf_counter()
-    transcribed(engine, utterances)
+    transcripts(engine, utterances)
     return time.perf_counter() - begun
 
 

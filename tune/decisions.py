@@ -45,7 +45,7 @@ def is_faster(cell: Cell, other: Cell) -> bool:
     return mine.median > MARGIN * theirs.median and mine.low > theirs.high
 
 
-def chosen(today: Cell | None, cells: Iterable[Cell]) -> Cell | None:
+def winner_of(today: Cell | None, cells: Iterable[Cell]) -> Cell | None:
     """The winner among cells that are not out; None if there is none with enough rounds.
 
     Today's settings stay unless another is clearly faster. Among those that are, the fastest wins, and of its

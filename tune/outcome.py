@@ -13,7 +13,7 @@ import yaml
 
 from asr.config import EngineConfig
 from asr.engines.hardware import Hardware
-from asr.engines.tuned import versions
+from asr.engines.tuning import versions
 from tune.chart import chart
 from tune.measurements import Cell
 from tune.recordings import Words

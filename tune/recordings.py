@@ -52,10 +52,10 @@ def intelligible(references: Sequence[Reference], texts: Mapping[str, str]) -> l
     Texts lack recordings of a language that the model does not know.
     """
     there = [one for one in references if one.name in texts]
-    return [one for one in there if counted([one], texts, texts).rate <= MOST_WRONG]
+    return [one for one in there if word_errors([one], texts, texts).rate <= MOST_WRONG]
 
 
-def counted(references: Sequence[Reference], texts: Mapping[str, str], exact: Mapping[str, str]) -> Words:
+def word_errors(references: Sequence[Reference], texts: Mapping[str, str], exact: Mapping[str, str]) -> Words:
     """Wrong words of `texts`, and where they differ from the texts `exact`."""
     wrong = total = 0
     changed: list[str] = []

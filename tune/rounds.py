@@ -10,11 +10,11 @@ from typing import Protocol
 from tune.configurations import Configuration, Space
 from tune.decisions import (
     ROUNDS,
-    chosen,
     is_disturbed,
     is_far_behind,
     is_faster,
     losing_reason,
+    winner_of,
     words_reason,
 )
 from tune.measurements import Cell, Failure, Sample
@@ -56,11 +56,11 @@ class Search:
         self._gate()
         self._grid()
         self._rounds()
-        winner = self._chosen()
+        winner = self._winner()
         for name in self.space.axes():
             if winner is not None:
                 winner = self._along(name, winner)
-                winner = self._chosen() if winner.loses else winner  # it crashed after all
+                winner = self._winner() if winner.loses else winner  # it crashed after all
         if winner is None:
             return None
         for cell in self.cells.values():
@@ -68,8 +68,8 @@ class Search:
                 cell.loses = losing_reason(cell, winner)
         return winner
 
-    def _chosen(self) -> Cell | None:
-        return chosen(self.cells.get(self.space.today), self.cells.values())
+    def _winner(self) -> Cell | None:
+        return winner_of(self.cells.get(self.space.today), self.cells.values())
 
     def _gate(self) -> None:
         """Every format once: one that crashes or writes other words is out."""

@@ -10,7 +10,7 @@ import torch
 from asr.config import ConfigError, EngineConfig
 from asr.engines.base import BaseEngine
 from asr.engines.device import placement
-from asr.engines.tuned import tuned_config
+from asr.engines.tuning import tuned_config
 
 logger = logging.getLogger(__name__)
 

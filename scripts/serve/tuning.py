@@ -23,4 +23,4 @@ def run_search(options: ServeOptions, root: Path, called_from: Path) -> NoReturn
 def put_folder(model_config: dict[str, Any], config_dir: Path) -> None:
     """Makes a worker look into config/tuned, unless model-config.yaml names another folder."""
     engine = model_config["handler"]["engine"]
-    engine["tuned"] = engine.get("tuned") or str(config_dir / "tuned")
+    engine["tuning_dir"] = engine.get("tuning_dir") or str(config_dir / "tuned")

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.tune.samples import MIB, cell, sample
-from tune.decisions import chosen, is_disturbed, is_far_behind, is_faster, losing_reason, words_reason
+from tune.decisions import (
+    is_disturbed,
+    is_far_behind,
+    is_faster,
+    losing_reason,
+    winner_of,
+    words_reason,
+)
 from tune.measurements import Spread
 from tune.recordings import Words
 
@@ -70,32 +77,32 @@ def test_a_sample_is_disturbed_when_the_same_work_had_more_cores_before() -> Non
 
 def test_todays_settings_stay_unless_others_are_clearly_faster() -> None:
     today = cell(10, 10, 10)
-    assert chosen(today, [today, cell(10.5, 10.8, 11)]) is today
+    assert winner_of(today, [today, cell(10.5, 10.8, 11)]) is today
     faster = cell(12, 12, 12)
-    assert chosen(today, [today, cell(10.5, 10.8, 11), faster]) is faster
+    assert winner_of(today, [today, cell(10.5, 10.8, 11), faster]) is faster
 
 
 def test_what_is_out_and_what_has_too_few_rounds_never_wins() -> None:
     today, out, young = cell(10, 10, 10), cell(20, 20, 20), cell(30, 30)
     out.loses = "3 more of 200 words wrong"
-    assert chosen(today, [today, out, young]) is today
+    assert winner_of(today, [today, out, young]) is today
 
 
 def test_between_equals_fewer_wrong_words_win_then_less_memory() -> None:
     fastest, exact = cell(20, 20, 21), cell(19.5, 20, 20)
     fastest.words, exact.words = Words(22, 200), Words(20, 200)
-    assert chosen(None, [fastest, exact]) is exact
+    assert winner_of(None, [fastest, exact]) is exact
     small = cell(19.5, 20, 20, peak_bytes=300 * MIB)
     small.words = Words(20, 200)
-    assert chosen(None, [fastest, exact, small]) is small
+    assert winner_of(None, [fastest, exact, small]) is small
 
 
 def test_without_todays_settings_the_fastest_wins_and_nobody_without_rounds() -> None:
     today = cell(10, 10, 10)
     today.loses = "crashed by SIGSEGV"
     other = cell(9, 9, 9)
-    assert chosen(today, [today, other]) is other
-    assert chosen(None, [cell(9, 9)]) is None
+    assert winner_of(today, [today, other]) is other
+    assert winner_of(None, [cell(9, 9)]) is None
 
 
 def test_a_loser_has_its_reason() -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from asr.config import EngineConfig
 from asr.engines.hardware import Hardware, hardware
-from asr.engines.tuned import checkpoint_digest, tuned_config
+from asr.engines.tuning import checkpoint_digest, tuned_config
 from tests.tune.samples import cell
 from tune.configurations import Configuration
 from tune.measurements import Cell
@@ -53,7 +53,9 @@ def test_a_worker_takes_what_was_written(model: Path, tmp_path: Path) -> None:
     file = outcome(model, winner, cell(10, 10, 10)).write(tmp_path / "tuned")
     assert file.name.endswith("-cores-mine.yaml")
     assert sorted(path.suffix for path in file.parent.iterdir()) == [".svg", ".yaml"]
-    found = tuned_config(EngineConfig(str(model), device="cpu", tuned=str(file.parent)), torch.device("cpu"))
+    found = tuned_config(
+        EngineConfig(str(model), device="cpu", tuning_dir=str(file.parent)), torch.device("cpu")
+    )
     assert found is not None
     assert (found.backend, found.compute_type, found.spinning) == ("onnxruntime", "weights_int8", "never")
     assert (found.max_batch_size, found.full_windows) == (4, False)

@@ -18,7 +18,7 @@ from tests.tune.samples import cell
 from tune.chart import Scale, chart
 from tune.configurations import Configuration, space_of
 from tune.measurements import Cell, Failure, Sample
-from tune.recordings import counted, differences, intelligible, recordings
+from tune.recordings import differences, intelligible, recordings, word_errors
 from tune.runner import Runner, failure_reason
 from whisper_client.references import Reference
 
@@ -38,7 +38,7 @@ def test_a_configuration_is_measured_in_a_child() -> None:
     assert found.audio_s > 20
     assert found.peak_bytes > 100 * 2**20
     assert min(found.wall_s, found.cpu_s, found.clip_s, found.load_s) > 0
-    words = counted(recordings(DEMO, None)[:2], found.texts, found.texts)
+    words = word_errors(recordings(DEMO, None)[:2], found.texts, found.texts)
     assert (words.wrong, words.changed) == (0, ())
 
 
@@ -87,7 +87,7 @@ def test_recordings_that_the_model_does_not_understand_are_left_out() -> None:
 
 def test_words_are_counted_against_the_reference_and_shown_against_float32() -> None:
     clip = Reference("a", Path("a"), "One two three four.", "en")
-    words = counted([clip], {"a": "one two 3 four five"}, {"a": "one two three four"})
+    words = word_errors([clip], {"a": "one two 3 four five"}, {"a": "one two three four"})
     assert (words.wrong, words.total) == (2, 4)
     assert words.changed == ("three → 3", "(nothing) → five")
     assert differences(["so", "be", "it"], ["be", "it"]) == ["so → (nothing)"]
@@ -161,7 +161,7 @@ def test_a_search_writes_what_auto_then_takes(tmp_path: Path) -> None:
     assert file.with_suffix(".svg").is_file()
     found = yaml.safe_load(file.read_text(encoding="utf-8"))
     assert "the winner" in done.stdout
-    engine = load_engine(EngineConfig(str(DEMO), device="cpu", tuned=str(tmp_path), warm_up=False))
+    engine = load_engine(EngineConfig(str(DEMO), device="cpu", tuning_dir=str(tmp_path), warm_up=False))
     assert engine.max_batch_size == found["engine"]["max_batch_size"]
     assert len(found["results"]) >= 4
 
@@ -180,7 +180,7 @@ def test_workers_look_into_the_folder_of_the_files(tmp_path: Path) -> None:
     checkpoint = tmp_path / "mine.pt"
     checkpoint.write_bytes(b"weights")
     done = serve(str(checkpoint), "--print-config")
-    assert f"tuned: {ROOT}/config/tuned\n" in done.stdout
+    assert f"tuning_dir: {ROOT}/config/tuned\n" in done.stdout
 
 
 def test_a_cell_without_samples_can_be_written() -> None:

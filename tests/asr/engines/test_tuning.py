@@ -13,7 +13,7 @@ import yaml
 from asr.config import EngineConfig
 from asr.engines import load_engine
 from asr.engines.hardware import hardware
-from asr.engines.tuned import checkpoint_digest, tuned_config, versions
+from asr.engines.tuning import checkpoint_digest, tuned_config, versions
 from tests.asr.engines.conftest import Pair
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def tuned_file(folder: Path, model: Path, name: str = "a.yaml", **changes: Any) 
 
 
 def config(model: Path, folder: Path, **settings: Any) -> EngineConfig:
-    return EngineConfig(str(model), device="cpu", tuned=str(folder), warm_up=False, **settings)
+    return EngineConfig(str(model), device="cpu", tuning_dir=str(folder), warm_up=False, **settings)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def told(caplog: pytest.LogCaptureFixture) -> None:
+def log_everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
 
@@ -84,7 +84,7 @@ def test_several_workers_share_the_cores(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuned_file(tmp_path / "tuned", model, engine={**ENGINE, "threads": 4})
-    monkeypatch.setattr("asr.engines.tuned.cpu_threads", lambda config: 8 // config.workers)
+    monkeypatch.setattr("asr.engines.tuning.cpu_threads", lambda config: 8 // config.workers)
     for workers, threads in ((1, 4), (2, 4), (4, 2)):
         found = tuned_config(config(model, tmp_path / "tuned", workers=workers), CPU)
         assert found is not None
@@ -104,7 +104,7 @@ def test_a_file_for_another_processor_or_checkpoint_is_ignored(
 ) -> None:
     tuned_file(tmp_path / "tuned", model, **changes)
     assert tuned_config(config(model, tmp_path / "tuned"), CPU) is None
-    assert "none of the 1 files" in caplog.text
+    assert "none of 1 files" in caplog.text
 
 
 def test_the_right_one_of_several_is_taken(model: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_processor_that_is_held_down_is_another(
     ("text", "said"),
     [
         ("a: [1", "cannot be read"),
-        ("- 1\n", "none of the 1 files"),
+        ("- 1\n", "none of 1 files"),
     ],
 )
 def test_a_file_that_is_no_table_is_passed_over(

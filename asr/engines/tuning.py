@@ -29,9 +29,9 @@ def tuned_config(config: EngineConfig, device: torch.device) -> EngineConfig | N
     A setting that differs from its default is the user's and stays; a precision of the user's leaves nothing
     to decide.
     """
-    if not config.tuned or config.precision != "auto":
+    if not config.tuning_dir or config.precision != "auto":
         return None
-    files = sorted(Path(config.tuned).glob("*.yaml"))
+    files = sorted(Path(config.tuning_dir).glob("*.yaml"))
     here = hardware(device).as_table()
     alike = {file: found for file in files if (found := _read(file)).get("hardware") == here}
     digest = _digest(config.model) if alike else None
@@ -48,7 +48,9 @@ def tuned_config(config: EngineConfig, device: torch.device) -> EngineConfig | N
         logger.info("settings measured on this machine, from %s: %s", file, _shown(merged))
         return merged
     if files:
-        logger.info("none of the %d files in %s is for this processor and model", len(files), config.tuned)
+        logger.info(
+            "none of the %d files in %s is for this processor and model", len(files), config.tuning_dir
+        )
     return None
 
 

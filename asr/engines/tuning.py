@@ -48,9 +48,7 @@ def tuned_config(config: EngineConfig, device: torch.device) -> EngineConfig | N
         logger.info("settings measured on this machine, from %s: %s", file, _shown(merged))
         return merged
     if files:
-        logger.info(
-            "none of the %d files in %s is for this processor and model", len(files), config.tuning_dir
-        )
+        logger.info("none of %d files in %s is for this machine and model", len(files), config.tuning_dir)
     return None
 
 

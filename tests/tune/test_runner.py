@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,10 +11,11 @@ import yaml
 
 from asr.config import EngineConfig
 from asr.engines import load_engine
-from tests.ops.commands import ROOT, caller_environment, last_line, serve
+from tests.ops.commands import ROOT, last_line, serve
 from tests.tune.samples import cell
+from tune.__main__ import main
 from tune.chart import Scale, chart
-from tune.configurations import Configuration, space_of
+from tune.configurations import Configuration, Space, space_of
 from tune.measurements import Cell, Failure, Sample
 from tune.recordings import differences, intelligible, recordings, word_errors
 from tune.runner import Runner, failure_reason
@@ -131,39 +130,27 @@ def test_a_logarithmic_axis_has_ticks_however_short() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_search_writes_what_auto_then_takes(tmp_path: Path) -> None:
-    """The whole command on the demo. A minute is too short to decide on a busy machine: then it says so."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tune",
-            str(DEMO),
-            "--device",
-            "cpu",
-            "--minutes",
-            "2",
-            "--folder",
-            str(tmp_path),
-        ],
-        cwd=ROOT,
-        env=caller_environment(),
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    if done.returncode == 1:
-        assert "too few rounds in 2 minutes to decide" in last_line(done.stderr)
-        assert list(tmp_path.iterdir()) == []
-        return
-    assert done.returncode == 0, done.stderr
-    [file] = tmp_path.glob("*-demo.yaml")
+def test_a_search_writes_what_auto_then_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command on the demo, over two formats, one of which no processor has."""
+    formats = (("torch", "float32"), ("torch", "float16"))
+    today = Configuration("torch", "float32", threads=1, batch=4)
+    space = Space(formats, threads=1, batches=(4,), today=today)
+    monkeypatch.setattr("tune.__main__.space_of", lambda model, device: space)
+    monkeypatch.setattr("tune.__main__.recordings", lambda *_: recordings(DEMO, None)[1:2])
+    assert main([str(DEMO), "--device", "cpu", "--minutes", "9", "--folder", str(tmp_path / "tuned")]) == 0
+    [file] = (tmp_path / "tuned").glob("*-demo.yaml")
     assert file.with_suffix(".svg").is_file()
     found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    assert "the winner" in done.stdout
-    engine = load_engine(EngineConfig(str(DEMO), device="cpu", tuning_dir=str(tmp_path), warm_up=False))
-    assert engine.max_batch_size == found["engine"]["max_batch_size"]
-    assert len(found["results"]) >= 4
+    assert found["engine"]["backend"] == "torch"
+    reasons = [each["verdict"] for each in found["results"] if "float16" in each["configuration"]]
+    assert reasons == ["engine.precision is 'float16', which CPUs lack: use float32, bfloat16 or auto"] * 2
+    assert "the winner" in capsys.readouterr().out
+    config = EngineConfig(str(DEMO), device="cpu", tuning_dir=str(tmp_path / "tuned"), warm_up=False)
+    engine = load_engine(config)
+    assert engine.description == "cpu float32"
+    assert engine.spec.short_windows is not found["engine"]["full_windows"]
 
 
 @pytest.mark.slow

@@ -116,8 +116,9 @@ def _busy_s(cores: Sequence[int]) -> float:
     """Seconds that these cores have worked, for anybody, other machines of the same host included."""
     times = psutil.cpu_times(percpu=True)
     found = [times[core] for core in cores if core < len(times)]
-    # iowait is idle; user time holds the guests' already; what runs with a niceness gives way
-    idle = ("idle", "iowait", "guest", "guest_nice", "nice")
+    # iowait is idle, and user time holds the guests' already. Niced work counts: where the kernel groups by
+    # session (sched_autogroup) it takes its share all the same
+    idle = ("idle", "iowait", "guest", "guest_nice")
     return float(sum(sum(each) - sum(getattr(each, name, 0.0) for name in idle) for each in found))
 
 

@@ -36,6 +36,7 @@ COPY config/ config/
 COPY model-archiver/ model-archiver/
 COPY scripts/ scripts/
 COPY clients/ clients/
+COPY tune/ tune/
 COPY samples/ samples/
 COPY asr/ asr/
 COPY handler/ handler/

@@ -10,6 +10,7 @@ import torch
 from asr.config import ConfigError, EngineConfig
 from asr.engines.base import BaseEngine
 from asr.engines.device import placement
+from asr.engines.tuning import tuned_config
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,12 @@ def load_engine(config: EngineConfig, gpu_id: int | None = None) -> BaseEngine:
     """
     if config.backend != "auto":
         return _ready(config, BACKENDS[config.backend], gpu_id)
-    if _is_torch_best(config, gpu_id):
+    if (tuned := tuned_config(config, placement(config, gpu_id).device)) is not None:
+        try:
+            return _ready(tuned, BACKENDS[tuned.backend], gpu_id)
+        except ConfigError as error:  # its package is gone, for example
+            logger.warning("the settings measured on this machine cannot be used: %s", error)
+    if is_torch_best(config, gpu_id):
         return _ready(config, _torch, gpu_id)
     try:
         return _ready(config, _onnxruntime, gpu_id)
@@ -58,7 +64,7 @@ def load_engine(config: EngineConfig, gpu_id: int | None = None) -> BaseEngine:
         return _ready(config, _torch, gpu_id)
 
 
-def _is_torch_best(config: EngineConfig, gpu_id: int | None) -> bool:
+def is_torch_best(config: EngineConfig, gpu_id: int | None) -> bool:
     """Whether torch computes in 16 bits; in float32 ONNX Runtime is faster on every CPU that was tried."""
     place = placement(config, gpu_id)
     return place.is_cuda or place.dtype != torch.float32

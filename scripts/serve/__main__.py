@@ -30,9 +30,12 @@ def main() -> int:
         python = environment.ensure_environment(REQUIREMENTS, environment.has_gpu())
         if python != Path(sys.executable):  # a .venv that was not active
             os.execv(python, [str(python), "-m", "scripts.serve", *sys.argv[1:]])
-        # Imported late, because it needs the requirements.
+        # Imported late, because they need the requirements.
         from scripts.serve.supervise import serve
+        from scripts.serve.tuning import run_search
 
+        if options.tune:
+            run_search(options, ROOT, called_from)
         serve(options, ROOT, called_from)
     except (ServeError, environment.EnvironmentFailure) as error:
         return _fail(str(error))

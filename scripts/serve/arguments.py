@@ -19,6 +19,7 @@ examples:
   ./serve.sh small --port 9080 --management-port 9081 --metrics-port 9082
   ./serve.sh base --gateway-host 0.0.0.0           reachable from other machines, with keys (docs/gateway.md)
   ./serve.sh base --no-gateway                     TorchServe alone
+  ./serve.sh --tune base                           the fastest settings here, measured (docs/tuning.md)
 
 Every option may come from the environment instead, as WHISPER_<OPTION>: WHISPER_MODEL=small,
 WHISPER_PORT=9080, WHISPER_TOKEN_AUTH=true. The command line wins.
@@ -50,6 +51,7 @@ class ServeOptions:
     run_dir: Path | None  # None: tmp/server-<port>
     log_dir: Path
     startup_timeout_s: int
+    tune: bool
     dry_run: bool
     print_config: bool
 
@@ -114,6 +116,11 @@ def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argpar
     _add_places(options, root, called_from)
     options.value("startup-timeout", "seconds to wait for the first transcription (900)", positive,
                   default=900, metavar="S", dest="startup_timeout_s")  # fmt: skip
+    parser.add_argument(
+        "--tune", action="store_true",
+        help="measure which backend, number format and threads are fastest here (10 minutes for base), keep "
+        "that for the next start, start nothing",
+    )  # fmt: skip
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, say what would be done, start nothing"
     )

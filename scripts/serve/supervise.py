@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from scripts.serve import addresses, archive, models, settings
+from scripts.serve import addresses, archive, models, settings, tuning
 from scripts.serve.addresses import Address
 from scripts.serve.arguments import ServeOptions
 from scripts.serve.gateway import GatewayLaunch, GatewayProcess, gateway_launch
@@ -137,6 +137,7 @@ def _configuration(
     model_config = settings.effective_model_config(
         settings.read_model_config(config_dir / "model-config.yaml"), options, checkpoint
     )
+    tuning.put_folder(model_config, config_dir)
     settings.check_handler_section(model_config)
     return paths, properties, model_config
 

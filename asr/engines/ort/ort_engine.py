@@ -59,7 +59,7 @@ class OrtEngine(BaseEngine):
         checkpoint = replace(checkpoint, state={})  # the graphs hold the weights: twice would be the peak
         sessions = Sessions(
             opened(folder / ENCODER, self._provider, threads, spins=False),
-            opened(folder / DECODER, self._provider, threads, spins=True),
+            opened(folder / DECODER, self._provider, threads, spins=config.spinning == "auto"),
         )
         settings = BatchSettings(config.max_batch_size, together, config.deterministic, config.loop_guard)
         pipeline = Pipeline(checkpoint, OrtNetwork(checkpoint, place, sessions), place, settings)

@@ -13,6 +13,7 @@ import pytest
 from asr.config import ConfigError, EngineConfig
 from asr.engines import load_engine
 from asr.engines.base import BaseEngine
+from asr.engines.ort import sessions
 from asr.engines.ort.ort_engine import OrtEngine
 from asr.schema import EngineSeconds, Hypothesis
 from tests.asr.checkpoints import random_audio
@@ -168,3 +169,20 @@ print("halved", engine.oom_count)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-2_000:]
     assert int(done.stdout.split()[-1]) > 0
+
+
+@pytest.mark.parametrize(("spinning", "spins"), [("auto", "1"), ("never", "0")])
+def test_only_the_decoders_threads_spin_and_not_where_they_must_not(
+    multilingual: Pair, monkeypatch: pytest.MonkeyPatch, spinning: str, spins: str
+) -> None:
+    real, asked = sessions.opened, {}
+
+    def recorded(graph: Path, provider: str, threads: int, *, spins: bool) -> object:
+        session = real(graph, provider, threads, spins=spins)
+        key = "session.intra_op.allow_spinning"
+        asked[graph.stem] = session.get_session_options().get_session_config_entry(key)
+        return session
+
+    monkeypatch.setattr("asr.engines.ort.ort_engine.opened", recorded)
+    ort_engine(multilingual.path, spinning=spinning)
+    assert asked == {"encoder": "0", "decoder": spins}

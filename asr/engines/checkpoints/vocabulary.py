@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from asr.text.tokenizer import ASSETS, Tokenizer
 
+# Names that the same token has in transformers' older vocabularies.
+ALSO_CALLED = {"<|nospeech|>": "<|nocaptions|>", "<|he|>": "<|iw|>"}
+
 
 def vocabulary(tokenizer: Tokenizer, n_vocab: int) -> list[str]:
     """One string per token id: bytes as GPT-2 writes them, special tokens by name."""

@@ -32,7 +32,7 @@ def read_tensors(folder: Path, names: Sequence[str]) -> dict[str, Stored]:
     """
     file = next((folder / name for name in names if (folder / name).is_file()), None)
     if file is None:
-        raise ConfigError(f"{str(folder)!r} has no weights: it lacks {names[0]}, or the shards of {names[1]}")
+        raise ConfigError(f"{str(folder)!r} has no weights: it has neither {' nor '.join(names)}")
     if file.name.endswith(".index.json"):
         found = _read_shards(file)
     else:
@@ -50,18 +50,16 @@ def _read_shards(index: Path) -> dict[str, Stored]:
     wanted = read_table(index).get("weight_map")
     if not isinstance(wanted, dict) or not all(_is_file_name(each) for each in wanted.values()):
         raise ConfigError(f"{str(index)!r} must hold a weight_map from tensors to files of its folder")
-    found: dict[str, Stored] = {}
+    shards: dict[str, dict[str, Tensor]] = {}
     for name in sorted(set(wanted.values())):
         file = index.parent / name
         if not file.is_file():
             raise ConfigError(f"{str(file)!r} is missing, {index.name} names it: download the folder whole")
-        found |= {tensor_name: Stored(tensor, file) for tensor_name, tensor in _read_file(file)}
-    for tensor_name, name in wanted.items():
-        if tensor_name not in found:
-            raise ConfigError(
-                f"{str(index.parent / name)!r} lacks {tensor_name}, which {index.name} puts there"
-            )
-    return found
+        shards[name] = dict(_read_file(file))
+    for tensor, name in wanted.items():
+        if tensor not in shards[name]:
+            raise ConfigError(f"{str(index.parent / name)!r} lacks {tensor}: {index.name} puts it there")
+    return {tensor: Stored(shards[name][tensor], index.parent / name) for tensor, name in wanted.items()}
 
 
 def _is_file_name(name: object) -> bool:

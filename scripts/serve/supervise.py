@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 
 import yaml
 
+from asr.checkpoint_files import kind_of
 from scripts.serve import addresses, archive, models, settings
 from scripts.serve.addresses import Address
 from scripts.serve.arguments import ServeOptions
 from scripts.serve.gateway import GatewayLaunch, GatewayProcess, gateway_launch
 from scripts.serve.java import find_java
+from scripts.serve.models import Weights
 from scripts.serve.readiness import Probe, ServerEnded, check_alive, wait_until_ready, watch
 from scripts.serve.restarts import Restarts
 from scripts.serve.serve_error import ServeError, Stop
@@ -31,8 +33,8 @@ LOW_DISK_BYTES = 500_000_000  # for logs, the archive and its unpacked copy
 def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
     """Returns after --dry-run and --print-config; otherwise ends by ServeError or Stop."""
     models_dir = root / "whisper-models"
-    checkpoint = models.checkpoint_path(options.model, models_dir, called_from, options.source)
-    paths, properties, model_config = _configuration(options, root, checkpoint)
+    weights = models.weights_of(options.model, models_dir, called_from, options.source)
+    paths, properties, model_config = _configuration(options, root, weights)
     if options.print_config:
         _print_config(properties, model_config)
         return
@@ -40,12 +42,12 @@ def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
     addresses.check_free(properties, *([gateway.address] if gateway else []))
     java = find_java(os.environ)
     if options.dry_run:
-        _print_plan(options, checkpoint, java, properties, gateway)
+        _print_plan(options, weights, java, properties, gateway)
         return
     _check_disk(paths)
-    checkpoint = models.ensure_checkpoint(options.model, checkpoint, os.environ, options.source, say)
-    _announce(options.model, checkpoint)
-    settings.put_checkpoint(model_config, checkpoint)
+    weights = models.ensure_weights(options.model, weights, os.environ, options.source, say)
+    _announce(options.model, weights)
+    settings.put_checkpoint(model_config, weights.checkpoint, weights.adapter)
     settings.prepare(paths, properties, model_config, gateway.address.url if gateway else None)
     if archive.ensure_archive(paths):
         say(f"built {paths.model_store / archive.ARCHIVE}")
@@ -117,7 +119,7 @@ def _gateway(options: ServeOptions, properties: Mapping[str, str], paths: Paths)
 
 
 def _configuration(
-    options: ServeOptions, root: Path, checkpoint: Path
+    options: ServeOptions, root: Path, weights: Weights
 ) -> tuple[Paths, dict[str, str], dict[str, Any]]:
     """Paths, config.properties and model-config.yaml as they will be used, checked; nothing is written."""
     config_dir = root / "config"
@@ -135,7 +137,10 @@ def _configuration(
     addresses.check_exposure(properties)
     properties = addresses.with_free_grpc_ports(properties)
     model_config = settings.effective_model_config(
-        settings.read_model_config(config_dir / "model-config.yaml"), options, checkpoint
+        settings.read_model_config(config_dir / "model-config.yaml"),
+        options,
+        weights.checkpoint,
+        weights.adapter,
     )
     settings.check_handler_section(model_config)
     return paths, properties, model_config
@@ -160,12 +165,17 @@ def has_keys(properties: Mapping[str, str]) -> bool:
     return properties.get("disable_token_authorization", "false").strip().lower() != "true"
 
 
-def _announce(model: str, checkpoint: Path) -> None:
+def _announce(model: str, weights: Weights) -> None:
     if model == models.DEMO:
         say("MODEL demo: a bundled demo with a small vocabulary, to see everything work. For real speech:")
         say("  ./serve.sh base           (99 languages, 145 MB)   or   ./serve.sh large-v3-turbo   (1.6 GB)")
     else:
-        say(f"MODEL {model}: {checkpoint}")
+        say(f"MODEL {model}: {_described(weights)}")
+
+
+def _described(weights: Weights) -> str:
+    adapter = f", with the LoRA adapter {weights.adapter} merged into it" if weights.adapter else ""
+    return f"{weights.checkpoint}{adapter}"
 
 
 def _print_ready(
@@ -204,14 +214,14 @@ def _print_config(properties: Mapping[str, str], model_config: Mapping[str, obje
 
 def _print_plan(
     options: ServeOptions,
-    checkpoint: Path,
+    weights: Weights,
     java: Path,
     properties: Mapping[str, str],
     gateway: GatewayLaunch | None,
 ) -> None:
     missing = "missing" if options.model == models.DEMO else "to be downloaded"
-    there = "there" if checkpoint.exists() else missing
-    print(f"model       {options.model}: {checkpoint} ({there})")
+    there = "there" if kind_of(weights.checkpoint) else missing
+    print(f"model       {options.model}: {_described(weights)} ({there})")
     print(f"java        {java}")
     print(f"python      {sys.executable}")
     for key in addresses.HTTP_ADDRESSES:

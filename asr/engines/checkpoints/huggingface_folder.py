@@ -55,7 +55,7 @@ def read_huggingface(folder: Path) -> dict[str, Any]:
     Weights are float32, float16 or bfloat16 as in the files, on the CPU. Raises ConfigError for what is no
     Whisper model or is not whole.
     """
-    dims = _dims(folder / CONFIG_FILE)
+    dims = config_dims(folder / CONFIG_FILE)
     generation = read_table(folder / GENERATION_FILE) if (folder / GENERATION_FILE).is_file() else {}
     check_tokens(folder, dims, generation)
     state = _state(read_tensors(folder, HUGGING_FACE_WEIGHTS), dims, folder)
@@ -67,7 +67,8 @@ def read_huggingface(folder: Path) -> dict[str, Any]:
     }
 
 
-def _dims(file: Path) -> ModelDims:
+def config_dims(file: Path) -> ModelDims:
+    """The sizes that a config.json gives; raises ConfigError for what no Whisper model has."""
     config = read_table(file)
     if (kind := config.get("model_type")) != MODEL_TYPE:
         raise ConfigError(f"{str(file)!r} describes a model of type {kind!r}, must be {MODEL_TYPE!r}")

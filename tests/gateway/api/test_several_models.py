@@ -83,6 +83,7 @@ def test_a_language_that_is_not_given_is_detected_by_the_default_model(
 def test_the_model_that_answers_knows_the_language_that_was_detected(
     fake: FakeTorchServe, asked: Callable[..., tuple[str, dict[str, int]]]
 ) -> None:
+    fake.keep_windows = True
     asked(languages="hi,en")
     assert [(window.options.task, window.options.language) for window in fake.windows[-2:]] == [
         ("detect_language", None),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from asr.checkpoint_files import CONFIG_FILE, HUGGING_FACE_WEIGHTS
 from asr.config import ConfigError
+from asr.constants import HOP_LENGTH, N_FFT, SAMPLE_RATE
 from asr.engines.checkpoints.dimensions import (
     N_AUDIO_CTX,
     VOCABULARIES,
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 MODEL_TYPE = "whisper"
 GENERATION_FILE = "generation_config.json"
+FEATURES_FILE = "preprocessor_config.json"
 # ModelDims' name → key of config.json; the state of encoder and decoder is one number
 SIZES = {
     "n_mels": "num_mel_bins",
@@ -56,6 +58,7 @@ def read_huggingface(folder: Path) -> dict[str, Any]:
     Whisper model or is not whole.
     """
     dims = config_dims(folder / CONFIG_FILE)
+    _check_features(folder / FEATURES_FILE, dims)
     generation = read_table(folder / GENERATION_FILE) if (folder / GENERATION_FILE).is_file() else {}
     check_tokens(folder, dims, generation)
     state = _state(read_tensors(folder, HUGGING_FACE_WEIGHTS), dims, folder)
@@ -88,6 +91,20 @@ def config_dims(file: Path) -> ModelDims:
         if config.get(key, value) != value:
             raise ConfigError(f"{str(file)!r}: {key} is {config[key]!r}, a Whisper model has {value!r}")
     return checked_dims({name: config[key] for name, key in SIZES.items()}, str(file))
+
+
+def _check_features(file: Path, dims: ModelDims) -> None:
+    """Raises ConfigError where the model was trained on another log-Mel spectrogram."""
+    found = read_table(file) if file.is_file() else {}
+    wanted = {
+        "feature_size": dims.n_mels,
+        "sampling_rate": SAMPLE_RATE,
+        "n_fft": N_FFT,
+        "hop_length": HOP_LENGTH,
+    }
+    for key, value in wanted.items():
+        if found.get(key, value) != value:
+            raise ConfigError(f"{str(file)!r}: {key} is {found[key]!r}, must be {value} for this model")
 
 
 def _state(stored: Mapping[str, Stored], dims: ModelDims, folder: Path) -> dict[str, Tensor]:

@@ -24,7 +24,17 @@ logger = logging.getLogger(__name__)
 PEFT_PREFIX = "base_model.model."
 PART = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 # What peft can add to plain LoRA and would be left out here: key → the value that adds nothing
-PLAIN = {"use_dora": False, "fan_in_fan_out": False, "lora_bias": False, "megatron_config": None}
+PLAIN = {
+    "use_dora": False,
+    "use_qalora": False,
+    "fan_in_fan_out": False,
+    "lora_bias": False,
+    "layer_replication": None,
+    "trainable_token_indices": None,
+    "target_parameters": None,
+    "alora_invocation_tokens": None,
+}
+PLAIN_STARTS = (True, False, None, "gaussian")  # init_lora_weights; others, as pissa, change the base as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,10 @@ def _scales(file: Path) -> _Scales:
     for key, value in PLAIN.items():
         if config.get(key, value) not in (value, None):
             raise ConfigError(f"{str(file)!r}: {key} is {config[key]!r}, only plain LoRA can be merged")
+    if (start := config.get("init_lora_weights")) not in PLAIN_STARTS:
+        raise ConfigError(
+            f"{str(file)!r}: init_lora_weights is {start!r}, which changes the base too: merge it first"
+        )
     rank, alpha = config.get("r"), config.get("lora_alpha")
     ranks, alphas = (config.get(key) or {} for key in ("rank_pattern", "alpha_pattern"))
     if (

@@ -204,6 +204,18 @@ def test_numbers_of_other_formats_are_refused(small: Checkpoint, tmp_path: Path,
     )
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("feature_size", 128), ("sampling_rate", 8_000), ("n_fft", 512), ("hop_length", 80)]
+)
+def test_another_spectrogram_is_refused(small: Checkpoint, tmp_path: Path, key: str, value: int) -> None:
+    path = folder(tmp_path / "mine", small)
+    usual = {"feature_size": 80, "sampling_rate": 16_000, "n_fft": 400, "hop_length": 160, "chunk_length": 30}
+    write_json(path / "preprocessor_config.json", usual)
+    assert load_checkpoint(str(path)).dims == small.dims
+    write_json(path / "preprocessor_config.json", usual | {key: value})
+    refused(path, rf"preprocessor_config\.json': {key} is {value}, must be {usual[key]} for this model")
+
+
 def test_an_adapter_is_no_model(tmp_path: Path) -> None:
     write_json(tmp_path / "adapter_config.json", {})
     refused(tmp_path, "holds a LoRA adapter .*: name it in engine.adapter")

@@ -103,6 +103,8 @@ def test_the_same_weights_with_another_factor_are_another_model(
         ({"peft_type": "PREFIX_TUNING"}, "peft_type is 'PREFIX_TUNING', only LORA can be merged"),
         ({"use_dora": True}, "use_dora is True, only plain LoRA"),
         ({"fan_in_fan_out": True}, "fan_in_fan_out is True"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa', which changes the base too"),
+        ({"layer_replication": [[0, 1]]}, "layer_replication is"),
         ({"r": 0}, "r and lora_alpha"),
         ({"lora_alpha": "8"}, "r and lora_alpha"),
         ({"rank_pattern": {"q_proj": None}}, "r and lora_alpha"),

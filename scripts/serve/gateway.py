@@ -20,7 +20,7 @@ from scripts.serve.arguments import ServeOptions
 from scripts.serve.local import open_local
 from scripts.serve.restarts import Restarts
 from scripts.serve.serve_error import ServeError
-from scripts.serve.served import Served, gateway_variables
+from scripts.serve.served_models import Served, gateway_variables
 from scripts.serve.torchserve import end_with_parent
 
 if TYPE_CHECKING:

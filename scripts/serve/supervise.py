@@ -30,7 +30,7 @@ from scripts.serve.readiness import (
 )
 from scripts.serve.restarts import Restarts
 from scripts.serve.serve_error import ServeError, Stop
-from scripts.serve.served import Served, fetched, model_configs, served_models
+from scripts.serve.served_models import Served, fetched, model_configs, served_models
 from scripts.serve.settings import Paths
 from scripts.serve.torchserve import Launch, TorchServe
 

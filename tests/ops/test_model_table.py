@@ -12,7 +12,7 @@ from scripts.serve import settings
 from scripts.serve.arguments import parse_options
 from scripts.serve.model_table import read_table, table_of_words
 from scripts.serve.serve_error import ServeError
-from scripts.serve.served import gateway_variables, model_configs, served_models
+from scripts.serve.served_models import gateway_variables, model_configs, served_models
 from tests.ops.commands import ROOT, last_line, serve
 
 TABLE = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 
@@ -176,3 +177,44 @@ def test_one_models_dead_worker_loses_nothing_of_the_others(
     fake.models.add("english")
     wait(lambda: gateway.service.fleet.models["english"].state == "ready")
     assert asked(language="en") == ("english", {"english": 1})
+
+
+@pytest.mark.slow
+async def test_two_hundred_mixed_requests_are_each_answered_by_the_right_model(
+    gateway: Gateway, fake: FakeTorchServe
+) -> None:
+    """Workers die in between, and a model goes away and comes back."""
+    kinds = [
+        ({"language": "fr"}, "whisper"),
+        ({"language": "hi"}, "hindi"),
+        ({"model": "large", "language": "hi"}, "large"),
+        ({"languages": "ne,fr"}, "hindi"),
+    ]
+    gate = asyncio.Semaphore(24)
+
+    async def ask(client: httpx2.AsyncClient, number: int) -> None:
+        fields, model = kinds[number % len(kinds)]
+        async with gate:
+            if number in (40, 90):
+                fake.fail_next("die")
+            if number == 60:
+                fake.models.discard("large")
+            if number == 110:
+                fake.models.add("large")
+            sound = wav(tone(2.0 + number / 100))
+            answer = await client.post(
+                "/v1/audio/transcriptions", data=SOUND | fields, files={"file": ("a.wav", sound)}
+            )
+        assert answer.status_code == 200, answer.text
+        assert (answer.headers["X-Model"], bool(answer.json()["text"])) == (model, True), number
+        texts[number] = answer.json()["text"]
+
+    texts: dict[int, str] = {}
+    async with (
+        httpx2.AsyncClient(base_url=gateway.url, timeout=TIMEOUT_S) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        for number in range(200):
+            group.create_task(ask(client, number))
+    assert len(set(texts.values())) == 200, "every answer is about its own audio"
+    assert fake.deaths == 2

@@ -6,7 +6,8 @@
       whisper: {checkpoint: base, aliases: [gpt-4o-transcribe]}
       hindi: {checkpoint: path/to/whisper-hindi, languages: [hi, mr, ne]}
 
-The first is the default: it answers whatever no other model takes.
+The first is the default: it answers whatever no other model takes. In TorchServe it is `whisper`, whose paths
+clients know; another name that it is given is an alias.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def read_table(file: Path) -> ModelTable | None:
 
 
 def checked(table: ModelTable) -> ModelTable:
-    """The same table; raises ServeError where names, languages or fallbacks are not clear."""
+    """The same table, its first model called `whisper`; raises ServeError where it is not clear."""
     taken: dict[str, str] = {}
     spoken: dict[str, str] = {}
     for name, row in table.rows.items():
@@ -132,7 +133,23 @@ def checked(table: ModelTable) -> ModelTable:
     for name, row in table.rows.items():
         if row.fallback is not None and (row.fallback not in table.rows or row.fallback == name):
             raise ServeError(f"{name}: fallback is {row.fallback!r}, must be another model of the table")
-    return table
+    return _first_is_whisper(table)
+
+
+def _first_is_whisper(table: ModelTable) -> ModelTable:
+    name, row = table.default
+    if name == DEFAULT_NAME:
+        return table
+    if DEFAULT_NAME in table.others:
+        raise ServeError(
+            f"{DEFAULT_NAME} is the first model's name in TorchServe: put it first, or rename it"
+        )
+    first = row.model_copy(update={"aliases": (name, *row.aliases)})
+    others = {
+        other: each.model_copy(update={"fallback": DEFAULT_NAME}) if each.fallback == name else each
+        for other, each in table.others.items()
+    }
+    return ModelTable({DEFAULT_NAME: first, **others})
 
 
 def _called(model: str) -> str:

@@ -79,14 +79,12 @@ def model_configs(
 
 
 def gateway_variables(served: Sequence[Served], aliases: Sequence[str]) -> dict[str, str]:
-    """What the gateway must know of the models; nothing where there is one under its usual name.
+    """What the gateway must know of the models; nothing where there is one without names of its own.
 
     aliases: of the default model in config/gateway.yaml.
     """
     default, *others = served
     variables = {}
-    if default.name != "whisper":
-        variables["GATEWAY_UPSTREAM__MODEL"] = default.name
     if default.row.aliases:
         variables["GATEWAY_UPSTREAM__ALIASES"] = json.dumps([*aliases, *default.row.aliases])
     if default.row.fallback:

@@ -42,8 +42,16 @@ def test_words_of_the_command_line() -> None:
 
 
 def test_the_first_model_takes_every_language_whatever_it_is_called() -> None:
-    table = table_of_words(["hi=path/to/whisper-hindi"])
-    assert [(name, row.languages) for name, row in table.rows.items()] == [("hi", ())]
+    """In TorchServe it is whisper, so that every path of a server with one model stays."""
+    table = table_of_words(["hi=path/to/whisper-hindi", "en=tiny.en"])
+    assert [(name, row.languages) for name, row in table.rows.items()] == [("whisper", ()), ("en", ("en",))]
+    assert table.default[1].aliases == ("hi",)
+
+
+def test_a_fallback_on_the_first_model_follows_its_name(tmp_path: Path) -> None:
+    text = "models: {main: {checkpoint: base}, hindi: {checkpoint: base, fallback: main}}"
+    table = read_table(table_file(tmp_path, text))
+    assert table is not None and table.others["hindi"].fallback == "whisper"
 
 
 def test_the_table_of_the_file(tmp_path: Path) -> None:
@@ -79,6 +87,7 @@ def test_a_file_without_models_is_none(tmp_path: Path, text: str) -> None:
             "a: {checkpoint: b}, b: {checkpoint: b, languages: [hi]}, c: {checkpoint: b, languages: [hi]}",
             "two models take the language hi: b and c",
         ),
+        ("a: {checkpoint: b}, whisper: {checkpoint: b}", "whisper is the first model's name in TorchServe"),
         ("a: {checkpoint: b, fallback: b}", "a: fallback is 'b', must be another model"),
         ("a: {checkpoint: b, fallback: a}", "a: fallback is 'a', must be another model"),
     ],

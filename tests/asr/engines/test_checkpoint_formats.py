@@ -19,6 +19,8 @@ from tests.asr.engines import reference
 from tests.asr.real import SAMPLES, recording, words
 from tests.weights import real_checkpoint
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = ["torch", "onnxruntime", "ctranslate2"]
 SETTINGS = {"device": "cpu", "precision": "float32", "threads": 1, "warm_up": False}
 EIGHT_BITS = {"precision": "auto", "compute_type": "int8"}
@@ -156,7 +158,6 @@ def real(tmp_path: Path) -> Checkpoint:
 
 
 @pytest.mark.weights
-@pytest.mark.slow
 def test_the_real_model_hears_the_same_in_every_format(tmp_path: Path) -> None:
     model = real(tmp_path)
     window = reference.window(recording("jfk.flac"), language="en")
@@ -168,7 +169,6 @@ def test_the_real_model_hears_the_same_in_every_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.weights
-@pytest.mark.slow
 def test_the_real_model_is_understood_in_eight_bits(tmp_path: Path) -> None:
     model = real(tmp_path)
     engine = loaded("ctranslate2", int8(tmp_path / "int8", model), **EIGHT_BITS)

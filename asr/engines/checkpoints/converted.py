@@ -60,7 +60,7 @@ def _homes(path: Path, folder: str) -> list[Path]:
     homes = [] if hub_model(path.absolute()) else [path.parent / f".{folder}"]
     with contextlib.suppress(RuntimeError):  # a user without a home
         homes.append(Path.home() / ".cache" / "whisper-torchserve" / folder)
-    return homes
+    return homes or [path.parent / f".{folder}"]
 
 
 def _write(home: Path, name: str, target: Format) -> Path:

@@ -7,6 +7,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt
@@ -37,7 +38,8 @@ class Section:
 class EngineConfig(Section):
     """How the model runs."""
 
-    model: str  # path to a checkpoint in OpenAI's format
+    model: str  # path to a checkpoint: OpenAI's file, or a folder of Hugging Face's or CTranslate2's
+    adapter: str | None = None  # path to a folder with a LoRA adapter of peft, merged into the model
     device: str = "auto"  # auto: cuda:<gpu_id> if TorchServe gives one, else cpu; or "cpu", "cuda:0" …
     # auto: float16 on CUDA, bfloat16 on CPUs with AMX or AVX512-BF16, else float32
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -71,6 +73,11 @@ class EngineConfig(Section):
 
     def __post_init__(self) -> None:
         _check_backend(self)
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """What the weights are made of: the checkpoint, then the adapter."""
+        return tuple(Path(each) for each in (self.model, self.adapter) if each is not None)
 
 
 def _check_backend(config: EngineConfig) -> None:

@@ -7,21 +7,22 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from asr.audio.mel import log_mel_max
 from asr.audio.prepare import PreparedAudio
 from asr.config import Limits
 from asr.engine import ModelSpec
 from asr.request.options import RequestOptions
 from asr.schema import Transcript
-from asr.sessions import FileSession, open_session
+from asr.sessions import FileSession, open_detection, open_session
 from gateway.access.admission import Admission
 from gateway.access.keys import KeyStore
 from gateway.access.limits import Limiter
-from gateway.api_errors import ModelNotFound
+from gateway.api_errors import ModelNotFound, NotReady
 from gateway.caller import Caller
 from gateway.dispatch.driver import run_session
 from gateway.dispatch.fleet import Fleet, ServedModel
@@ -88,6 +89,7 @@ class ModelRequest:
 
     model: ServedModel
     options: RequestOptions
+    by_language: bool = False  # the language is to be detected, and with it the model
 
 
 class Service:
@@ -131,7 +133,19 @@ class Service:
             raise ModelNotFound(
                 f"The model `{name[:100]}` does not exist or you do not have access to it.", param="model"
             )
-        return models[name]
+        return self._answering(models[name])
+
+    def speaking(self, language: str, caller: Caller) -> ServedModel | None:
+        """The model that takes requests in this language from the default one, if this caller may use it."""
+        model = self.fleet.speaks(language)
+        return None if model is None or model not in self.models(caller).values() else self._answering(model)
+
+    def _answering(self, model: ServedModel) -> ServedModel:
+        """The model or its fallback; raises NotReady for a model that has never answered."""
+        one = self.fleet.answering(model)
+        if not one.dispatcher.is_known:
+            raise NotReady(f"the model {one.name} is not loaded; the model server's log has the reason")
+        return one
 
     def coming_upload(
         self, num_bytes: int | None, max_wait_s: float | None = None
@@ -164,6 +178,9 @@ class Service:
             record.audio_s = (record.audio_s or 0.0) + audio_s
             with self.admission.admit(audio_s):
                 await self.limiter.check_audio(caller, audio_s)
+                if request.by_language and opening is open_session:
+                    prepared, model, options = await self._by_language(prepared, request, caller)
+                record.model = model.name
                 session = await off_loop(audio_s, opening, prepared, options, model.spec)
                 with model.dispatcher.ticket(caller, audio_s) as ticket:
                     run = Run(prepared, session, ticket)
@@ -173,6 +190,30 @@ class Service:
                     finally:
                         await run.stop()
                     _note(record, run)
+
+    async def _by_language(
+        self, prepared: PreparedAudio, request: ModelRequest, caller: Caller
+    ) -> tuple[PreparedAudio, ServedModel, RequestOptions]:
+        """The same request for the model of the language that the default model detects in the audio."""
+        options = request.options
+        if prepared.speech_probs is None:  # none was looked for in sequential mode
+            options = replace(options, vad_filter=False)
+        audio_s = prepared.audio.duration_s
+        session = await off_loop(audio_s, open_detection, prepared, options, request.model.spec)
+        with request.model.dispatcher.ticket(caller, audio_s) as ticket:
+            run = Run(prepared, session, ticket)
+            try:
+                await run.finish()
+            finally:
+                await run.stop()
+        model = self.speaking(session.language, caller)
+        if model is None:
+            return prepared, request.model, request.options
+        if prepared.log_mel_max is not None and model.spec.n_mels != request.model.spec.n_mels:
+            loudest = await off_loop(audio_s, log_mel_max, prepared.audio.samples, model.spec.n_mels)
+            prepared = replace(prepared, log_mel_max=loudest)
+        decoding = replace(request.options.decoding, language=session.language)
+        return prepared, model, replace(request.options, decoding=decoding)
 
 
 async def off_loop(audio_s: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -35,6 +35,7 @@ from pydantic_settings import (
     SettingsError as SourceError,
 )
 
+from asr.languages import LANGUAGES
 from gateway.settings_errors import SettingsError as SettingsError
 from gateway.settings_errors import complaints, read_yaml, unknown_key
 
@@ -94,6 +95,22 @@ class ServerSettings(Section):
         return self
 
 
+class ModelSettings(Section):
+    """One model beside the default one, under its name in TorchServe."""
+
+    aliases: Names = ()  # further names that callers may use
+    languages: Names = ()  # requests in these go to it, unless they name a model beside the default one
+    fallback: str | None = None  # the model that answers while no worker of this one does
+    workers: Count = 1  # as in `upstream`
+
+    @field_validator("languages")
+    @classmethod
+    def _are_whispers(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [code for code in languages if code not in LANGUAGES]:
+            raise ValueError(f"{', '.join(unknown)} must be Whisper's codes: en, hi, mr …")
+        return languages
+
+
 class UpstreamSettings(Section):
     """The TorchServe servers that decode windows."""
 
@@ -101,6 +118,8 @@ class UpstreamSettings(Section):
     management_urls: Urls = ()  # in the order of `urls`; to follow the number of workers
     model: str = "whisper"  # its name in TorchServe
     aliases: Names = ("whisper-1",)  # further names that callers may use
+    fallback: str | None = None  # another model that answers while no worker of this one does
+    models: dict[str, ModelSettings] = {}  # beside `model`, which answers what none of them takes
     key_file: Path | None = None  # TorchServe's key_file.json, if its token authorization is on
     workers: Count = 1  # per upstream, if there is no management address to ask
     batches_outstanding: Positive = 3.0  # in flight per worker: measured to keep batches full
@@ -115,6 +134,22 @@ class UpstreamSettings(Section):
                 f"management_urls has {len(self.management_urls)} addresses, must be in the order of urls, "
                 f"which has {len(self.urls)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_clear(self) -> UpstreamSettings:
+        taken: dict[str, str] = {}
+        every = {self.model: ModelSettings(aliases=self.aliases, fallback=self.fallback), **self.models}
+        if self.model in self.models:
+            raise ValueError(f"{self.model} is the default model and one of models too")
+        for name, model in every.items():
+            for claim in (name, *model.aliases, *(f"the language {code}" for code in model.languages)):
+                if taken.setdefault(claim, name) != name:
+                    raise ValueError(f"{claim} belongs to two models, {taken[claim]} and {name}")
+            if model.fallback is not None and (model.fallback not in every or model.fallback == name):
+                raise ValueError(
+                    f"the fallback of {name} is {model.fallback!r}, must be another model's name"
+                )
         return self
 
 

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Builds whisper.mar: the handler, the core beside it and one model-config.yaml, never weights.
-# Usage: create_model_archive.sh [CONFIG [DIRECTORY [HANDLER]]]
+# Builds NAME.mar: the handler, the core beside it and one model-config.yaml, never weights.
+# Usage: create_model_archive.sh [CONFIG [DIRECTORY [HANDLER [NAME]]]]
 #   CONFIG     the model-config.yaml to pack (default: config/model-config.yaml)
-#   DIRECTORY  where whisper.mar goes (default: model-store)
+#   DIRECTORY  where NAME.mar goes (default: model-store)
 #   HANDLER    the folder of whisper_handler.py, with asr/ beside it (default: handler)
+#   NAME       the model's name in TorchServe (default: whisper)
 # PYTHON names an interpreter that has model-archiver/requirements.txt installed (default: python3).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 config=${1:-$root/config/model-config.yaml}
 store=${2:-$root/model-store}
 handler=${3:-$root/handler}
+name=${4:-whisper}
 core=$(dirname "$handler")/asr
 python=${PYTHON:-python3}
 
@@ -39,13 +41,13 @@ pack "$core" "$work/code/asr"
 cp "$config" "$work/model-config.yaml"
 
 TMPDIR=$work/tmp "$python" -m model_archiver.model_packaging \
-    --model-name whisper --version 1.0 \
+    --model-name "$name" --version 1.0 \
     --handler "$work/code/whisper_handler.py" \
     --extra-files "$work/code" \
     --config-file "$work/model-config.yaml" \
     --export-path "$work/out" >&2
 
-"$python" - "$work/out/whisper.mar" <<'PYTHON' || fail "the archive was not put in place"
+"$python" - "$work/out/$name.mar" <<'PYTHON' || fail "the archive was not put in place"
 import sys, zipfile
 names = zipfile.ZipFile(sys.argv[1]).namelist()
 needed = {"whisper_handler.py", "asr/__init__.py", "model-config.yaml", "MAR-INF/MANIFEST.json"}
@@ -57,6 +59,6 @@ if weights:
 PYTHON
 
 # Moved in one step: a server that starts now sees the old archive or the new one.
-mv "$work/out/whisper.mar" "$store/.whisper.mar.$$"
-mv "$store/.whisper.mar.$$" "$store/whisper.mar"
-echo "$store/whisper.mar"
+mv "$work/out/$name.mar" "$store/.$name.mar.$$"
+mv "$store/.$name.mar.$$" "$store/$name.mar"
+echo "$store/$name.mar"

@@ -134,7 +134,7 @@ def start_server(
     config = settings.effective_model_config(
         settings.read_model_config(paths.config_dir / "model-config.yaml"), options, model_path.absolute()
     )
-    settings.prepare(paths, effective, _merged(config, model_config or {}))
+    settings.prepare(paths, effective, {"whisper": _merged(config, model_config or {})})
     archive.ensure_archive(paths)
     return _launch(paths, effective, sample, timeout_s)
 

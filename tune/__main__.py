@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from asr.checkpoint_files import checkpoint_name
 from asr.config import ConfigError, EngineConfig
 from asr.engines.device import placement
 from asr.engines.hardware import hardware
@@ -102,8 +103,8 @@ def search_outcome(checkpoint: Path, device: str, minutes: float, manifest: Path
         cells=list(search.cells.values()),
         exact=search.exact,
         hardware=hardware(placement(EngineConfig(str(checkpoint), device), None).device),
-        checkpoint=checkpoint.stem if checkpoint.is_file() else checkpoint.absolute().name,
-        sha256=checkpoint_digest(str(checkpoint)),
+        checkpoint=checkpoint_name(checkpoint),
+        sha256=checkpoint_digest(EngineConfig(str(checkpoint))),
         minutes=(time.monotonic() - begun) / 60,
         load=load,
         largest_batch=space.batches[-1],

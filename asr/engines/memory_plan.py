@@ -9,7 +9,7 @@ import torch
 
 from asr.config import ConfigError
 from asr.constants import MAX_GROUP, WINDOW_FRAMES
-from asr.engines.checkpoints.checkpoint import ModelDims, expected_shapes
+from asr.engines.checkpoints.dimensions import ModelDims, expected_shapes
 from asr.engines.device import Placement
 
 MIB = 1 << 20

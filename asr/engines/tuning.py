@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -12,8 +11,8 @@ from typing import Any
 import torch
 import yaml
 
+from asr.checkpoint_files import sha256_of
 from asr.config import ConfigError, EngineConfig, HandlerConfig
-from asr.engines.checkpoints.ctranslate2_directory import weights_file
 from asr.engines.device import cpu_threads
 from asr.engines.hardware import hardware
 
@@ -34,7 +33,7 @@ def tuned_config(config: EngineConfig, device: torch.device) -> EngineConfig | N
     files = sorted(Path(config.tuning_dir).glob("*.yaml"))
     here = hardware(device).as_table()
     alike = {file: found for file in files if (found := _read(file)).get("hardware") == here}
-    digest = _digest(config.model) if alike else None
+    digest = _digest(config) if alike else None
     for file, found in alike.items():
         if digest is None or _sha256(found) != digest:
             continue
@@ -63,10 +62,9 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def checkpoint_digest(model: str) -> str:
-    """SHA-256 of a checkpoint's weights in hex; raises OSError."""
-    with weights_file(Path(model)).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def checkpoint_digest(config: EngineConfig) -> str:
+    """SHA-256 of a checkpoint's weights, its adapter's included, in hex; raises OSError."""
+    return sha256_of(config.sources).hexdigest()
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -79,9 +77,9 @@ def _read(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _digest(model: str) -> str | None:
+def _digest(config: EngineConfig) -> str | None:
     try:
-        return checkpoint_digest(model)
+        return checkpoint_digest(config)
     except OSError:
         return None  # loading says what is wrong with it
 

@@ -34,7 +34,11 @@ MUSIC_SYMBOLS = tuple("♩♪♫♬♭♮♯")  # several tokens each: their com
 class Tokenizer:
     """A vocabulary. Stateless, unlike openai-whisper's: language and task are arguments."""
 
-    def __init__(self, multilingual: bool, num_languages: int) -> None:
+    def __init__(
+        self, multilingual: bool, num_languages: int, non_speech: tuple[int, ...] | None = None
+    ) -> None:
+        """non_speech: what a model suppresses in place of `non_speech_tokens`, None for OpenAI's."""
+        self._own_non_speech = non_speech
         self.multilingual = multilingual
         self.num_languages = num_languages
         self.language_codes = tuple(LANGUAGES)[:num_languages]
@@ -95,6 +99,8 @@ class Tokenizer:
     @cached_property
     def non_speech_tokens(self) -> tuple[int, ...]:
         """Token ids that spell no speech (♪♪♪, "(APPLAUSE)", "[DAVID]"), sorted."""
+        if self._own_non_speech is not None:
+            return self._own_non_speech
         # hyphens and single quotes are fine inside words, not at their beginning
         found = {self.encode(" -")[0], self.encode(" '")[0]}
         for symbol in (*NON_SPEECH_SYMBOLS, *MUSIC_SYMBOLS):
@@ -115,8 +121,12 @@ class Tokenizer:
             suppressed |= set(self.non_speech_tokens)
         if TIMESTAMPS in suppress_tokens:
             suppressed |= set(range(self.timestamp_begin, self.n_vocab))
-        never = (self.transcribe, self.translate, self.sot, self.sot_prev, self.sot_lm, self.no_speech)
-        return tuple(sorted(suppressed | set(never)))
+        return tuple(sorted(suppressed | set(self.never_sampled)))
+
+    @property
+    def never_sampled(self) -> tuple[int, ...]:
+        """Token ids that only ever stand in a prompt."""
+        return (self.transcribe, self.translate, self.sot, self.sot_prev, self.sot_lm, self.no_speech)
 
     def split_to_word_tokens(
         self, tokens: Sequence[int], language: str | None
@@ -163,9 +173,11 @@ class Tokenizer:
 
 
 @lru_cache(maxsize=8)
-def tokenizer_for(multilingual: bool, num_languages: int) -> Tokenizer:
+def tokenizer_for(
+    multilingual: bool, num_languages: int, non_speech: tuple[int, ...] | None = None
+) -> Tokenizer:
     """The tokenizer of a model; about 0.2 s the first time, then shared."""
-    return Tokenizer(multilingual, num_languages)
+    return Tokenizer(multilingual, num_languages, non_speech)
 
 
 def _encoding(name: str, language_codes: Sequence[str]) -> tiktoken.Encoding:

@@ -114,7 +114,7 @@ class CTranslate2:
         torch.set_num_threads(threads)
         loaded = load_checkpoint(str(checkpoint))
         tokenizer = tokenizer_for(loaded.dims.multilingual, loaded.dims.num_languages)
-        folder = converted_folder(loaded, checkpoint, tokenizer)
+        folder = converted_folder(loaded, (checkpoint,))
         self._package = ctranslate2
         self._model = ctranslate2.models.Whisper(
             str(folder), device="cpu", compute_type=compute_type, intra_threads=threads, inter_threads=1

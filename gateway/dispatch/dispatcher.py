@@ -80,6 +80,11 @@ class Dispatcher:
         return self._spec
 
     @property
+    def is_known(self) -> bool:
+        """Whether an upstream has described the model, so that windows may wait for it."""
+        return self._spec is not None
+
+    @property
     def ready(self) -> bool:
         """Whether an upstream answers."""
         return any(lane.alive for lane in self._lanes)

@@ -1,61 +1,131 @@
-"""The served models, by the names that callers use. Today one model serves every name."""
+"""The served models, by the names that callers use and by the languages that they take."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from asr.engine import ModelSpec
 from gateway.dispatch.coming_uploads import ComingUploads
 from gateway.dispatch.dispatcher import Dispatcher
-from gateway.settings import UpstreamSettings
+from gateway.settings import ModelSettings, UpstreamSettings
+
+SUMMED = (
+    "outstanding",
+    "waiting_windows",
+    "waiting_audio_s",
+    "quarantined",
+    "sent",
+    "retries",
+    "resent",
+    "deaths",
+)
+UPSTREAM_SUMS = ("workers", "outstanding")  # of one server, over its models
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """What a model is, and the dispatcher that sends windows to its upstreams."""
+    """A model under its name in TorchServe, and the dispatcher that sends windows to its upstreams."""
 
-    spec: ModelSpec
+    name: str
+    settings: ModelSettings
     dispatcher: Dispatcher
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model is; raises NotReady until an upstream has described it."""
+        return self.dispatcher.spec
+
+    @property
+    def state(self) -> Literal["ready", "loading", "down"]:
+        """Whether a worker answers; "loading" until the first one did."""
+        if self.dispatcher.ready:
+            return "ready"
+        return "down" if self.dispatcher.is_known else "loading"
 
 
 class Fleet:
-    """The models and their dispatchers."""
+    """The models and their dispatchers; the first is the default."""
 
     def __init__(self, settings: UpstreamSettings) -> None:
-        self._settings = settings
-        self._dispatcher = Dispatcher(settings)
+        usual = ModelSettings(aliases=settings.aliases, fallback=settings.fallback, workers=settings.workers)
+        self._served = [
+            ServedModel(name, model, Dispatcher(_upstream_of(settings, name, model)))
+            for name, model in {settings.model: usual, **settings.models}.items()
+        ]
+        self._by_language = {code: served for served in self._served for code in served.settings.languages}
 
     async def start(self) -> None:
         """Begins to look for the upstreams; they may come up later."""
-        await self._dispatcher.start()
+        for served in self._served:
+            await served.dispatcher.start()
 
     async def close(self) -> None:
         """Ends at once; waiting windows fail."""
-        await self._dispatcher.close()
+        for served in self._served:
+            await served.dispatcher.close()
 
     @property
     def models(self) -> dict[str, ServedModel]:
         """Each model under each of its names, the default model under its own name first; raises NotReady."""
-        model = ServedModel(self._dispatcher.spec, self._dispatcher)
-        return dict.fromkeys((model.spec.name, self._settings.model, *self._settings.aliases), model)
+        default = self.default
+        named = {default.spec.name: default}
+        for served in self._served:
+            named |= dict.fromkeys((served.name, *served.settings.aliases), served)
+        return named
 
     @property
     def default(self) -> ServedModel:
-        """The model of a request that names none; raises NotReady."""
-        return next(iter(self.models.values()))
+        """The model of a request that names none; raises NotReady before it has answered once."""
+        served = self._served[0]
+        _ = served.spec
+        return served
 
     @property
     def ready(self) -> bool:
-        """Whether an upstream of every model answers."""
-        return self._dispatcher.ready
+        """Whether an upstream of the default model answers; the others degrade alone."""
+        return self._served[0].dispatcher.ready
 
     @property
     def coming_uploads(self) -> ComingUploads:
         """Uploads whose form, and with it the name of the model, has not been read yet."""
-        return self._dispatcher.coming_uploads
+        return self._served[0].dispatcher.coming_uploads
+
+    def speaks(self, language: str) -> ServedModel | None:
+        """The model that takes this language; None where the default one does."""
+        return self._by_language.get(language)
+
+    @property
+    def has_languages(self) -> bool:
+        """Whether a model takes a language from the default one."""
+        return bool(self._by_language)
+
+    def answering(self, served: ServedModel) -> ServedModel:
+        """The model, or the first of its fallbacks that a worker answers for; the model if none does."""
+        seen, one = {served.name}, served
+        while one.state != "ready" and one.settings.fallback is not None:
+            one = next(each for each in self._served if each.name == one.settings.fallback)
+            if one.name in seen:
+                return served
+            seen.add(one.name)
+        return one if one.state == "ready" else served
 
     def stats(self) -> Mapping[str, Any]:
-        """The dispatcher's counts."""
-        return self._dispatcher.stats()
+        """The dispatchers' counts, summed."""
+        every = [served.dispatcher.stats() for served in self._served]
+        sums = {key: sum(stats[key] for stats in every) for key in SUMMED}
+        return {**sums, "upstreams": _upstreams([stats["upstreams"] for stats in every])}
+
+
+def _upstream_of(settings: UpstreamSettings, name: str, model: ModelSettings) -> UpstreamSettings:
+    """The settings of one model's dispatcher."""
+    return settings.model_copy(update={"model": name, "workers": model.workers, "models": {}})
+
+
+def _upstreams(every: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """One entry for each server: the default model's, its workers and windows summed over the models."""
+    return [
+        {**same[0], **{key: sum(stats[key] for stats in same) for key in UPSTREAM_SUMS if key in same[0]}}
+        for same in zip(*every, strict=True)
+    ]

@@ -14,8 +14,10 @@ from starlette.requests import Request
 from asr.errors import InvalidOption
 from asr.languages import model_languages
 from asr.request.fields import NAMES, parse_options, plain_name
+from asr.request.options import RequestOptions
 from asr.request.values import without_blanks
 from gateway.caller import Caller
+from gateway.dispatch.fleet import ServedModel
 from gateway.http.calls import Call
 from gateway.openapi.schemas import NOT_FOR_TRANSLATIONS, WebserviceQuery
 from gateway.service import ModelRequest, Service
@@ -31,12 +33,26 @@ def refuse_query(request: Request) -> None:
 def transcription_request(fields: Mapping[str, Any], service: Service, caller: Caller) -> ModelRequest:
     """What the fields of /v1/audio/transcriptions ask for."""
     model = service.model(_model_name(fields), caller)
-    options = parse_options(
+    options = _options(fields, model, service)
+    if model is not service.fleet.default or not service.fleet.has_languages:
+        return ModelRequest(model, options)
+    language = options.decoding.language
+    if language is None:
+        return ModelRequest(model, options, by_language=True)
+    speaking = service.speaking(language, caller)
+    return (
+        ModelRequest(model, options)
+        if speaking is None
+        else ModelRequest(speaking, _options(fields, speaking, service))
+    )
+
+
+def _options(fields: Mapping[str, Any], model: ServedModel, service: Service) -> RequestOptions:
+    return parse_options(
         fields,
         languages=model_languages(model.spec.multilingual, model.spec.num_languages),
         max_prompt_chars=service.limits.max_prompt_chars,
     )
-    return ModelRequest(model, options)
 
 
 def translation_request(fields: Mapping[str, Any], service: Service, caller: Caller) -> ModelRequest:

@@ -14,6 +14,7 @@ from gateway.observe.record import RequestRecord, recorded
 from gateway.observe.tracing import describe_span
 
 ID_HEADER = "X-Request-ID"
+MODEL_HEADER = "X-Model"  # the model that answered
 ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,128}")  # safe in a header, a log line and a file name
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 GONE = 499  # the client left before its answer
@@ -41,6 +42,8 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers[ID_HEADER] = record.id
+                if record.model is not None:
+                    headers[MODEL_HEADER] = record.model
                 record.status = message["status"]
                 record.streamed = headers.get("Content-Type", "").startswith("text/event-stream")
             elif record.streamed and record.first_event_s is None and message.get("body"):

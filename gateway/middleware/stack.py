@@ -11,12 +11,12 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway.middleware.cors import Cors
 from gateway.middleware.drain_gate import DrainGate
-from gateway.middleware.request_context import ID_HEADER, RequestContext
+from gateway.middleware.request_context import ID_HEADER, MODEL_HEADER, RequestContext
 from gateway.middleware.security_headers import SecurityHeaders
 from gateway.middleware.upload_guard import UploadGuard
 from gateway.service import Service
 
-READABLE = (ID_HEADER, "Retry-After")  # headers that pages of other hosts may read
+READABLE = (ID_HEADER, MODEL_HEADER, "Retry-After")  # headers that pages of other hosts may read
 
 
 def add_middleware(app: FastAPI, service: Service) -> None:

@@ -66,6 +66,7 @@ def log_request(record: RequestRecord, log_text: bool) -> None:
         "caller": record.caller or None,
         "address": record.address or None,
         "audio_s": None if record.audio_s is None else round(record.audio_s, 3),
+        "model": record.model,
         "language": record.language,
         "windows": record.windows or None,
         "stages": {name: round(seconds, 4) for name, seconds in record.stages_s.items()} or None,

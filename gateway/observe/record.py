@@ -40,6 +40,7 @@ class RequestRecord:
     caller: str = ""
     audio_s: float | None = None
     language: str | None = None
+    model: str | None = None  # that answers: the answer's X-Model
     windows: int = 0
     silent_windows: int = 0
     fallbacks: Counter[str] = field(default_factory=Counter)  # reason → windows tried again for it

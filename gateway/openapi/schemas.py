@@ -147,6 +147,8 @@ class Model(Shape):
     object: Literal["model"] = "model"
     created: int = Field(description="when the gateway started, Unix time")
     owned_by: str = "whisper-torchserve"
+    state: Literal["ready", "loading", "down"] = Field("ready", description="whether a worker answers")
+    languages: list[str] = Field([], description="requests in these go to it, if they name no other model")
 
 
 class ModelList(Shape):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.requests import Request
 
+from gateway.dispatch.fleet import ServedModel
 from gateway.http.authentication import authenticated, service_of
 from gateway.openapi import documents, examples
 from gateway.openapi.schemas import Model, ModelList
@@ -17,7 +18,7 @@ async def list_models(request: Request) -> ModelList:
     """The names that may be used as `model`."""
     service = service_of(request)
     models = service.models(authenticated(request))
-    return ModelList(data=[Model(id=name, created=service.started_at) for name in models])
+    return ModelList(data=[_model(name, model, service.started_at) for name, model in models.items()])
 
 
 @router.get(
@@ -27,5 +28,12 @@ async def list_models(request: Request) -> ModelList:
 async def retrieve_model(model_id: str, request: Request) -> Model:
     """One of them."""
     service = service_of(request)
-    service.model(model_id, authenticated(request))  # raises where there is none
-    return Model(id=model_id, created=service.started_at)
+    caller = authenticated(request)
+    models = service.models(caller)
+    if model_id not in models:
+        service.model(model_id, caller)  # raises in OpenAI's words
+    return _model(model_id, models[model_id], service.started_at)
+
+
+def _model(name: str, model: ServedModel, created: int) -> Model:
+    return Model(id=name, created=created, state=model.state, languages=list(model.settings.languages))

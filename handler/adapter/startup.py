@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,16 +16,15 @@ from typing import Any
 
 from adapter.json_log import log_event
 from asr.audio.windows import ENCODER_FRAMES
+from asr.checkpoint_files import sha256_of
 from asr.config import ConfigError, HandlerConfig
 from asr.constants import WINDOW_FRAMES
 from asr.engine import Engine
 from asr.engines import load_engine
-from asr.engines.checkpoints.ctranslate2_directory import weights_file
 
 SECTION = "handler"
 PACKAGES = ("torch", "torchserve", "openai-whisper", "numpy", "av", "onnxruntime")
 SHA256_PREFIX_CHARS = 12
-READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def start(model_yaml: Any, gpu_id: int | None) -> LoadedService:
     try:
         config = read_config(model_yaml)
         with ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:  # while the model loads
-            digest = pool.submit(sha256_prefix, weights_file(Path(config.engine.model)))
+            digest = pool.submit(sha256_prefix, config.engine.sources)
             engine = load_engine(config.engine, gpu_id)
             sha256 = digest.result()
     except Exception as error:
@@ -72,16 +70,12 @@ def read_config(model_yaml: Any) -> HandlerConfig:
     return HandlerConfig.from_mapping(model_yaml[SECTION])
 
 
-def sha256_prefix(path: Path) -> str | None:
-    """The first characters of the checkpoint's SHA-256 in hex; None if it is not a readable file."""
-    digest = hashlib.sha256()
+def sha256_prefix(sources: Sequence[Path]) -> str | None:
+    """The first characters of the weights' SHA-256 in hex; None if a file of them cannot be read."""
     try:
-        with path.open("rb") as checkpoint:
-            while chunk := checkpoint.read(READ_BYTES):
-                digest.update(chunk)
+        return sha256_of(sources).hexdigest()[:SHA256_PREFIX_CHARS]
     except OSError:
         return None
-    return digest.hexdigest()[:SHA256_PREFIX_CHARS]
 
 
 def environment() -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """Sets up TorchServe around a checkpoint and supervises it: the inside of serve.sh.
 
-options → models (the checkpoint) → settings (effective configuration) → archive (whisper.mar) →
+options → models, hub (the checkpoint) → settings (effective configuration) → archive (whisper.mar) →
 java + process (TorchServe) → readiness (a real transcription) → supervise (until a signal).
 """

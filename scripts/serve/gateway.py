@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.error
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from scripts.serve.arguments import ServeOptions
 from scripts.serve.local import open_local
 from scripts.serve.restarts import Restarts
 from scripts.serve.serve_error import ServeError
+from scripts.serve.served_models import Served, gateway_variables
 from scripts.serve.torchserve import end_with_parent
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ class GatewayLaunch:
 
 
 def gateway_launch(
-    options: ServeOptions, properties: Mapping[str, str], key_file: Path | None, root: Path
+    options: ServeOptions,
+    properties: Mapping[str, str],
+    key_file: Path | None,
+    root: Path,
+    served: Sequence[Served],
 ) -> GatewayLaunch:
     """The gateway's settings with TorchServe's addresses and the command line's; raises ServeError."""
     inference, management = (
@@ -58,6 +63,8 @@ def gateway_launch(
     }  # fmt: skip
     given = {name: str(value) for name, value in chosen.items() if value is not None}
     environment = {**os.environ, **given}
+    aliases = _settings(environment).upstream.aliases
+    environment |= gateway_variables(served, aliases)
     settings = _settings(environment)
     scheme = "https" if settings.server.tls_cert else "http"
     return GatewayLaunch(

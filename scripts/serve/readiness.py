@@ -37,6 +37,12 @@ class Probe:
     sample: Path | None  # None: the canary …/1.0/healthz, for models that cannot know the sample
     reference: str | None = None  # its words, if the model must hear them
     key_file: Path | None = None  # where token authorization is on
+    alone: bool = True  # whether no other model's workers write into the same logs
+
+    @property
+    def name(self) -> str:
+        """The model's, in TorchServe."""
+        return self.url.rpartition("/")[2]
 
 
 def wait_until_ready(
@@ -54,7 +60,7 @@ def wait_until_ready(
     shown = started
     last = "no answer yet"
     while (elapsed := time.monotonic() - started) < timeout_s:
-        check_alive(server)
+        check_alive(server, probe)
         check()
         try:
             # A request posted during the load would wait in the queue; the load's failure would not be seen.
@@ -105,17 +111,29 @@ def watch(
     raise ServerEnded(f"TorchServe ended by itself with status {server.returncode}: see {log}")
 
 
-def check_alive(server: TorchServe) -> None:
+def wait_for_another(server: TorchServe, probe: Probe, name: str, timeout_s: float) -> str:
+    """One line about a model beside the default one: that it is ready, or why it alone is not."""
+    try:
+        return f"READY: {name} transcribed the sample: {wait_until_ready(server, probe, timeout_s)[:80]!r}"
+    except ServeError as error:
+        if server.returncode is not None:
+            raise
+        return f"{name} is not served, the other models are: {error}"
+
+
+def check_alive(server: TorchServe, probe: Probe) -> None:
     """Raises ServeError, with the reason from the logs, if Java ended or the worker cannot load its model."""
     model_log = server.log_text("model.log")
-    if any(sign in model_log for sign in FAILED_LOADS):
+    if probe.alone and any(sign in model_log for sign in FAILED_LOADS):
         raise ServeError(f"the worker could not load the model: {load_error(_written_log(server))}")
     server_log = server.log_text("server.log")
     if server.returncode is not None:
         raise ServeError(f"TorchServe ended with status {server.returncode}: {_last_line(server_log)}")
     if REFUSED in server_log:
         raise ServeError(f"TorchServe refused whisper.mar: {_line_with(server_log, REFUSED)}")
-    if server_log.count(DEATH) >= MAX_DEATHS:
+    if server_log.count(DEATH if probe.alone else f"{DEATH}: {probe.name},") >= MAX_DEATHS:
+        if any(sign in model_log for sign in FAILED_LOADS):
+            raise ServeError(f"the worker could not load {probe.name}: {load_error(_written_log(server))}")
         raise ServeError(
             f"the worker died {MAX_DEATHS} times while loading, without a reason of its own: is there memory "
             f"enough for this model? Its last line: {_last_line(model_log)}"

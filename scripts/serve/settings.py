@@ -21,6 +21,7 @@ ADDRESS_OPTIONS = {
     "metrics_address": ("metrics_host", "metrics_port"),
 }
 QUEUED_BATCHES = 4  # for each worker
+ARCHIVED = "whisper"  # the model whose configuration is called model-config.yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class Paths:
     @property
     def model_config_file(self) -> Path:
         return self.run_dir / "model-config.yaml"
+
+    def model_config_of(self, name: str) -> Path:
+        """The configuration of one of several models."""
+        return self.run_dir / f"model-config-{name}.yaml" if name != ARCHIVED else self.model_config_file
 
     @property
     def key_file(self) -> Path:
@@ -95,29 +100,42 @@ def effective_properties(base: Mapping[str, str], options: ServeOptions, paths: 
 
 
 def effective_model_config(
-    base: Mapping[str, Any], options: ServeOptions, checkpoint: Path
+    base: Mapping[str, Any], options: ServeOptions, checkpoint: Path, adapter: Path | None = None
 ) -> dict[str, Any]:
-    """model-config.yaml with the checkpoint's path and the caller's workers, device and precision."""
+    """model-config.yaml with the paths of the weights, and the caller's workers, device and precision."""
     config: dict[str, Any] = json.loads(json.dumps(base))  # a deep copy of plain data
-    put_checkpoint(config, checkpoint)
+    put_checkpoint(config, checkpoint, adapter)
     engine = config["handler"]["engine"]
     if options.workers is not None:
         config["minWorkers"] = config["maxWorkers"] = options.workers
     engine["workers"] = config.get("minWorkers", 1)
-    # room for the batches that the gateway keeps at work for every worker, and for the direct route
-    in_batches = QUEUED_BATCHES * int(config.get("batchSize", 1)) * int(config.get("minWorkers", 1))
-    config["jobQueueSize"] = max(int(config.get("jobQueueSize", 100)), in_batches)
     if options.device is not None:
-        # TorchServe's gpu_id decides among several GPUs; "auto" follows it
-        engine["device"] = "auto" if options.device == "cuda" else options.device
+        put_device(config, options.device)
     if options.precision is not None:
         engine["precision"] = options.precision
+    return with_queue(config)
+
+
+def put_device(config: dict[str, Any], device: str) -> None:
+    """Makes a model run on `device`."""
+    # TorchServe's gpu_id decides among several GPUs; "auto" follows it
+    config["handler"]["engine"]["device"] = "auto" if device == "cuda" else device
+
+
+def with_queue(config: dict[str, Any]) -> dict[str, Any]:
+    """The same with room for the batches that the gateway keeps at work for every worker, and for the direct
+    route."""
+    in_batches = QUEUED_BATCHES * int(config.get("batchSize", 1)) * int(config.get("minWorkers", 1))
+    config["jobQueueSize"] = max(int(config.get("jobQueueSize", 100)), in_batches)
     return config
 
 
-def put_checkpoint(config: dict[str, Any], checkpoint: Path) -> None:
-    """Makes `checkpoint` the model of a model-config.yaml."""
-    config.setdefault("handler", {}).setdefault("engine", {})["model"] = str(checkpoint)
+def put_checkpoint(config: dict[str, Any], checkpoint: Path, adapter: Path | None = None) -> None:
+    """Makes `checkpoint` with its adapter the model of a model-config.yaml."""
+    engine = config.setdefault("handler", {}).setdefault("engine", {})
+    engine["model"] = str(checkpoint)
+    if adapter is not None:
+        engine["adapter"] = str(adapter)
 
 
 def read_model_config(file: Path) -> dict[str, Any]:
@@ -144,17 +162,21 @@ def check_handler_section(config: Mapping[str, Any]) -> None:
 def prepare(
     paths: Paths,
     properties: Mapping[str, str],
-    model_config: Mapping[str, Any],
+    configs: Mapping[str, Mapping[str, Any]],
     gateway_url: str | None = None,
 ) -> None:
-    """Makes the run directory with the effective configuration in it, and the log directory."""
+    """Makes the run directory with the effective configuration in it, and the log directory.
+
+    configs: the model-config.yaml of each model by its name.
+    """
     paths.run_dir.mkdir(parents=True, exist_ok=True)
     paths.log_dir.mkdir(parents=True, exist_ok=True)
     paths.key_file.unlink(
         missing_ok=True
     )  # keys of a server that is gone must not be taken for the new one's
     write_properties(paths.properties_file, properties)
-    write_model_config(paths.model_config_file, model_config)
+    for name, config in configs.items():
+        write_model_config(paths.model_config_of(name), config)
     paths.gateway_file.unlink(missing_ok=True)
     if gateway_url is not None:
         paths.gateway_file.write_text(gateway_url, encoding="utf-8")

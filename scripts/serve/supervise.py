@@ -6,20 +6,31 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
+from asr.checkpoint_files import kind_of
 from scripts.serve import addresses, archive, models, settings, tuning
 from scripts.serve.addresses import Address
 from scripts.serve.arguments import ServeOptions
 from scripts.serve.gateway import GatewayLaunch, GatewayProcess, gateway_launch
 from scripts.serve.java import find_java
-from scripts.serve.readiness import Probe, ServerEnded, check_alive, wait_until_ready, watch
+from scripts.serve.models import Weights
+from scripts.serve.readiness import (
+    Probe,
+    ServerEnded,
+    check_alive,
+    wait_for_another,
+    wait_until_ready,
+    watch,
+)
 from scripts.serve.restarts import Restarts
 from scripts.serve.serve_error import ServeError, Stop
+from scripts.serve.served_models import Served, fetched, model_configs, served_models
 from scripts.serve.settings import Paths
 from scripts.serve.torchserve import Launch, TorchServe
 
@@ -30,26 +41,35 @@ LOW_DISK_BYTES = 500_000_000  # for logs, the archive and its unpacked copy
 
 def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
     """Returns after --dry-run and --print-config; otherwise ends by ServeError or Stop."""
-    models_dir = root / "whisper-models"
-    checkpoint = models.checkpoint_path(options.model, models_dir, called_from, options.source)
-    paths, properties, model_config = _configuration(options, root, checkpoint)
+    served = served_models(options, root, called_from)
+    paths, properties, configs = _configuration(options, root, served)
     if options.print_config:
-        _print_config(properties, model_config)
+        _print_config(properties, configs)
         return
-    gateway = _gateway(options, properties, paths)
+    gateway = _gateway(options, properties, paths, served)
     addresses.check_free(properties, *([gateway.address] if gateway else []))
     java = find_java(os.environ)
     if options.dry_run:
-        _print_plan(options, checkpoint, java, properties, gateway)
+        _print_plan(served, java, properties, gateway)
         return
     _check_disk(paths)
-    checkpoint = models.ensure_checkpoint(options.model, checkpoint, os.environ, options.source, say)
-    _announce(options.model, checkpoint)
-    settings.put_checkpoint(model_config, checkpoint)
-    settings.prepare(paths, properties, model_config, gateway.address.url if gateway else None)
-    if archive.ensure_archive(paths):
-        say(f"built {paths.model_store / archive.ARCHIVE}")
-    _run(Launch(java, properties, paths), options, gateway)
+    served = fetched(served, options, os.environ, say)
+    for each in served:
+        _announce(each)
+        settings.put_checkpoint(configs[each.name], each.weights.checkpoint, each.weights.adapter)
+    settings.prepare(paths, properties, configs, gateway.address.url if gateway else None)
+    for name in configs:
+        if archive.ensure_archive(paths, name):
+            say(f"built {paths.model_store / name}.mar")
+    _run(Launch(java, properties, paths), Plan(served, options), gateway)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a start of TorchServe is to serve."""
+
+    served: tuple[Served, ...]
+    options: ServeOptions
 
 
 def say(line: str) -> None:
@@ -57,14 +77,14 @@ def say(line: str) -> None:
     print(f"serve.sh: {line}", file=sys.stderr, flush=True)
 
 
-def _run(launch: Launch, options: ServeOptions, gateway_launch: GatewayLaunch | None) -> None:
+def _run(launch: Launch, plan: Plan, gateway_launch: GatewayLaunch | None) -> None:
     """Keeps TorchServe running beside the gateway until a signal, or until it ends again and again."""
     gateway = GatewayProcess(gateway_launch) if gateway_launch else None
     restarts = Restarts()
     try:
         while True:
             try:
-                _serve_once(launch, options, gateway, is_restart=restarts.count > 0)
+                _serve_once(launch, plan, gateway, is_restart=restarts.count > 0)
             except ServerEnded as error:
                 if not restarts.another():
                     raise ServeError(f"{error}; it ended {restarts.count} times in a short while") from error
@@ -77,22 +97,23 @@ def _run(launch: Launch, options: ServeOptions, gateway_launch: GatewayLaunch | 
             gateway.stop()
 
 
-def _serve_once(
-    launch: Launch, options: ServeOptions, gateway: GatewayProcess | None, *, is_restart: bool
-) -> NoReturn:
+def _serve_once(launch: Launch, plan: Plan, gateway: GatewayProcess | None, *, is_restart: bool) -> NoReturn:
     """One life of TorchServe: raises ServerEnded when it ends after it was ready, Stop on a signal."""
     launch.paths.key_file.unlink(missing_ok=True)  # the keys of a server that is gone
     say(f"starting TorchServe with {launch.java}")
     server = TorchServe(launch)
     try:
-        probe = _probe(options, launch.paths, launch.properties)
-        text = wait_until_ready(server, probe, options.startup_timeout_s, say, _care_for(gateway, is_restart))
+        probe, *others = [_probe(each, plan, launch) for each in plan.served]
+        patience_s = plan.options.startup_timeout_s
+        text = wait_until_ready(server, probe, patience_s, say, _care_for(gateway, is_restart))
+        for each, other in zip(plan.served[1:], others, strict=True):
+            say(wait_for_another(server, other, each.name, patience_s))
         if gateway is not None:
-            gateway.wait_until_ready(GATEWAY_READY_S, lambda: check_alive(server))
+            gateway.wait_until_ready(GATEWAY_READY_S, lambda: check_alive(server, probe))
         if is_restart:
             say("READY again")
         else:
-            _print_ready(options, launch.paths, probe, text, gateway)
+            _print_ready(plan.served[0], launch.paths, probe, text, gateway)
         watch(server, probe, check=_care_for(gateway, has_served=True))
     except Stop:
         if gateway is not None:
@@ -109,17 +130,20 @@ def _care_for(gateway: GatewayProcess | None, has_served: bool) -> Callable[[], 
     return gateway.keep_alive if has_served else gateway.check_alive
 
 
-def _gateway(options: ServeOptions, properties: Mapping[str, str], paths: Paths) -> GatewayLaunch | None:
+def _gateway(
+    options: ServeOptions, properties: Mapping[str, str], paths: Paths, served: Sequence[Served]
+) -> GatewayLaunch | None:
     if options.no_gateway:
         return None
     key_file = paths.key_file if has_keys(properties) else None
-    return gateway_launch(options, properties, key_file, paths.root)
+    return gateway_launch(options, properties, key_file, paths.root, served)
 
 
 def _configuration(
-    options: ServeOptions, root: Path, checkpoint: Path
-) -> tuple[Paths, dict[str, str], dict[str, Any]]:
-    """Paths, config.properties and model-config.yaml as they will be used, checked; nothing is written."""
+    options: ServeOptions, root: Path, served: Sequence[Served]
+) -> tuple[Paths, dict[str, str], dict[str, dict[str, Any]]]:
+    """Paths, config.properties and each model's model-config.yaml as they will be used, checked; nothing is
+    written."""
     config_dir = root / "config"
     base = settings.read_properties(config_dir / "config.properties")
     port = options.port or Address.parse("inference_address", base.get("inference_address", "")).port
@@ -132,27 +156,28 @@ def _configuration(
         log_dir=options.log_dir,
     )
     properties = settings.effective_properties(base, options, paths)
+    properties["load_models"] = ",".join(f"{each.name}.mar" for each in served)
     addresses.check_exposure(properties)
     properties = addresses.with_free_grpc_ports(properties)
-    model_config = settings.effective_model_config(
-        settings.read_model_config(config_dir / "model-config.yaml"), options, checkpoint
-    )
-    tuning.put_folder(model_config, config_dir)
-    settings.check_handler_section(model_config)
-    return paths, properties, model_config
+    configs = model_configs(settings.read_model_config(config_dir / "model-config.yaml"), options, served)
+    for config in configs.values():
+        tuning.put_folder(config, config_dir)
+        settings.check_handler_section(config)
+    return paths, properties, configs
 
 
-def _probe(options: ServeOptions, paths: Paths, properties: Mapping[str, str]) -> Probe:
-    name = "harvard.wav" if options.model == models.DEMO else "jfk.flac"  # synthetic for the one, human
-    sample = paths.root / "samples" / name
+def _probe(served: Served, plan: Plan, launch: Launch) -> Probe:
+    name = "harvard.wav" if served.model == models.DEMO else "jfk.flac"  # synthetic for the one, human
+    sample = launch.paths.root / "samples" / name
     return Probe(
-        url=_url(properties, "inference_address") + "/predictions/whisper",
-        management_url=_url(properties, "management_address") + "/models/whisper",
+        url=f"{_url(launch.properties, 'inference_address')}/predictions/{served.name}",
+        management_url=f"{_url(launch.properties, 'management_address')}/models/{served.name}",
         sample=sample,
         reference=sample.with_suffix(".txt").read_text(encoding="utf-8")
-        if models.is_known(options.model)
+        if models.is_known(served.model)
         else None,
-        key_file=paths.key_file if has_keys(properties) else None,
+        key_file=launch.paths.key_file if has_keys(launch.properties) else None,
+        alone=len(plan.served) == 1,
     )
 
 
@@ -161,18 +186,24 @@ def has_keys(properties: Mapping[str, str]) -> bool:
     return properties.get("disable_token_authorization", "false").strip().lower() != "true"
 
 
-def _announce(model: str, checkpoint: Path) -> None:
-    if model == models.DEMO:
+def _announce(served: Served) -> None:
+    if served.model == models.DEMO:
         say("MODEL demo: a bundled demo with a small vocabulary, to see everything work. For real speech:")
         say("  ./serve.sh base           (99 languages, 145 MB)   or   ./serve.sh large-v3-turbo   (1.6 GB)")
     else:
-        say(f"MODEL {model}: {checkpoint}")
+        languages = f", for {', '.join(served.row.languages)}" if served.row.languages else ""
+        say(f"MODEL {served.model}: {_described(served.weights)}{languages}")
+
+
+def _described(weights: Weights) -> str:
+    adapter = f", with the LoRA adapter {weights.adapter} merged into it" if weights.adapter else ""
+    return f"{weights.checkpoint}{adapter}"
 
 
 def _print_ready(
-    options: ServeOptions, paths: Paths, probe: Probe, text: str, gateway: GatewayProcess | None
+    served: Served, paths: Paths, probe: Probe, text: str, gateway: GatewayProcess | None
 ) -> None:
-    lines = [f"READY: {options.model} transcribed {probe.sample}: {text[:SHOWN_CHARS]!r}",
+    lines = [f"READY: {served.model} transcribed {probe.sample}: {text[:SHOWN_CHARS]!r}",
              *([f"  page            {gateway.url}/",
                 f"  OpenAI API      {gateway.url}/v1"] if gateway else []),
              f"  TorchServe      {probe.url}",
@@ -197,22 +228,21 @@ def _print_ready(
         say(line)
 
 
-def _print_config(properties: Mapping[str, str], model_config: Mapping[str, object]) -> None:
+def _print_config(properties: Mapping[str, str], configs: Mapping[str, Mapping[str, object]]) -> None:
     print("# config.properties", *(f"{key}={value}" for key, value in properties.items()), sep="\n")
-    print("\n# model-config.yaml")
-    print(yaml.safe_dump(dict(model_config), sort_keys=False), end="")
+    for name, config in configs.items():
+        print(f"\n# model-config.yaml{f' of {name}' if len(configs) > 1 else ''}")
+        print(yaml.safe_dump(dict(config), sort_keys=False), end="")
 
 
 def _print_plan(
-    options: ServeOptions,
-    checkpoint: Path,
-    java: Path,
-    properties: Mapping[str, str],
-    gateway: GatewayLaunch | None,
+    served: Sequence[Served], java: Path, properties: Mapping[str, str], gateway: GatewayLaunch | None
 ) -> None:
-    missing = "missing" if options.model == models.DEMO else "to be downloaded"
-    there = "there" if checkpoint.exists() else missing
-    print(f"model       {options.model}: {checkpoint} ({there})")
+    for each in served:
+        missing = "missing" if each.model == models.DEMO else "to be downloaded"
+        there = "there" if kind_of(each.weights.checkpoint) else missing
+        called = f"{each.name} = " if len(served) > 1 else ""
+        print(f"model       {called}{each.model}: {_described(each.weights)} ({there})")
     print(f"java        {java}")
     print(f"python      {sys.executable}")
     for key in addresses.HTTP_ADDRESSES:

@@ -7,16 +7,20 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from scripts.serve import models
 from scripts.serve.arguments import ServeOptions
+from scripts.serve.serve_error import ServeError
+from scripts.serve.served_models import fetched, served_models
 
 
 def run_search(options: ServeOptions, root: Path, called_from: Path) -> NoReturn:
     """Becomes the search for the caller's checkpoint, fetched if need be; raises ServeError."""
+    [served, *others] = fetched(served_models(options, root, called_from), options, os.environ, print)
+    if others:
+        raise ServeError("--tune measures one model at a time: name one")
+    if served.weights.adapter is not None:
+        raise ServeError(f"--tune measures no adapter: name the model that {served.weights.adapter} is for")
     device = options.device or "auto"
-    path = models.checkpoint_path(options.model, root / "whisper-models", called_from, options.source)
-    checkpoint = models.ensure_checkpoint(options.model, path, os.environ, options.source)
-    arguments = ["-m", "tune", str(checkpoint), "--device", str(device)]
+    arguments = ["-m", "tune", str(served.weights.checkpoint), "--device", str(device)]
     os.execv(sys.executable, [sys.executable, *arguments])
 
 

@@ -95,7 +95,9 @@ class FakeTorchServe:
         self.keep_windows = keep_windows  # off for long runs: a window is up to 960 KB
         self.poison: Callable[[Window], bool] = lambda window: False  # kills the worker that decodes it
         self.starves: Callable[[Window], bool] = lambda window: False  # there is no memory for it
-        self.spec = SPEC
+        self.spec = SPEC  # of every model
+        self.models = {"whisper"}  # by their names; another one is a path that is not there
+        self.asked: Counter[str] = Counter()  # windows by the model that they went to
         self.windows: list[Window] = []  # received, in order, those refused and failed included
         self.num_windows = 0
         self.batches: list[list[Window]] = []  # begun
@@ -226,14 +228,18 @@ class FakeTorchServe:
             return torchserve_error(400, "InvalidKeyException", "Token Authorization failed.")
         if path == "/ping":
             return Answer(200, b'{"status": "Healthy"}')
-        if path == "/models/whisper":
-            return Answer(200, json.dumps([self._description()]).encode())
-        tail = path.removeprefix("/predictions/whisper/1.0/")
+        _, kind, model, *rest = [*path.split("/", 3), "", ""]
+        if model not in self.models:
+            return torchserve_error(404, "ModelNotFoundException", f"Model not found: {model}")
+        if kind == "models":
+            return Answer(200, json.dumps([self._description(model)]).encode())
+        tail = rest[0].removeprefix("1.0/")
         if tail == "healthz":
             return await self._enqueue(None, Answer(200, b'{"status": "ok", "model": "fake"}'))
         if tail == "model":
             return await self._enqueue(None, Answer(200, json.dumps(self._model()).encode()))
         if tail == "windows":
+            self.asked[model] += 1
             return await self._take_window(body)
         return torchserve_error(404, "ResourceNotFoundException", "Requested resource is not found")
 
@@ -271,9 +277,9 @@ class FakeTorchServe:
         facts = {"max_batch_size": self.batch_size, "sha256": "fake", "runs_on": "nothing"}
         return {"object": "model", **dataclasses.asdict(self.spec), **facts}
 
-    def _description(self) -> dict[str, Any]:
+    def _description(self, model: str) -> dict[str, Any]:
         workers = [{"id": str(9000 + i), "status": "READY", "gpu": False} for i in range(self.workers)]
-        return {"modelName": "whisper", "batchSize": self.batch_size, "workers": workers}
+        return {"modelName": model, "batchSize": self.batch_size, "workers": workers}
 
 
 def _answer_all(rows: list[Row], failure: Answer | None) -> None:

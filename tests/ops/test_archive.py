@@ -28,7 +28,7 @@ def paths(tmp_path: Path) -> Paths:
     shutil.copytree(STANDIN, tmp_path, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     handler = tmp_path / "handler"
     paths = Paths(ROOT, ROOT / "config", handler, tmp_path / "store", tmp_path / "run", tmp_path / "logs")
-    settings.prepare(paths, {}, {"minWorkers": 1, "maxWorkers": 1, "handler": {}})
+    settings.prepare(paths, {}, {"whisper": {"minWorkers": 1, "maxWorkers": 1, "handler": {}}})
     return paths
 
 

@@ -85,7 +85,7 @@ def test_without_a_name_it_is_base() -> None:
 
 def test_a_folder_in_ctranslate2s_format_is_a_model_and_another_is_not(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    assert "is a folder without model.bin" in refused(str(tmp_path / "mine"))
+    assert "is a folder without a model" in refused(str(tmp_path / "mine"))
     (tmp_path / "mine" / "model.bin").write_bytes(b"weights")
     result = serve("mine", "--print-config", cwd=tmp_path)
     assert f"model: {tmp_path}/mine\n" in result.stdout
@@ -105,7 +105,6 @@ def test_a_relative_path_is_the_callers(checkpoint: Path) -> None:
         (["--device", "gpu"], "'gpu' must be auto, cpu, cuda or cuda:N"),
         (["--precision", "int3"], "invalid choice: 'int3'"),
         (["--bogus"], "unrecognized arguments: --bogus"),
-        (["a", "b"], "unrecognized arguments: b"),
     ],
 )
 def test_a_bad_option_is_refused_by_name(arguments: list[str], said: str) -> None:

@@ -64,13 +64,13 @@ def launch(folder: Path) -> Any:
     return SimpleNamespace(java="java", properties={}, paths=SimpleNamespace(key_file=folder / "keys"))
 
 
-OPTIONS: Any = SimpleNamespace(startup_timeout_s=1)
+PLAN = supervise.Plan((SimpleNamespace(name="whisper"),), SimpleNamespace(startup_timeout_s=1))  # type: ignore[arg-type]
 
 
 def test_a_gateway_that_never_served_ends_the_start_at_once(gateway: StandInGateway, tmp_path: Path) -> None:
     gateway.is_up = False
     with pytest.raises(ServeError, match="the gateway ended"):
-        supervise._run(launch(tmp_path), OPTIONS, SimpleNamespace())  # type: ignore[arg-type]
+        supervise._run(launch(tmp_path), PLAN, SimpleNamespace())  # type: ignore[arg-type]
     assert gateway.starts == 1
 
 
@@ -78,5 +78,5 @@ def test_a_gateway_that_ended_while_torchserve_was_away_is_started_again(
     gateway: StandInGateway, tmp_path: Path
 ) -> None:
     with pytest.raises(Stop):
-        supervise._run(launch(tmp_path), OPTIONS, SimpleNamespace())  # type: ignore[arg-type]
+        supervise._run(launch(tmp_path), PLAN, SimpleNamespace())  # type: ignore[arg-type]
     assert gateway.starts == 2

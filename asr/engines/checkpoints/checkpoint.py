@@ -1,55 +1,26 @@
-"""A checkpoint in OpenAI's file format (`dims`, `model_state_dict`) or CTranslate2's, checked before use."""
+"""A checkpoint in any of the formats that are read, checked before use."""
 
 from __future__ import annotations
 
 import base64
 import gzip
-import pickle
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from asr.checkpoint_files import ADAPTER_CONFIG, FORMATS, Kind, checkpoint_name, kind_of
 from asr.config import ConfigError
 from asr.engine import ModelSpec
-from asr.engines.checkpoints.ctranslate2_directory import (
-    MODEL_FILE,
-    check_vocabulary,
-    is_model_directory,
-    read_directory,
-)
-
-VOCABULARIES = (51_864, 51_865, 51_866)  # English-only, multilingual, multilingual since large-v3
-MULTILINGUAL_VOCAB = 51_865  # openai-whisper: is_multilingual = n_vocab >= 51865
-
-
-@dataclass(frozen=True, slots=True)
-class ModelDims:
-    """Every size of the model, named as in whisper/model.py."""
-
-    n_mels: int
-    n_audio_ctx: int
-    n_audio_state: int
-    n_audio_head: int
-    n_audio_layer: int
-    n_vocab: int
-    n_text_ctx: int
-    n_text_state: int
-    n_text_head: int
-    n_text_layer: int
-
-    @property
-    def multilingual(self) -> bool:
-        return self.n_vocab >= MULTILINGUAL_VOCAB
-
-    @property
-    def num_languages(self) -> int:
-        return self.n_vocab - 51_765 - int(self.multilingual)
+from asr.engines.checkpoints.ctranslate2_directory import check_vocabulary, read_directory
+from asr.engines.checkpoints.dimensions import ModelDims, check_shapes, checked_dims
+from asr.engines.checkpoints.huggingface_folder import read_huggingface
+from asr.engines.checkpoints.lora import with_adapter
+from asr.engines.checkpoints.torch_file import read_torch_file
+from asr.text.tokenizer import Tokenizer, tokenizer_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +29,9 @@ class Checkpoint:
 
     name: str
     dims: ModelDims
-    state: Mapping[str, Tensor]
+    state: Mapping[str, Tensor]  # by OpenAI's names; empty where the weights are quantised
     alignment_heads: tuple[tuple[int, int], ...]
+    suppress_tokens: tuple[int, ...] | None = None  # in place of OpenAI's non-speech tokens
 
     def spec(self) -> ModelSpec:
         """What sessions must know of the model."""
@@ -72,136 +44,72 @@ class Checkpoint:
             n_text_ctx=dims.n_text_ctx,
         )
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's, with its own list of suppressed tokens where it has one."""
+        return tokenizer_for(self.dims.multilingual, self.dims.num_languages, self.suppress_tokens)
 
-def load_checkpoint(path: str) -> Checkpoint:
+    @property
+    def is_quantised(self) -> bool:
+        """Whether CTranslate2 alone can read the weights."""
+        return not self.state
+
+
+def load_checkpoint(path: str, adapter: str | None = None, *, takes_quantised: bool = False) -> Checkpoint:
     """The checkpoint at `path`, weights on the CPU; raises ConfigError when it is missing or not usable.
 
-    path: a file in OpenAI's format, or a folder of CTranslate2's.
+    adapter: a folder with a LoRA adapter to merge into it. takes_quantised: whether a folder of CTranslate2's
+    in int8 is good enough; its weights are then not read.
     """
-    file = Path(path)
-    is_directory = is_model_directory(file)
-    content = read_directory(file) if is_directory else _file_content(file, path)
-    dims = _dims(content["dims"], path)
+    place = Path(path)
+    content = _content(place, path, takes_quantised=takes_quantised)
+    dims = checked_dims(content["dims"], path)
     state = content["model_state_dict"]
-    _check_shapes(state, dims, path)
-    if is_directory:
-        check_vocabulary(file, dims.multilingual, dims.num_languages, dims.n_vocab)
-    name = file.absolute().name if is_directory else file.stem
-    heads = _alignment_heads(content.get("alignment_heads"), name.removeprefix("faster-whisper-"), dims, path)
-    return Checkpoint(name, dims, state, heads)
+    check_shapes(state, dims, path)
+    if kind_of(place) is Kind.CTRANSLATE2:
+        check_vocabulary(place, dims.multilingual, dims.num_languages, dims.n_vocab)
+    name = checkpoint_name(place)
+    known_as = name.removeprefix("faster-").removeprefix("whisper-")
+    heads = _alignment_heads(content.get("alignment_heads"), known_as, dims, path)
+    if content.get("is_quantised"):
+        if adapter is not None:
+            raise ConfigError(f"engine.adapter {adapter!r} cannot be merged: {path!r} is quantised")
+        return Checkpoint(name, dims, {}, heads)
+    if adapter is not None:
+        state = with_adapter(state, Path(adapter))
+        name = checkpoint_name(Path(adapter))
+    return Checkpoint(name, dims, state, heads, content.get("suppress_tokens"))
 
 
-def _file_content(file: Path, path: str) -> dict[str, Any]:
+def _content(place: Path, path: str, *, takes_quantised: bool) -> dict[str, Any]:
+    """`dims`, `model_state_dict` and perhaps `alignment_heads`, as the format has them."""
+    match kind_of(place):
+        case Kind.OPENAI:
+            return _openai_content(place, path)
+        case Kind.CTRANSLATE2:
+            return read_directory(place, takes_quantised=takes_quantised)
+        case Kind.HUGGING_FACE:
+            return read_huggingface(place)
+        case Kind.ADAPTER:
+            raise ConfigError(
+                f"engine.model is {path!r}, which holds a LoRA adapter ({ADAPTER_CONFIG}): name it in "
+                "engine.adapter, and in engine.model the model that it was trained on"
+            )
+    raise ConfigError(
+        f"engine.model is {path!r}: there is no such file, nor a folder of a model; give {FORMATS}"
+    )
+
+
+def _openai_content(file: Path, path: str) -> dict[str, Any]:
     """What OpenAI's format holds: a mapping with `dims` and `model_state_dict`, nothing in it checked yet."""
-    if not file.is_file():
-        raise ConfigError(
-            f"engine.model is {path!r}: there is no such file, nor a folder with {MODEL_FILE} in it"
-        )
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=_can_be_mapped(file))
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise ConfigError(f"engine.model {path!r} is not a readable checkpoint: {_reason(error)}") from error
+    content = read_torch_file(file, f"engine.model {path!r}")
     if not isinstance(content, dict) or not {"dims", "model_state_dict"} <= content.keys():
         raise ConfigError(
             f"engine.model {path!r} is not in OpenAI's format: it must hold 'dims' and 'model_state_dict'"
         )
-    return content
-
-
-def _reason(error: Exception) -> str:
-    """Why a file cannot be read, in one line, without torch's advice to read it unsafely."""
-    if isinstance(error, pickle.UnpicklingError):
-        return "it is no archive that torch.save writes, or holds more than tensors and plain values"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _can_be_mapped(file: Path) -> bool:
-    """Whether the file is in torch's zip format with nothing compressed: it is then mapped, not read.
-
-    The bundled demo checkpoint is compressed: most of its vocabulary rows are equal.
-    """
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
-
-
-def _dims(raw: Any, path: str) -> ModelDims:
-    names = [field.name for field in fields(ModelDims)]
-    if not isinstance(raw, dict) or set(raw) != set(names):
-        raise ConfigError(f"engine.model {path!r}: 'dims' must hold exactly {names}")
-    if wrong := {name: raw[name] for name in names if not isinstance(raw[name], int) or raw[name] < 1}:
-        raise ConfigError(f"engine.model {path!r}: dims must be whole numbers above 0, got {wrong}")
-    dims = ModelDims(**raw)
-    for kind, state, heads in (
-        ("audio", dims.n_audio_state, dims.n_audio_head),
-        ("text", dims.n_text_state, dims.n_text_head),
-    ):
-        if state % heads:
-            raise ConfigError(f"engine.model {path!r}: n_{kind}_state {state} is not a multiple of {heads}")
-    if dims.n_mels not in (80, 128):
-        raise ConfigError(f"engine.model {path!r}: n_mels is {dims.n_mels}, must be 80 or 128")
-    if dims.n_vocab not in VOCABULARIES:
-        raise ConfigError(f"engine.model {path!r}: n_vocab is {dims.n_vocab}, must be one of {VOCABULARIES}")
-    return dims
-
-
-def expected_shapes(dims: ModelDims) -> dict[str, tuple[int, ...]]:
-    """Parameter name → shape, as openai-whisper's modules name them."""
-    audio, text = dims.n_audio_state, dims.n_text_state
-    shapes: dict[str, tuple[int, ...]] = {
-        "encoder.conv1.weight": (audio, dims.n_mels, 3),
-        "encoder.conv1.bias": (audio,),
-        "encoder.conv2.weight": (audio, audio, 3),
-        "encoder.conv2.bias": (audio,),
-        "encoder.positional_embedding": (dims.n_audio_ctx, audio),
-        "encoder.ln_post.weight": (audio,),
-        "encoder.ln_post.bias": (audio,),
-        "decoder.token_embedding.weight": (dims.n_vocab, text),
-        "decoder.positional_embedding": (dims.n_text_ctx, text),
-        "decoder.ln.weight": (text,),
-        "decoder.ln.bias": (text,),
+    return {
+        name: content[name] for name in ("dims", "model_state_dict", "alignment_heads") if name in content
     }
-    for layer in range(dims.n_audio_layer):
-        shapes |= _block_shapes(f"encoder.blocks.{layer}", audio, ("attn",))
-    for layer in range(dims.n_text_layer):
-        shapes |= _block_shapes(f"decoder.blocks.{layer}", text, ("attn", "cross_attn"))
-    return shapes
-
-
-def _block_shapes(prefix: str, state: int, attentions: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for attention in attentions:
-        for part in ("query", "key", "value", "out"):
-            shapes[f"{prefix}.{attention}.{part}.weight"] = (state, state)
-            if part != "key":
-                shapes[f"{prefix}.{attention}.{part}.bias"] = (state,)
-    for norm in (*(f"{attention}_ln" for attention in attentions), "mlp_ln"):
-        shapes[f"{prefix}.{norm}.weight"] = (state,)
-        shapes[f"{prefix}.{norm}.bias"] = (state,)
-    shapes[f"{prefix}.mlp.0.weight"] = (4 * state, state)
-    shapes[f"{prefix}.mlp.0.bias"] = (4 * state,)
-    shapes[f"{prefix}.mlp.2.weight"] = (state, 4 * state)
-    shapes[f"{prefix}.mlp.2.bias"] = (state,)
-    return shapes
-
-
-def _check_shapes(state: Any, dims: ModelDims, path: str) -> None:
-    shapes = expected_shapes(dims)
-    if missing := sorted(set(shapes) - set(state)):
-        raise ConfigError(f"engine.model {path!r} lacks {len(missing)} weights, among them {missing[0]}")
-    for name, shape in shapes.items():
-        found = tuple(state[name].shape)
-        if found != shape:
-            raise ConfigError(f"engine.model {path!r}: {name} has shape {found}, its dims ask for {shape}")
 
 
 def _alignment_heads(raw: Any, name: str, dims: ModelDims, path: str) -> tuple[tuple[int, int], ...]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr.checkpoint_files import hub_model, sha256_of
 from asr.config import ConfigError
 from asr.engines.checkpoints.checkpoint import Checkpoint
-from asr.engines.checkpoints.ctranslate2_directory import weights_file
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +29,17 @@ class Format:
     write: Callable[[Path], None]
 
 
-def converted_model(checkpoint: Checkpoint, path: Path, target: Format) -> Path:
+def converted_model(checkpoint: Checkpoint, sources: Sequence[Path], target: Format) -> Path:
     """Folder of the converted model, made when it is not there yet; raises ConfigError when it cannot be.
 
-    It lies in `.<folder>/` beside the checkpoint or, where that cannot be written, in the user's cache,
-    under a SHA-256 of weights and alignment heads: another file of the same name is another model.
+    sources: the checkpoint, then its adapter if it has one. The folder lies in `.<folder>/` beside the
+    checkpoint or, where that cannot be written, in the user's cache, under a SHA-256 of weights and alignment
+    heads: another file of the same name is another model.
     """
-    with weights_file(path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
+    path, digest = sources[0], sha256_of(sources)
     digest.update(repr(checkpoint.alignment_heads).encode())  # a folder has them in another file
+    if checkpoint.suppress_tokens is not None:
+        digest.update(repr(checkpoint.suppress_tokens).encode())
     name = f"{checkpoint.name}-{digest.hexdigest()[:DIGEST_CHARS]}-{target.layout}"
     homes = _homes(path, target.folder)
     for home in homes:
@@ -55,10 +56,11 @@ def converted_model(checkpoint: Checkpoint, path: Path, target: Format) -> Path:
 
 def _homes(path: Path, folder: str) -> list[Path]:
     """Where converted models may lie, best first."""
-    homes = [path.parent / f".{folder}"]
+    # not into Hugging Face's cache, whose folders are all taken for revisions
+    homes = [] if hub_model(path.absolute()) else [path.parent / f".{folder}"]
     with contextlib.suppress(RuntimeError):  # a user without a home
         homes.append(Path.home() / ".cache" / "whisper-torchserve" / folder)
-    return homes
+    return homes or [path.parent / f".{folder}"]
 
 
 def _write(home: Path, name: str, target: Format) -> Path:

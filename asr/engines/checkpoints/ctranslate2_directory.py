@@ -7,7 +7,6 @@ WhisperLoader).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,46 +15,43 @@ from typing import Any
 import numpy as np
 import torch
 
+from asr.checkpoint_files import CONFIG_FILE, CTRANSLATE2_WEIGHTS
 from asr.config import ConfigError
 from asr.engines.checkpoints.ctranslate2_file import Array, read_variables
-from asr.engines.checkpoints.vocabulary import vocabulary
+from asr.engines.checkpoints.json_files import read_json, read_table, read_text
+from asr.engines.checkpoints.vocabulary import ALSO_CALLED, vocabulary
 from asr.text.tokenizer import tokenizer_for
 
-MODEL_FILE = "model.bin"
-CONFIG_FILE = "config.json"
 VOCABULARY_FILES = ("vocabulary.json", "vocabulary.txt")
 SPEC = "WhisperSpec"
 HEAD_SIZE = 64  # of every model of OpenAI's, where the file does not say
-MAX_TEXT_BYTES = 16_000_000  # OpenAI's vocabulary takes one
-# Names that the same token has in transformers' older vocabularies.
-ALSO_CALLED = {"<|nospeech|>": "<|nocaptions|>", "<|he|>": "<|iw|>"}
 
 
-def is_model_directory(path: Path) -> bool:
-    """Whether `path` is a folder with a model of CTranslate2's in it."""
-    return (path / MODEL_FILE).is_file()
-
-
-def weights_file(path: Path) -> Path:
-    """The file that a checkpoint's weights lie in: itself, or a folder's model.bin."""
-    return path / MODEL_FILE if path.is_dir() else path
-
-
-def read_directory(path: Path) -> dict[str, Any]:
+def read_directory(path: Path, *, takes_quantised: bool = False) -> dict[str, Any]:
     """`dims` and `model_state_dict` as in OpenAI's files, and `alignment_heads` or None from config.json.
 
-    Weights are float32 or float16 as in model.bin, on the CPU. Raises ConfigError for what is no such model.
+    Weights are float32 or float16 as in model.bin, on the CPU; `is_quantised` says that they are int8, which
+    only CTranslate2 computes with. Raises ConfigError for what is no such model.
     """
-    variables = read_variables(path / MODEL_FILE)
+    variables = read_variables(path / CTRANSLATE2_WEIGHTS)
     if variables.spec != SPEC:
         raise ConfigError(
             f"engine.model {str(path)!r} is a {variables.spec[:40]!r} of CTranslate2, no {SPEC}"
         )
     model = _Model(str(path), variables.arrays)
-    model.check_types()
+    quantised = model.quantised()
+    if quantised is not None and not takes_quantised:
+        raise ConfigError(
+            f"engine.model {str(path)!r} is quantised ({quantised}): only the backend ctranslate2 runs it: "
+            "set engine.backend to 'ctranslate2', or convert the model with --quantization float16"
+        )
     dims = model.dims()
-    state = {name: torch.from_numpy(array) for name, array in model.state(dims)}
-    return {"dims": dims, "model_state_dict": state, "alignment_heads": _alignment_heads(path)}
+    return {
+        "dims": dims,
+        "model_state_dict": {name: torch.from_numpy(array) for name, array in model.state(dims)},
+        "alignment_heads": _alignment_heads(path),
+        "is_quantised": quantised is not None,
+    }
 
 
 def check_vocabulary(path: Path, multilingual: bool, num_languages: int, n_vocab: int) -> None:
@@ -63,8 +59,7 @@ def check_vocabulary(path: Path, multilingual: bool, num_languages: int, n_vocab
     file = next((path / name for name in VOCABULARY_FILES if (path / name).is_file()), None)
     if file is None:
         raise ConfigError(f"engine.model {str(path)!r} has neither {' nor '.join(VOCABULARY_FILES)}")
-    text = _text(file)
-    found = _json(file, text) if file.suffix == ".json" else text.removesuffix("\n").split("\n")
+    found = read_json(file) if file.suffix == ".json" else read_text(file).removesuffix("\n").split("\n")
     wanted = vocabulary(tokenizer_for(multilingual, num_languages), n_vocab)
     if not isinstance(found, list) or len(found) != len(wanted):
         length = len(found) if isinstance(found, list) else "no list of"
@@ -86,14 +81,11 @@ class _Model:
     path: str
     arrays: dict[str, Array]
 
-    def check_types(self) -> None:
-        """Raises ConfigError unless every tensor is float32 or float16."""
-        for name, array in self.arrays.items():
-            if array.ndim and array.dtype.kind != "f":
-                raise ConfigError(
-                    f"engine.model {self.path!r} is quantised ({name} is {array.dtype.name}): "
-                    f"only float16 and float32 can be read, convert it with --quantization float16"
-                )
+    def quantised(self) -> str | None:
+        """Name and type of a tensor that is neither float32 nor float16; None where all are."""
+        quantised = (name for name, array in self.arrays.items() if array.ndim and array.dtype.kind != "f")
+        name = next(quantised, None)
+        return None if name is None else f"{name} is {self.arrays[name].dtype.name}"
 
     def tensor(self, name: str, rank: int) -> Array:
         """A variable with this number of dimensions."""
@@ -198,24 +190,4 @@ def _alignment_heads(path: Path) -> Any:
     file = path / CONFIG_FILE
     if not file.is_file():
         return None
-    content = _json(file, _text(file))
-    return content.get("alignment_heads") if isinstance(content, dict) else None
-
-
-def _text(file: Path) -> str:
-    """The content of a file that is read whole; raises ConfigError."""
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_TEXT_BYTES + 1)
-        if len(content) > MAX_TEXT_BYTES:
-            raise ConfigError(f"{str(file)!r} is larger than {MAX_TEXT_BYTES:,} bytes")
-        return content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{str(file)!r} cannot be read: {error}") from error
-
-
-def _json(file: Path, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{str(file)!r} is not JSON: {error}") from error
+    return read_table(file).get("alignment_heads")

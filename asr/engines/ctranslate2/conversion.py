@@ -6,6 +6,7 @@ no transformers is needed. What is written is what its own converter writes: oth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from asr.checkpoint_files import CTRANSLATE2_WEIGHTS
 from asr.config import ConfigError
 from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.checkpoints.converted import Format, converted_model
-from asr.engines.checkpoints.ctranslate2_directory import MODEL_FILE
 from asr.engines.checkpoints.vocabulary import vocabulary
 from asr.text.tokenizer import Tokenizer
 
@@ -38,16 +39,16 @@ def ctranslate2() -> Any:
         ) from error
 
 
-def converted_folder(checkpoint: Checkpoint, path: Path, tokenizer: Tokenizer) -> Path:
+def converted_folder(checkpoint: Checkpoint, sources: Sequence[Path]) -> Path:
     """Folder of the converted model, see `converted_model`."""
 
     def write(folder: Path) -> None:
-        spec = model_spec(checkpoint, tokenizer)
+        spec = model_spec(checkpoint, checkpoint.tokenizer)
         spec.validate()
         spec.optimize(quantization="float16" if _is_half(checkpoint) else None)
         spec.save(str(folder))
 
-    return converted_model(checkpoint, path, Format("ctranslate2", LAYOUT, MODEL_FILE, write))
+    return converted_model(checkpoint, sources, Format("ctranslate2", LAYOUT, CTRANSLATE2_WEIGHTS, write))
 
 
 def _is_half(checkpoint: Checkpoint) -> bool:

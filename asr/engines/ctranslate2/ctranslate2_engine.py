@@ -16,7 +16,7 @@ from asr.engines.device import Placement, cpu_threads, placement
 from asr.engines.memory_plan import available_bytes, check_fits, memory_plan, most_rows
 from asr.errors import InvalidOption
 from asr.schema import DecodingOptions, Window
-from asr.text.tokenizer import Tokenizer, tokenizer_for
+from asr.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +34,16 @@ class CTranslate2Engine(BaseEngine):
 
     def load(self) -> None:
         config = self._config
-        checkpoint = load_checkpoint(config.model)
+        checkpoint = load_checkpoint(config.model, config.adapter, takes_quantised=True)
         dims = checkpoint.dims
         # float32 at most, whatever the compute type: activations and caches are
         place, available = Placement(self._device, torch.float32), available_bytes(self._device)
         needed = memory_plan(dims, place, config.max_batch_size)
         check_fits(needed, available)
-        tokenizer = tokenizer_for(dims.multilingual, dims.num_languages)
-        folder = converted_folder(checkpoint, Path(config.model), tokenizer)
+        tokenizer = checkpoint.tokenizer
+        folder = (
+            Path(config.model) if checkpoint.is_quantised else converted_folder(checkpoint, config.sources)
+        )
         threads = cpu_threads(config)
         if self._device.type == "cpu":
             torch.set_num_threads(threads)  # for the log-Mel spectrogram

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asr.engines.checkpoints.checkpoint import ModelDims
+from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.ctranslate2.conversion import ctranslate2
 from asr.engines.ctranslate2.search import Features, SearchCall, call_of, search
 from asr.engines.decoding.hypothesis import hypothesis_of

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from asr.constants import FRAMES_PER_POSITION
-from asr.engines.checkpoints.checkpoint import Checkpoint, ModelDims
+from asr.engines.checkpoints.checkpoint import Checkpoint
+from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.decoding.alignment import Aligner, AlignmentTask
 from asr.engines.decoding.beam import BeamSearch
 from asr.engines.decoding.greedy import GreedySearch
@@ -25,7 +26,7 @@ from asr.engines.memory_plan import least_rows
 from asr.engines.results import Detection, SearchResult
 from asr.schema import Hypothesis, TokenAlignment, Window
 from asr.text.slicing import kept_text_tokens
-from asr.text.tokenizer import Tokenizer, tokenizer_for
+from asr.text.tokenizer import Tokenizer
 
 CUDA_CHECK_EVERY = 8  # steps between two looks at the finished flags: each look waits for the device
 
@@ -46,7 +47,7 @@ class Pipeline:
         self, checkpoint: Checkpoint, network: Network, placement: Placement, settings: BatchSettings
     ) -> None:
         self.dims: ModelDims = checkpoint.dims
-        self.tokenizer: Tokenizer = tokenizer_for(self.dims.multilingual, self.dims.num_languages)
+        self.tokenizer: Tokenizer = checkpoint.tokenizer
         self._placement = placement
         self._settings = settings
         self._log_mel = LogMel(self.dims.n_mels, placement.device)

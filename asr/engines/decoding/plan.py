@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asr.constants import WINDOW_SECONDS
-from asr.engines.checkpoints.checkpoint import ModelDims
+from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.results import Detection
 from asr.errors import InvalidOption
 from asr.schema import DecodingOptions, Window

@@ -44,7 +44,7 @@ class OrtEngine(BaseEngine):
 
     def load(self) -> None:
         config, place = self._config, self._placement
-        checkpoint = load_checkpoint(config.model)
+        checkpoint = load_checkpoint(config.model, config.adapter)
         threads = cpu_threads(config)
         # torch only applies the rules to logits here; a second thread of it would spin on a core that
         # ONNX Runtime's threads need (base, two cores, one window: 2.3 s instead of 1.4)
@@ -53,9 +53,7 @@ class OrtEngine(BaseEngine):
         available = available_bytes(place.device)
         needed = memory_plan(checkpoint.dims, place, config.max_batch_size, together)
         check_fits(needed, available)
-        folder = converted_model(
-            checkpoint, Path(config.model), _format(checkpoint, eight_bits=self._eight_bits)
-        )
+        folder = converted_model(checkpoint, config.sources, _format(checkpoint, eight_bits=self._eight_bits))
         checkpoint = replace(checkpoint, state={})  # the graphs hold the weights: twice would be the peak
         sessions = Sessions(
             opened(folder / ENCODER, self._provider, threads, spins=False),

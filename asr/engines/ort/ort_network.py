@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from asr.audio.onnx_runtime import onnxruntime
-from asr.engines.checkpoints.checkpoint import Checkpoint, ModelDims
+from asr.engines.checkpoints.checkpoint import Checkpoint
+from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.decoding.kv_cache import CrossCache, SelfCache
 from asr.engines.device import Placement
 

@@ -9,7 +9,8 @@ import torch
 
 from asr.config import EngineConfig
 from asr.engines.base import BaseEngine, silent_window
-from asr.engines.checkpoints.checkpoint import ModelDims, load_checkpoint
+from asr.engines.checkpoints.checkpoint import load_checkpoint
+from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.decoding.pipeline import BatchSettings, Pipeline
 from asr.engines.device import cpu_threads, encoder_batch, is_out_of_memory, placement
 from asr.engines.memory_plan import MIB, MemoryPlan, available_bytes, check_fits, memory_plan, most_rows
@@ -36,7 +37,7 @@ class TorchEngine(BaseEngine):
         if not place.is_cuda:
             torch.set_num_threads(threads)
         together = encoder_batch(config, place, threads)
-        checkpoint = load_checkpoint(config.model)
+        checkpoint = load_checkpoint(config.model, config.adapter)
         needed, record = self._what_fits(checkpoint.dims, together)
         rows = most_rows(needed, available_bytes(place.device), place, deterministic=config.deterministic)
         settings = BatchSettings(config.max_batch_size, together, config.deterministic, config.loop_guard)

@@ -13,7 +13,8 @@ import torch
 from asr.config import ConfigError, EngineConfig
 from asr.engines import device
 from asr.engines import memory_plan as planning
-from asr.engines.checkpoints.checkpoint import ModelDims, load_checkpoint
+from asr.engines.checkpoints.checkpoint import load_checkpoint
+from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
 from asr.engines.loading import load_engine
 from asr.engines.memory_plan import check_fits, memory_plan, most_rows

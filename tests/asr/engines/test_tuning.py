@@ -31,7 +31,7 @@ def tuned_file(folder: Path, model: Path, name: str = "a.yaml", **changes: Any) 
     content = {
         "engine": ENGINE,
         "hardware": hardware(CPU).as_table(),
-        "checkpoint": {"name": "m", "sha256": checkpoint_digest(str(model))},
+        "checkpoint": {"name": "m", "sha256": checkpoint_digest(EngineConfig(str(model)))},
         "versions": versions(),
     }
     folder.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ import pytest
 import whisper
 
 from asr.constants import WINDOW_FRAMES
-from asr.engines.checkpoints.checkpoint import ModelDims
+from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.decoding.plan import plan
 from asr.request.options import RequestOptions
 from asr.schema import DecodingOptions, Window

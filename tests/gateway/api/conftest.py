@@ -52,7 +52,9 @@ def start_gateway(fake: FakeTorchServe, tmp_path: Path) -> Iterator[StartGateway
     """A gateway with settings of the test's own: start_gateway(access={"keys": ["sk-right-0123456789"]})."""
     running: list[Gateway] = []
 
-    def start(upstream: FakeTorchServe = fake, *, wait: bool = True, **sections: dict[str, Any]) -> Gateway:
+    def start(
+        upstream: FakeTorchServe = fake, /, *, wait: bool = True, **sections: dict[str, Any]
+    ) -> Gateway:
         spool_dir = tmp_path / f"spool-{len(running)}"
         spool_dir.mkdir()
         gateway = Gateway(settings_for(upstream, spool_dir, **sections), wait=wait)

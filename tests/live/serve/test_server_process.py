@@ -146,7 +146,7 @@ def test_a_death_seen_before_its_last_words_waits_for_them(monkeypatch: pytest.M
 
     server = SimpleNamespace(log_text=log_text, returncode=None)
     with pytest.raises(ServeError, match=r"load the model: ValueError: half of it$"):
-        readiness.check_alive(server)
+        readiness.check_alive(server, readiness.Probe("http://x/predictions/whisper", "", None))
 
 
 def test_an_import_that_fails_is_the_reason_given(tmp_path: Path) -> None:

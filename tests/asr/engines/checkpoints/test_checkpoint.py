@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from asr.config import ConfigError
-from asr.engines.checkpoints.checkpoint import expected_shapes, load_checkpoint
+from asr.engines.checkpoints.checkpoint import load_checkpoint
+from asr.engines.checkpoints.dimensions import expected_shapes
 from tests.asr import checkpoints
 
 

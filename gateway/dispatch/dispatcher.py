@@ -15,9 +15,9 @@ from gateway.api_errors import NotReady
 from gateway.caller import Caller
 from gateway.dispatch.backoff import Backoff
 from gateway.dispatch.coming_uploads import ComingUploads
-from gateway.dispatch.fair_queue import FairQueue
 from gateway.dispatch.lane import Lane
-from gateway.dispatch.pending import Attempt, Outcome, PendingWindow, Ticket
+from gateway.dispatch.live_first import LiveFirst
+from gateway.dispatch.pending import Attempt, Outcome, PendingWindow, Ticket, Use
 from gateway.dispatch.quarantine import Quarantine
 from gateway.dispatch.watch import Watch
 from gateway.settings import UpstreamSettings
@@ -35,7 +35,7 @@ class Dispatcher:
         self._lanes = [
             Lane(upstream, settings.workers, settings.batches_outstanding) for upstream in upstreams(settings)
         ]
-        self._queue: FairQueue[PendingWindow] = FairQueue()
+        self._queue: LiveFirst[PendingWindow] = LiveFirst()
         self._quarantine = Quarantine()
         self._backoff = Backoff(settings.no_memory_s, self._queue_again)
         self._attempts: set[Attempt] = set()
@@ -84,11 +84,17 @@ class Dispatcher:
         """Whether an upstream answers."""
         return any(lane.alive for lane in self._lanes)
 
-    def ticket(self, caller: Caller, audio_s: float) -> Ticket:
+    @property
+    def has_room_for_partial(self) -> bool:
+        """Whether a batch has room for text that is decoded again anyway; not while a live window waits."""
+        now = asyncio.get_running_loop().time()
+        return not self._queue.has_live and any(lane.has_room_for_partial(now) for lane in self._lanes)
+
+    def ticket(self, caller: Caller, audio_s: float, use: Use = "file") -> Ticket:
         """A place in the queue for one session of `audio_s` seconds."""
         session = next(self._sessions)
-        self._queue.open(session, caller.name, caller.weight, audio_s)
-        return Ticket(self, session)
+        self._queue.open(session, caller.name, caller.weight, audio_s, is_live=use != "file")
+        return Ticket(self, session, use)
 
     def stats(self) -> dict[str, Any]:
         """Counts since the start, and what is going on now."""
@@ -106,9 +112,9 @@ class Dispatcher:
 
     # ---- for tickets
 
-    def enqueue(self, session: int, window: Window) -> Outcome:
+    def enqueue(self, session: int, window: Window, use: Use) -> Outcome:
         """The future outcome of the session's window."""
-        pending = PendingWindow(session, window, asyncio.get_running_loop().create_future())
+        pending = PendingWindow(session, window, asyncio.get_running_loop().create_future(), use)
         self._queue.push(session, pending, window.num_frames / FRAMES_PER_SECOND)
         self.pump()
         return pending.outcome
@@ -155,7 +161,7 @@ class Dispatcher:
             self._send(*quarantined, now)
         while len(self._queue) and (lane := self._free_lane(now)) is not None:
             wait_s = lane.coming_wait_s(now, waiting=len(self._queue), coming=len(self.coming_uploads))
-            if wait_s:
+            if wait_s and not self._queue.has_live:
                 self._pump_in(wait_s)
                 return
             pending = self._queue.pop()
@@ -185,6 +191,7 @@ class Dispatcher:
 
     def _send(self, lane: Lane, pending: PendingWindow, now: float) -> None:
         lane.record_send()
+        lane.partials += pending.use == "partial"
         self._sent += 1
         attempt = Attempt(pending, lane, now, lane.outstanding)
         pending.attempts.add(attempt)
@@ -214,6 +221,7 @@ class Dispatcher:
     def _release(self, attempt: Attempt) -> None:
         if not attempt.is_released:
             attempt.lane.outstanding -= 1
+            attempt.lane.partials -= attempt.pending.use == "partial"
             attempt.is_released = True
 
     # ---- outcomes

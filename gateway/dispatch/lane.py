@@ -33,6 +33,7 @@ class Lane:
     description: Description | None = None
     alive: bool = False  # it answered the last canary or a window since
     outstanding: int = 0
+    partials: int = 0  # of them, windows of live turns that are decoded again anyway
     batch_s: float | None = None  # seconds of a batch, measured on answers
     paused_until: float = 0.0
     cuts: int = 0  # in a row
@@ -72,6 +73,11 @@ class Lane:
     def has_room(self, now: float, *, for_newcomer: bool) -> bool:
         limit = self.hard_limit if for_newcomer else self.soft_limit
         return self.alive and self.outstanding < limit and now >= self.paused_until
+
+    def has_room_for_partial(self, now: float) -> bool:
+        """Whether a partial window may go now. Partials fill at most half a batch, so that final windows and
+        files find room however many turns are open."""
+        return self.partials < max(1, self.batch // 2) and self.has_room(now, for_newcomer=True)
 
     def coming_wait_s(self, now: float, *, waiting: int, coming: int) -> float:
         """Seconds for which the next batch waits for `coming` more windows; 0: the `waiting` ones go now.

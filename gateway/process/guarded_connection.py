@@ -2,7 +2,8 @@
 
 uvicorn waits for ever for a request's headers, accepts any number of them, and keeps a connection whose
 client does not read its answer. Hostile clients exploit all three. It also loses the body of a request that
-offers another protocol, as Java's client does with HTTP/2.
+offers another protocol, as Java's client does with HTTP/2. A WebSocket's connection is handed on to uvicorn's
+other protocol (`guarded_socket.py`).
 """
 
 from __future__ import annotations
@@ -92,14 +93,17 @@ class GuardedConnection(HttpToolsProtocol):
             self._await_headers()
 
     def _parse(self, data: bytes) -> None:
-        """Feeds the parser as uvicorn does, but ignores offers to change the protocol (RFC 9110, 7.8). The
-        parser stops behind such a head and would take a body for the next request, so it gets the head once
-        more, without the offer."""
+        """Feeds the parser as uvicorn does, but ignores offers to change the protocol (RFC 9110, 7.8) to
+        another than WebSocket. The parser stops behind such a head and would take a body for the next
+        request, so it gets the head once more, without the offer."""
         while data:
             try:
                 self.parser.feed_data(data)
                 return
             except HttpParserUpgrade as stopped:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                    return
                 data, self._restated = self._restated + data[stopped.args[0] :], b""
             except HttpParserError:
                 self.send_400_response("")
@@ -108,7 +112,8 @@ class GuardedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._unparsed = 0
         self._stop_waiting_for_headers()
-        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+        is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if is_offer and not self._should_upgrade():
             self._restated = self._head_without_offer()
             return
         if len(self.pipeline) >= MAX_PIPELINED:

@@ -1,0 +1,59 @@
+"""Bytes of a stream → samples and their speech, off the event loop where there are many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import numpy as np
+
+from asr.audio.vad import Probs
+from asr.live.pcm_stream import RATES, SAMPLE_BYTES, Encoding, PcmStream
+from asr.live.speech_meter import SpeechMeter
+from asr.schema import Samples
+
+SLICE_S = 10  # of audio that is heard at once: what a stream may delay its own other events by
+INLINE_S = 0.5  # of audio: the hop to a thread takes longer
+
+
+class Ear:
+    """One stream's decoder and speech detector. Its audio is heard in order."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._pcm = PcmStream(encoding)
+        self._meter = SpeechMeter()
+
+    @property
+    def encoding(self) -> Encoding:
+        return self._pcm.encoding
+
+    def slices(self, chunk: bytes) -> Iterator[bytes]:
+        """The chunk in parts of at most SLICE_S."""
+        size = SLICE_S * self._bytes_per_s
+        for first in range(0, len(chunk), size):
+            yield chunk[first : first + size]
+
+    async def hear(self, chunk: bytes) -> tuple[Samples, Probs]:
+        """The samples of a slice, and the speech probability of the frames that they complete."""
+        if len(chunk) <= INLINE_S * self._bytes_per_s:
+            return self._hear(chunk)
+        return await asyncio.to_thread(self._hear, chunk)
+
+    def flush(self) -> tuple[Samples, Probs]:
+        """The samples that the resampler keeps back."""
+        samples = self._pcm.flush()
+        return samples, self._meter.hear(samples)
+
+    def change_encoding(self, encoding: Encoding) -> tuple[Samples, Probs]:
+        """Hears the chunks to come in another encoding; the rest of those before."""
+        rest = self.flush()
+        self._pcm = PcmStream(encoding)
+        return rest
+
+    @property
+    def _bytes_per_s(self) -> int:
+        return RATES[self.encoding] * SAMPLE_BYTES[self.encoding]
+
+    def _hear(self, chunk: bytes) -> tuple[Samples, Probs]:
+        samples = self._pcm.read(chunk)
+        return samples, self._meter.hear(samples) if len(samples) else np.empty(0, np.float32)

@@ -10,6 +10,8 @@ import unicodedata
 from collections import deque
 from collections.abc import Sequence
 
+MARKS = ".,!?;:…。，！？；：、।"
+
 
 class Agreement:
     """The settled words of one window of a turn."""
@@ -32,7 +34,12 @@ class Agreement:
         if len(others) < self._num_hypotheses - 1:
             return []
         num_agreed = min((_common(folded, other) for other in others), default=len(folded))
-        return self._settle(words, folded, num_agreed if is_whole else num_agreed - self._hold_back)
+        if is_whole:
+            return self._settle(words, folded, num_agreed)
+        settled = self._settle(words, folded, num_agreed - self._hold_back)
+        if settled and len(self._settled) == len(words):  # Whisper ends whatever it hears with a full stop
+            settled[-1] = settled[-1].rstrip(MARKS)
+        return settled
 
     def settle(self, words: Sequence[str]) -> list[str]:
         """The words that are not settled yet, of a hypothesis that no other one will follow."""

@@ -17,11 +17,6 @@ class Pace:
     num_hypotheses: int  # that agree on a settled word
     hold_back: int  # of the agreed words, the last ones
 
-    @property
-    def num_quiet(self) -> int:
-        """Looks behind the end of the speech that settle all of it."""
-        return self.num_hypotheses
-
 
 # OpenAI's `delay` → the pace; None: no text before the turn ends
 PACES: dict[str, Pace | None] = {

@@ -29,6 +29,7 @@ LEAD_SAMPLES = SAMPLE_RATE * 3 // 10  # before the speech behind a pause
 PAUSE_SAMPLES = 2 * SAMPLE_RATE  # of silence, behind which a new window begins
 # a turn longer than a window goes on in another one, from a quiet place between these two
 FIRST_CUT, LAST_CUT = 20 * SAMPLE_RATE, 28 * SAMPLE_RATE
+QUIET_SAMPLES = SAMPLE_RATE // 5  # behind the speech, before it has ended rather than paused for breath
 BUSY = 1.2  # times the seconds of a look must pass before the next one
 SENTENCE_ENDS = tuple(".!?。！？…।؟")
 
@@ -119,7 +120,12 @@ class WindowPartials:
         if self._is_closing:
             self._close(span.end)
         elif self._words:
-            self._text += self._agreement.hear(self._words, is_whole=self._num_quiet >= self._pace.num_quiet)
+            self._text += self._agreement.hear(self._words, is_whole=self._is_whole(span.end))
+
+    def _is_whole(self, end: int) -> bool:
+        """Whether the latest looks have all heard the end of the speech."""
+        is_quiet = self._turn is not None and end - self._turn.speech_end >= QUIET_SAMPLES
+        return is_quiet and self._num_quiet >= self._pace.num_hypotheses
 
     def _is_due(self, turn: OpenTurn) -> bool:
         """Whether speech has come that was not heard, or not heard often enough, and it is time."""
@@ -128,7 +134,7 @@ class WindowPartials:
         if turn.speech_end > self._decoded_until:
             self._num_quiet = 0
             return True
-        return turn.speech_end > self._base and self._num_quiet < self._pace.num_quiet
+        return turn.speech_end > self._base and self._num_quiet < self._pace.num_hypotheses
 
     def _span(self, turn: OpenTurn) -> SpeechSpan:
         """The part of the turn that the next window hears."""

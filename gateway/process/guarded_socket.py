@@ -1,7 +1,7 @@
 """One client's WebSocket: uvicorn's, with limits.
 
 uvicorn closes one whose client does not answer pings, but waits for ever to be rid of the bytes that the
-client does not read. And a handshake that it cannot parse breaks it.
+client does not read, and after a handshake that it cannot parse.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from gateway.process.guarded_connection import HeadersTooLarge, answer_bytes
 from gateway.settings import ServerSettings
 
 
@@ -34,11 +35,11 @@ class GuardedSocket(WebSocketsSansIOProtocol):
         self._stop_waiting_for_reader()
         super().connection_lost(exc)
 
-    def handle_parser_exception(self) -> None:
-        if self.conn.close_sent is None:  # in the handshake, which no close frame ends
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.transport.write(answer_bytes(HeadersTooLarge(str(self.conn.handshake_exc))))
             self.transport.close()
-        else:
-            super().handle_parser_exception()
 
     def _stop_waiting_for_reader(self) -> None:
         if self._reading_due is not None:

@@ -16,6 +16,7 @@ from gateway.observe.logs import log_event
 from gateway.process.guarded_connection import guarded
 from gateway.process.guarded_socket import guarded_socket
 from gateway.realtime.client_events import MAX_FRAME_BYTES
+from gateway.routes import realtime
 from gateway.service import Service
 from gateway.settings import ServerSettings, SettingsError
 
@@ -33,7 +34,7 @@ def run(app: FastAPI, service: Service) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=guarded(server, service.metrics.refuse),
+        http=guarded(server, service.metrics.refuse, realtime.PATH),
         ws=guarded_socket(server),
         ws_max_size=MAX_FRAME_BYTES,
         ws_ping_interval=PING_S,

@@ -20,7 +20,9 @@ from gateway.realtime.server_events import new_id
 from gateway.realtime.session_config import effective
 from gateway.realtime.transcription_request import model_request
 
-router = APIRouter(prefix="/v1/realtime", tags=["realtime"])
+PATH = "/v1/realtime"  # of the WebSocket
+
+router = APIRouter(prefix=PATH, tags=["realtime"])
 
 MAX_BODY_BYTES = 64 * 1024
 

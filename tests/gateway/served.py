@@ -29,7 +29,7 @@ class Upstream(Protocol):
     def management_url(self) -> str: ...
 
 
-def settings_for(upstream: Upstream, spool_dir: Path, **sections: dict[str, Any]) -> Settings:
+def settings_for(upstream: Upstream, spool_dir: Path, /, **sections: dict[str, Any]) -> Settings:
     """Settings of a gateway before `upstream`; `sections` are laid over, key by key."""
     values: dict[str, dict[str, Any]] = {
         "upstream": {"urls": [upstream.url], "management_urls": [upstream.management_url]},

@@ -35,7 +35,7 @@ def start(counting: FakeTorchServe, tmp_path: Path) -> Iterator[StartGateway]:
     """A gateway with settings of the test's own."""
     with ExitStack() as stack:
 
-        def run(upstream: FakeTorchServe = counting, **sections: dict[str, Any]) -> Gateway:
+        def run(upstream: FakeTorchServe = counting, /, **sections: dict[str, Any]) -> Gateway:
             return stack.enter_context(Gateway(settings_for(upstream, tmp_path, **sections)))
 
         yield run

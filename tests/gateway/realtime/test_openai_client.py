@@ -39,7 +39,7 @@ def check(events: list[Any]) -> None:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_turn_that_the_server_finds(live: Gateway, query: dict[str, Any]) -> None:
-    events = []
+    events: list[Any] = []
     with (
         openai.OpenAI(api_key="none", base_url=f"{live.url}/v1") as client,
         client.realtime.connect(**query) as connection,
@@ -69,7 +69,7 @@ def test_a_turn_that_the_server_finds(live: Gateway, query: dict[str, Any]) -> N
 
 
 async def test_a_turn_that_an_asynchronous_client_commits(live: Gateway) -> None:
-    events = []
+    events: list[Any] = []
     async with (
         openai.AsyncOpenAI(api_key="none", base_url=f"{live.url}/v1") as client,
         client.realtime.connect(extra_query={"intent": "transcription"}) as connection,
@@ -88,7 +88,7 @@ async def test_a_turn_that_an_asynchronous_client_commits(live: Gateway) -> None
 
 
 def test_the_beta_client(live: Gateway) -> None:
-    events = []
+    events: list[Any] = []
     address = f"{live.url.replace('http', 'ws', 1)}/v1"
     with (
         openai.OpenAI(api_key="none", base_url=f"{live.url}/v1", websocket_base_url=address) as client,
@@ -107,4 +107,4 @@ def test_the_beta_client(live: Gateway) -> None:
                 break
     types = [event.type for event in events]
     assert "conversation.item.created" in types and "error" not in types
-    assert events[-1].transcript  # its type is older than `usage`
+    assert getattr(events[-1], "transcript", "")  # its type is older than `usage`

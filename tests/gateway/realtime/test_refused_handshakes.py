@@ -120,9 +120,3 @@ def test_a_page_of_another_host_without_a_key(live: Gateway, start: StartGateway
     friend = start(server={"cors_origins": ["https://friend.example"]})
     with stream(friend.url, origin="https://friend.example"):
         pass
-
-
-def test_an_upgrade_elsewhere_is_refused(live: Gateway) -> None:
-    with pytest.raises(InvalidStatus) as refused, connect(f"{live.url.replace('http', 'ws', 1)}/v1/models"):
-        pass
-    assert refused.value.response.status_code in (403, 404)

@@ -15,9 +15,9 @@ from gateway.api_errors import NotReady
 from gateway.caller import Caller
 from gateway.dispatch.backoff import Backoff
 from gateway.dispatch.coming_uploads import ComingUploads
-from gateway.dispatch.lane import Lane
+from gateway.dispatch.lane import Lane, Use
 from gateway.dispatch.live_first import LiveFirst
-from gateway.dispatch.pending import Attempt, Outcome, PendingWindow, Ticket, Use
+from gateway.dispatch.pending import Attempt, Outcome, PendingWindow, Ticket
 from gateway.dispatch.quarantine import Quarantine
 from gateway.dispatch.watch import Watch
 from gateway.settings import UpstreamSettings
@@ -164,7 +164,10 @@ class Dispatcher:
             if wait_s and not self._queue.has_live:
                 self._pump_in(wait_s)
                 return
-            pending = self._queue.pop()
+            files_may = lane.has_room_for_file(is_live=self._queue.is_live)
+            if not (files_may or self._queue.has_live):
+                return  # until an answer makes room
+            pending = self._queue.pop(files_may=files_may)
             if pending is not None and not pending.outcome.done():
                 self._send(lane, pending, now)
 
@@ -190,8 +193,7 @@ class Dispatcher:
         return None
 
     def _send(self, lane: Lane, pending: PendingWindow, now: float) -> None:
-        lane.record_send()
-        lane.partials += pending.use == "partial"
+        lane.record_send(pending.use)
         self._sent += 1
         attempt = Attempt(pending, lane, now, lane.outstanding)
         pending.attempts.add(attempt)
@@ -220,8 +222,7 @@ class Dispatcher:
 
     def _release(self, attempt: Attempt) -> None:
         if not attempt.is_released:
-            attempt.lane.outstanding -= 1
-            attempt.lane.partials -= attempt.pending.use == "partial"
+            attempt.lane.record_release(attempt.pending.use)
             attempt.is_released = True
 
     # ---- outcomes

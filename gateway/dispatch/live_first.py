@@ -35,6 +35,11 @@ class LiveFirst(Generic[Item]):
         return self._live.cost + self._files.cost
 
     @property
+    def is_live(self) -> bool:
+        """Whether a live session is open: somebody speaks."""
+        return bool(self._live_sessions)
+
+    @property
     def has_live(self) -> bool:
         """Whether a live window waits."""
         return len(self._live) > 0
@@ -60,10 +65,13 @@ class LiveFirst(Generic[Item]):
         """Puts a popped item back before the session's other items."""
         self._queue_of(session).push_again(session, item)
 
-    def pop(self) -> Item | None:
-        """The next item; None if none waits."""
+    def pop(self, *, files_may: bool = True) -> Item | None:
+        """The next item; None if none waits.
+
+        files_may: whether it may be a file's.
+        """
         is_files_turn = self._live_in_a_row >= FILE_EVERY - 1 or not self.has_live
-        if len(self._files) and is_files_turn:
+        if files_may and len(self._files) and is_files_turn:
             self._live_in_a_row = 0
             return self._files.pop()
         self._live_in_a_row = self._live_in_a_row + 1 if len(self._files) else 0

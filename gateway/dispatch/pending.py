@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Protocol
 
 from asr.errors import AsrError
 from asr.schema import Hypothesis, Window
-from gateway.dispatch.lane import Lane
+from gateway.dispatch.lane import Lane, Use
 
 Outcome = asyncio.Future[Hypothesis | AsrError]
-# what a session's windows are for: a file; the words of a live turn; a first idea of them while it is spoken
-Use = Literal["file", "final", "partial"]
 
 
 @dataclass(slots=True, eq=False)

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.caller import LOCAL
 from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.lane import Use
 from gateway.dispatch.live_first import FILE_EVERY, LiveFirst
-from gateway.dispatch.pending import Use
 from tests.gateway.dispatch.conftest import Fakes, Running, until
 from tests.gateway.dispatch.sessions import make_window, number_of
 from tests.gateway.dispatch.test_lane import lane
@@ -101,6 +101,26 @@ def test_partials_fill_at_most_half_a_batch(batch_size: int, most: int) -> None:
     assert not made.has_room_for_partial(0.0)
 
 
+@pytest.mark.parametrize(("window_s", "most"), [(None, 100), (0.02, 50), (0.25, 4), (5.0, 1)])
+def test_while_somebody_speaks_files_have_a_second_of_windows_in_flight(
+    window_s: float | None, most: int
+) -> None:
+    made = lane(16)
+    made.window_s = window_s
+    made.files = most - 1
+    assert made.has_room_for_file(is_live=True)
+    made.files = most
+    assert made.has_room_for_file(is_live=True) is (window_s is None)
+    assert made.has_room_for_file(is_live=False)
+
+
+def test_a_lane_learns_what_one_window_takes() -> None:
+    slow = lane(16)
+    for i in range(50):
+        slow.record_answer(sent_at=i, now=i + 4.0, ahead=8)  # eight windows took four seconds
+    assert slow.window_s == pytest.approx(0.5)
+
+
 async def decode(dispatcher: Dispatcher, numbers: range, use: Use) -> None:
     async def one(number: int) -> None:
         with dispatcher.ticket(LOCAL, 1.0, use) as ticket:
@@ -124,6 +144,21 @@ async def test_finals_are_sent_before_the_files_that_waited(fakes: Fakes, runnin
         2,
         *range(100, 140),
     ]
+
+
+async def test_a_slow_machine_keeps_files_short_while_somebody_speaks(fakes: Fakes, running: Running) -> None:
+    fake = fakes(delay_s=0.4, batch_size=8)
+    async with running(fake) as dispatcher:
+        files = asyncio.create_task(decode(dispatcher, range(100, 140), "file"))
+        await until(lambda: len(fake.batches) >= 2)
+        with dispatcher.ticket(LOCAL, 5.0, "partial"):
+            dispatcher.lanes[0].window_s = 0.5
+            await until(lambda: dispatcher.lanes[0].files <= 2)
+            for _ in range(20):
+                dispatcher.lanes[0].window_s = 0.5
+                assert dispatcher.lanes[0].files <= 2
+                await asyncio.sleep(0.02)
+        await files
 
 
 async def test_a_partial_gives_its_place_back(fakes: Fakes, running: Running) -> None:

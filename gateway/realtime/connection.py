@@ -23,6 +23,7 @@ from gateway.service import Service
 
 log = logging.getLogger(__name__)
 
+CLOSE_S = 2.0  # for a client that does not read even the close
 FINISH_S = 20.0  # for the turns of a stream that has expired
 
 
@@ -62,7 +63,8 @@ async def serve(websocket: WebSocket) -> None:
             log_event(log, "stream", seconds=round(time.monotonic() - began_at, 3), **record.fields)
             with suppress(RuntimeError, OSError, WebSocketDisconnect):
                 if close is not GONE:
-                    await websocket.close(close.code, close.reason)
+                    async with asyncio.timeout(CLOSE_S):
+                        await websocket.close(close.code, close.reason)
 
 
 def _conversation(service: Service, handshake: Handshake, outbox: Outbox) -> Conversation:
@@ -99,7 +101,9 @@ class _Connection:
                 close = await self._end
             reader.cancel()
             if close in (EXPIRED, RESTART, SPOILT):
-                await self._finish(close)
+                finishing = asyncio.create_task(self._finish(close))
+                await asyncio.wait([finishing, writer], return_when=asyncio.FIRST_COMPLETED)
+                finishing.cancel()  # if the client has left
             return close
         finally:
             expiry.cancel()
@@ -119,7 +123,7 @@ class _Connection:
 
     async def _finish(self, close: Close) -> None:
         """Answers what the client has committed, and says why the stream ends."""
-        with suppress(TimeoutError, SlowReader):
+        with suppress(TimeoutError):
             async with asyncio.timeout(None if close is RESTART else FINISH_S):  # a drain has its deadline
                 await self._conversation.turns.finish()
                 if close is EXPIRED:

@@ -15,7 +15,7 @@ from gateway.caller import Caller
 from gateway.dispatch.driver import run_session
 from gateway.observe.record import current_record
 from gateway.patience import within
-from gateway.service import ModelRequest, Service
+from gateway.service import ModelRequest, Service, off_loop
 
 SOURCE = MediaSource("stream", "pcm", SAMPLE_RATE, 1)
 
@@ -31,13 +31,13 @@ async def transcribed(
     await service.limiter.check_audio(caller, audio.duration_s)
     async with within(service.settings.admission.default_deadline_s):
         prepared = await asyncio.to_thread(prepared_from, audio, options, model.spec.n_mels)
-        session = open_session(prepared, options, model.spec)
+        session = await off_loop(audio.duration_s, open_session, prepared, options, model.spec)
         with model.dispatcher.ticket(caller, audio.duration_s, "final") as ticket:
             await run_session(session, ticket)
     if session.error is not None:
         raise session.error
     transcript = session.transcript()
     record.count(transcript)
-    body, _ = render(transcript, options)
+    body, _ = await off_loop(audio.duration_s, render, transcript, options)
     answer: dict[str, Any] = json.loads(body)
     return answer

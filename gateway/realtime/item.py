@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from asr.live.listener import OpenTurn
 from asr.live.partials import PartialSource
@@ -21,8 +20,9 @@ class PartialRun:
     """A source of partials at work, in a task of its own; `on_text` gets what it settles."""
 
     def __init__(
-        self, source: PartialSource, ticket: AbstractContextManager[Ticket], on_text: Callable[[str], None]
+        self, source: PartialSource, ticket: Callable[[], Ticket], on_text: Callable[[str], None]
     ) -> None:
+        """ticket: opened by the task, which may be stopped before it begins."""
         self.source = source
         self._ticket = ticket
         self._on_text = on_text
@@ -35,7 +35,7 @@ class PartialRun:
         self._task.cancel()
 
     async def _run(self) -> None:
-        with self._ticket as ticket:
+        with self._ticket() as ticket:
             await run_session(self.source, ticket, self._progressed)
 
     async def _progressed(self) -> None:

@@ -72,7 +72,7 @@ class Turns:
 
     def clear(self) -> None:
         """Drops what is not committed."""
-        self._ear.flush()
+        self._listener.hear(*self._ear.flush())  # the positions of frames and samples stay together
         self._listener.clear()
         self._close_item()
 
@@ -158,7 +158,7 @@ class Turns:
         source = WindowPartials(
             self._request.options, model.spec, pace, lambda: dispatcher.has_room_for_partial, clock
         )
-        return PartialRun(source, dispatcher.ticket(self._caller, 0.0, "partial"), item.add)
+        return PartialRun(source, lambda: dispatcher.ticket(self._caller, 0.0, "partial"), item.add)
 
     def _asked_pace(self) -> Pace | None:
         return PACES[self._config.input.transcription.delay or DEFAULT_DELAY]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.gateway.process.running import until
 from tests.gateway.realtime.conftest import OpenStream
-from tests.gateway.realtime.streams import Client, silence_pcm, speech_pcm
+from tests.gateway.realtime.streams import Client, silence_pcm, speech_pcm, stream
+from tests.gateway.served import Gateway
 
 BUFFER = "input_audio_buffer"
 ITEM = "conversation.item"
@@ -165,3 +167,27 @@ def test_an_odd_byte_waits_for_its_other_half(open_stream: OpenStream) -> None:
             texts.append(client.until(".completed"))
     assert texts[0]["transcript"] == texts[1]["transcript"]
     assert texts[0]["usage"] == texts[1]["usage"] == {"type": "duration", "seconds": 2}
+
+
+def test_turns_stay_in_place_after_many_clears(open_stream: OpenStream) -> None:
+    with open_stream() as client:
+        for _ in range(60):
+            client.append(speech_pcm(0, 0.05))
+            client.send(f"{BUFFER}.clear")
+        client.speak(silence_pcm(0.5) + speech_pcm(0.45, 2.2) + silence_pcm(1.0))
+        completed = client.until(".completed")
+        stopped = next(event for event in client.events if "audio_end_ms" in event)
+    assert completed["transcript"]
+    assert 3_000 + 500 + 1_750 <= stopped["audio_end_ms"] <= 3_000 + 3_250
+
+
+def test_nothing_is_left_of_turns_that_end_at_once(live: Gateway) -> None:
+    with stream(live.url) as client:
+        client.update(turn_detection=None)
+        for _ in range(20):
+            client.append(speech_pcm(0, 0.2))
+            client.commit()
+        for _ in range(20):
+            client.until(".completed")
+    dispatcher = live.service.fleet.default.dispatcher
+    until(lambda: not dispatcher._queue.is_live, "a live session stays open")

@@ -14,6 +14,9 @@ from asr.schema import Samples
 
 SLICE_S = 10  # of audio that is heard at once: what a stream may delay its own other events by
 INLINE_S = 0.5  # of audio: the hop to a thread takes longer
+LEAST_S = 0.1  # of audio: less waits for more, because a call costs as much for 20 ms as for 100
+
+NOTHING = np.empty(0, np.int16), np.empty(0, np.float32)
 
 
 class Ear:
@@ -22,6 +25,7 @@ class Ear:
     def __init__(self, encoding: Encoding) -> None:
         self._pcm = PcmStream(encoding)
         self._meter = SpeechMeter()
+        self._waiting = bytearray()  # less than LEAST_S
 
     @property
     def encoding(self) -> Encoding:
@@ -34,14 +38,22 @@ class Ear:
             yield chunk[first : first + size]
 
     async def hear(self, chunk: bytes) -> tuple[Samples, Probs]:
-        """The samples of a slice, and the speech probability of the frames that they complete."""
-        if len(chunk) <= INLINE_S * self._bytes_per_s:
-            return self._hear(chunk)
-        return await asyncio.to_thread(self._hear, chunk)
+        """The samples so far that were not heard, and the speech probability of the frames that they
+        complete."""
+        self._waiting += chunk
+        size = len(self._waiting)
+        if size < LEAST_S * self._bytes_per_s:
+            return NOTHING
+        waiting = self._taken()
+        return (
+            self._hear(waiting)
+            if size <= INLINE_S * self._bytes_per_s
+            else await asyncio.to_thread(self._hear, waiting)
+        )
 
     def flush(self) -> tuple[Samples, Probs]:
-        """The samples that the resampler keeps back."""
-        samples = self._pcm.flush()
+        """The rest: what waits, and what the resampler keeps back."""
+        samples = np.concatenate((self._pcm.read(self._taken()), self._pcm.flush()))
         return samples, self._meter.hear(samples)
 
     def change_encoding(self, encoding: Encoding) -> tuple[Samples, Probs]:
@@ -56,4 +68,9 @@ class Ear:
 
     def _hear(self, chunk: bytes) -> tuple[Samples, Probs]:
         samples = self._pcm.read(chunk)
-        return samples, self._meter.hear(samples) if len(samples) else np.empty(0, np.float32)
+        return samples, self._meter.hear(samples)
+
+    def _taken(self) -> bytes:
+        waiting = bytes(self._waiting)
+        self._waiting.clear()
+        return waiting

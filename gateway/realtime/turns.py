@@ -57,9 +57,10 @@ class Turns:
         """Takes audio; raises BufferOverflow, which drops what is not committed."""
         for part in self._ear.slices(chunk):
             await self._make_room()
-            before = self._listener.position
-            self._take(*await self._ear.hear(part))
-            self.record.hear((self._listener.position - before) / SAMPLE_RATE)
+            samples, probs = await self._ear.hear(part)
+            if len(samples):
+                self._take(samples, probs)
+                self.record.hear(len(samples) / SAMPLE_RATE)
 
     def commit(self) -> None:
         """Ends the turn; raises CommitEmpty."""

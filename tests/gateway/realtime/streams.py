@@ -28,9 +28,9 @@ SAMPLE = Path(__file__).resolve().parents[3] / "samples" / "harvard.wav"
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-def speech_pcm(start_s: float = 0.0, end_s: float | None = None) -> bytes:
+def speech_pcm(start_s: float = 0.0, end_s: float | None = None, file: Path = SAMPLE) -> bytes:
     """Some of a recording as 16-bit PCM at 24 kHz."""
-    with av.open(str(SAMPLE)) as container:
+    with av.open(str(file)) as container:
         resampler = av.AudioResampler("s16", "mono", RATE)
         frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
         frames += resampler.resample(None)

@@ -138,8 +138,10 @@ def _sound(samples: Samples, first: int, last: int) -> NDArray[np.float32]:
 def _pieces(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     """The pieces of the frames behind the context, float32 [4 n, 256]."""
     size = CONTEXT_SAMPLES + FRAME_SAMPLES
-    frames = np.lib.stride_tricks.sliding_window_view(sound, size)[::FRAME_SAMPLES]
-    pieces = np.empty((len(frames), PIECES, PIECE_SAMPLES), np.float32)
+    step, item = FRAME_SAMPLES * sound.itemsize, sound.itemsize
+    num_frames = (len(sound) - CONTEXT_SAMPLES) // FRAME_SAMPLES
+    frames = np.lib.stride_tricks.as_strided(sound, (num_frames, size), (step, item), writeable=False)
+    pieces = np.empty((num_frames, PIECES, PIECE_SAMPLES), np.float32)
     for index in range(PIECES - 1):
         pieces[:, index] = frames[:, index * PIECE_HOP :][:, :PIECE_SAMPLES]
     rest = size - (PIECES - 1) * PIECE_HOP  # of the last piece, which ends with the frame's end reflected

@@ -61,6 +61,8 @@ class PcmStream:
 
 def _joined(frames: list[av.AudioFrame]) -> Samples:
     parts: list[NDArray[np.int16]] = [frame.to_ndarray()[0] for frame in frames]
+    if len(parts) == 1:
+        return parts[0]
     return np.concatenate(parts) if parts else np.empty(0, np.int16)
 
 

@@ -14,7 +14,8 @@ from asr.schema import Samples
 
 SLICE_S = 10  # of audio that is heard at once: what a stream may delay its own other events by
 INLINE_S = 0.5  # of audio: the hop to a thread takes longer
-LEAST_S = 0.1  # of audio: less waits for more, because a call costs as much for 20 ms as for 100
+# of audio: less waits for more, because a call costs nearly as much for 20 ms as for 200
+LEAST_S, LEAST_IDLE_S = 0.1, 0.25
 
 NOTHING = np.empty(0, np.int16), np.empty(0, np.float32)
 
@@ -25,7 +26,7 @@ class Ear:
     def __init__(self, encoding: Encoding) -> None:
         self._pcm = PcmStream(encoding)
         self._meter = SpeechMeter()
-        self._waiting = bytearray()  # less than LEAST_S
+        self._waiting = bytearray()  # less than LEAST_IDLE_S
 
     @property
     def encoding(self) -> Encoding:
@@ -37,12 +38,15 @@ class Ear:
         for first in range(0, len(chunk), size):
             yield chunk[first : first + size]
 
-    async def hear(self, chunk: bytes) -> tuple[Samples, Probs]:
+    async def hear(self, chunk: bytes, *, is_idle: bool) -> tuple[Samples, Probs]:
         """The samples so far that were not heard, and the speech probability of the frames that they
-        complete."""
+        complete.
+
+        is_idle: no turn is open; whether one begins may be known a little later.
+        """
         self._waiting += chunk
         size = len(self._waiting)
-        if size < LEAST_S * self._bytes_per_s:
+        if size < (LEAST_IDLE_S if is_idle else LEAST_S) * self._bytes_per_s:
             return NOTHING
         waiting = self._taken()
         return (

@@ -57,7 +57,7 @@ class Turns:
         """Takes audio; raises BufferOverflow, which drops what is not committed."""
         for part in self._ear.slices(chunk):
             await self._make_room()
-            samples, probs = await self._ear.hear(part)
+            samples, probs = await self._ear.hear(part, is_idle=not self._is_open())
             if len(samples):
                 self._take(samples, probs)
                 self.record.hear(len(samples) / SAMPLE_RATE)

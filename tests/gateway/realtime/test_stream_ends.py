@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import httpx2
 import pytest
@@ -115,3 +116,33 @@ def test_streams_are_counted_and_logged(live: Gateway, caplog: pytest.LogCapture
     assert metric('turns_total{outcome="ok"}') == turns + 1
     assert metric("final_seconds_count") == finals + 1
     assert json.dumps(fields)
+
+
+@pytest.mark.parametrize("failure", ["die", "killed", "busy", "reset", "garbage", "overloaded"])
+def test_a_worker_that_fails_costs_no_turn(start: StartGateway, failure: str) -> None:
+    with FakeTorchServe(delay_s=0.05, keep_windows=False) as fake:
+        fake.hypothesis = counted
+        with stream(start(fake).url) as client:
+            client.update(turn_detection=None)
+            fake.fail_next(failure)
+            client.speak(speech_pcm(0, 2.0))
+            client.commit()
+            completed = client.until(".completed")
+            client.speak(speech_pcm(0, 1.0))
+            client.commit()
+            client.until(".completed")
+    assert len(completed["transcript"].split()) == 6
+    assert not [kind for kind in client.types if kind.endswith(("error", ".failed"))]
+
+
+def test_hundreds_of_idle_streams(start: StartGateway) -> None:
+    gateway = start(realtime={"max_streams": 300})
+    with ExitStack() as streams:
+        clients = [streams.enter_context(stream(gateway.url)) for _ in range(300)]
+        assert len(gateway.service.stream_places) == 300
+        for client in clients[::50]:
+            client.update(turn_detection=None)
+            client.append(speech_pcm(0, 1.0))
+            client.commit()
+            assert client.until(".completed")["transcript"]
+    wait_until(lambda: len(gateway.service.stream_places) == 0, 30)

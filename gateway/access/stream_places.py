@@ -18,6 +18,10 @@ class TooManyStreams(RateLimited):
     code = "too_many_streams"
 
 
+class ServerFull(Overloaded):
+    code = TooManyStreams.code
+
+
 class StreamPlaces:
     """Counts open streams."""
 
@@ -30,9 +34,9 @@ class StreamPlaces:
 
     @contextmanager
     def take(self, caller: Caller) -> Iterator[None]:
-        """Holds a place during the block; raises TooManyStreams, or Overloaded if the server is full."""
+        """Holds a place during the block; raises TooManyStreams or ServerFull."""
         if len(self) >= self._settings.max_streams:
-            raise Overloaded(f"{len(self)} streams are open already; try again in {RETRY_S:g} s")
+            raise ServerFull(f"{len(self)} streams are open already; try again in {RETRY_S:g} s")
         its_own = self._open[caller.name]
         if caller.name != LOCAL.name and its_own >= self._settings.max_streams_per_key:
             raise TooManyStreams(

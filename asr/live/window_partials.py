@@ -47,8 +47,13 @@ class WindowPartials:
     ) -> None:
         self.error: AsrError | None = None
         self.num_decoded = self.num_skipped = 0
-        self.options = options  # may be exchanged while the turn is open
-        self._spec, self._pace, self._has_room, self._clock = spec, pace, has_room, clock
+        self._options, self._spec, self._pace, self._has_room, self._clock = (
+            options,
+            spec,
+            pace,
+            has_room,
+            clock,
+        )
         self._tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
         self._turn: OpenTurn | None = None
         self._news = asyncio.Event()
@@ -145,7 +150,7 @@ class WindowPartials:
         return SpeechSpan(self._base, end)
 
     def _window(self, turn: OpenTurn, span: SpeechSpan) -> Window:
-        options = self.options
+        options = self._options
         prompt = hotword_tokens(options, self._tokenizer) + prompt_tokens(options, self._tokenizer)
         language = options.decoding.language or (None if self._spec.multilingual else "en")
         window = window_of(turn.samples, span, decoding_options(options, language, prompt))
@@ -153,9 +158,9 @@ class WindowPartials:
 
     def _believed(self, hypothesis: Hypothesis) -> list[str]:
         """The words, unless a guard rejects them."""
-        verdict = verdict_on(hypothesis, self.options, self._tokenizer)
+        verdict = verdict_on(hypothesis, self._options, self._tokenizer)
         text = self._tokenizer.decode(hypothesis.tokens)
-        prompt = " ".join((*self.options.hotwords, self.options.prompt or ""))
+        prompt = " ".join((*self._options.hotwords, self._options.prompt or ""))
         if verdict.rejected or verdict.silent or hypothesis.looped or is_echo(text, prompt):
             return []
         tokens = [token for token in hypothesis.tokens if token < self._tokenizer.eot]

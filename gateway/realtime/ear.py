@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,6 +27,7 @@ class Ear:
     def __init__(self, encoding: Encoding) -> None:
         self._pcm = PcmStream(encoding)
         self._meter = SpeechMeter()
+        self._at_work = threading.Lock()  # a cancelled wait for the thread leaves it at work for a moment
         self._waiting = bytearray()  # less than LEAST_IDLE_S
 
     @property
@@ -57,8 +59,9 @@ class Ear:
 
     def flush(self) -> tuple[Samples, Probs]:
         """The rest: what waits, and what the resampler keeps back."""
-        samples = np.concatenate((self._pcm.read(self._taken()), self._pcm.flush()))
-        return samples, self._meter.hear(samples)
+        with self._at_work:
+            samples = np.concatenate((self._pcm.read(self._taken()), self._pcm.flush()))
+            return samples, self._meter.hear(samples)
 
     def change_encoding(self, encoding: Encoding) -> tuple[Samples, Probs]:
         """Hears the chunks to come in another encoding; the rest of those before."""
@@ -71,8 +74,9 @@ class Ear:
         return RATES[self.encoding] * SAMPLE_BYTES[self.encoding]
 
     def _hear(self, chunk: bytes) -> tuple[Samples, Probs]:
-        samples = self._pcm.read(chunk)
-        return samples, self._meter.hear(samples)
+        with self._at_work:
+            samples = self._pcm.read(chunk)
+            return samples, self._meter.hear(samples)
 
     def _taken(self) -> bytes:
         waiting = bytes(self._waiting)

@@ -79,6 +79,7 @@ class Turns:
 
     async def finish(self) -> None:
         """Ends a turn that the detector has opened, and waits until all turns are answered."""
+        self._take(*self._ear.flush())
         if self._listener.is_turn_open:
             self._commit(self._listener.commit())
         self._close_item()

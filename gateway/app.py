@@ -13,7 +13,7 @@ from gateway.middleware.head import HeadAsGet
 from gateway.middleware.stack import add_middleware
 from gateway.observe.tracing import telemetry
 from gateway.openapi import documents
-from gateway.routes import compat, docs, health, models, page, transcriptions, visualize, webservice
+from gateway.routes import compat, docs, health, models, page, realtime, transcriptions, visualize, webservice
 from gateway.service import Service
 
 TITLE = "Whisper on TorchServe"
@@ -21,6 +21,7 @@ DESCRIPTION = "OpenAI's audio API, served by TorchServe workers."
 VERSION = "1.0"
 ROUTERS = (
     transcriptions.router,
+    realtime.router,
     models.router,
     compat.router,
     webservice.router,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 GRACE_S = 2.0  # for the answers of cancelled requests
@@ -18,6 +19,7 @@ class Drain:
         self._clock = clock
         self._ends_at = math.inf
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._begun: set[Callable[[], None]] = set()
         self.draining = False
         self.expired = False
 
@@ -30,6 +32,18 @@ class Drain:
         new deadline."""
         self.draining = True
         self._ends_at = self._clock() + seconds
+        for callback in tuple(self._begun):
+            callback()
+
+    @contextmanager
+    def when_begun(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Calls `callback`, during the block, once the drain begins. It may be a signal handler that calls,
+        between any two instructions of the loop's thread."""
+        self._begun.add(callback)
+        try:
+            yield
+        finally:
+            self._begun.discard(callback)
 
     def finished(self) -> bool:
         """Whether the process may end. Cancels the running requests once their time is over."""

@@ -20,8 +20,10 @@ from asr.request.options import RequestOptions
 from asr.schema import Transcript
 from asr.sessions import FileSession, open_detection, open_session
 from gateway.access.admission import Admission
+from gateway.access.client_secrets import ClientSecrets
 from gateway.access.keys import KeyStore
 from gateway.access.limits import Limiter
+from gateway.access.stream_places import StreamPlaces
 from gateway.api_errors import ModelNotFound, NotReady
 from gateway.caller import Caller
 from gateway.dispatch.driver import run_session
@@ -104,6 +106,8 @@ class Service:
         self.keys = KeyStore(settings.access)
         self.limiter = Limiter(settings.access)
         self.admission = Admission(settings.admission)
+        self.client_secrets = ClientSecrets()
+        self.stream_places = StreamPlaces(settings.realtime)
         self.pool = MediaPool(settings.media, self.limits)
         self.fleet = Fleet(settings.upstream)
         self.drain = Drain()
@@ -234,8 +238,5 @@ async def _empty(upload: Path) -> None:
 def _note(record: RequestRecord, run: Run) -> None:
     """Writes a successful run into the request's record."""
     if run.session.done and run.session.error is None:
-        record.language = run.transcript.language
-        record.windows += run.transcript.stats.windows
-        record.silent_windows += run.transcript.stats.silent_windows
-        record.fallbacks.update(dict(run.transcript.stats.fallbacks))
+        record.count(run.transcript)
         record.text = run.transcript.text

@@ -200,6 +200,15 @@ class AdmissionSettings(Section):
     default_deadline_s: Positive = 3600.0  # for a request without X-Request-Deadline
 
 
+class RealtimeSettings(Section):
+    """Speech while it is spoken: the WebSocket at /v1/realtime."""
+
+    max_streams: Count = 256  # open at once; further ones are answered 503
+    max_streams_per_key: Count = 64  # of them, if there are keys; further ones are answered 429
+    max_stream_s: Positive = 3_600.0  # lifetime of one
+    max_waiting_audio_s: Positive = 600.0  # of one stream, received and without its transcript
+
+
 class ObserveSettings(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_text: bool = False  # transcripts are private
@@ -225,6 +234,7 @@ class Settings(BaseSettings):
     media: MediaSettings = MediaSettings()
     access: AccessSettings = AccessSettings()
     admission: AdmissionSettings = AdmissionSettings()
+    realtime: RealtimeSettings = RealtimeSettings()
     observe: ObserveSettings = ObserveSettings()
 
     @classmethod

@@ -127,6 +127,7 @@ GATEWAY_FLOORS = (
     ("process",),
     ("app",),
     ("routes", "middleware"),
+    ("realtime",),
     ("http",),
     ("service", "openapi", "visualize"),
     ("dispatch",),

@@ -30,26 +30,47 @@ MIN_NEG_THRESHOLD = 0.01
 MODEL = "silero_vad_16k_matrices.onnx"
 
 Probs = NDArray[np.float32]  # speech probability of each 32 ms frame, the last frame padded with silence
+State = tuple[NDArray[np.float32], NDArray[np.float32]]  # the network's LSTM: hidden and cell
 
 _session_lock = threading.Lock()
 
 
 def speech_probs(samples: Samples) -> Probs:
     """Speech probability of every 512-sample frame, float32 [ceil(n / 512)]."""
-    session = _session()
     num_frames = -(-len(samples) // FRAME_SAMPLES)
     probs = np.empty(num_frames, np.float32)
     gains = local_gains(samples)
-    hidden = np.zeros((1, 1, STATE_SIZE), np.float32)
-    cell = np.zeros((1, 1, STATE_SIZE), np.float32)
+    state = first_state()
     for first in range(0, num_frames, FRAMES_PER_CALL):
         last = min(first + FRAMES_PER_CALL, num_frames)
-        block, hidden, cell = session.run(
-            ["speech_probs", "hn", "cn"],
-            {"pieces": _pieces(samples, gains, first, last), "h": hidden, "c": cell},
-        )
-        probs[first:last] = block
+        sound = _sound(samples, first, last)
+        context_gain = gains[max(first - 1, 0)]
+        probs[first:last], state = heard(sound, gains[first:last], context_gain, state)
     return probs
+
+
+def first_state() -> State:
+    """The network's state before any sound."""
+    return np.zeros((1, 1, STATE_SIZE), np.float32), np.zeros((1, 1, STATE_SIZE), np.float32)
+
+
+def heard(
+    sound: NDArray[np.float32], gains: NDArray[np.float32], context_gain: np.float32, state: State
+) -> tuple[Probs, State]:
+    """Speech probability of n frames, and the state behind them.
+
+    sound: float32 [64 + 512 n] in [-1, 1], the context of the first frame and the frames, raised in place by
+    gains, float32 [n], and context_gain.
+    """
+    if context_gain > 1.0 or (gains > 1.0).any():
+        sound[:CONTEXT_SAMPLES] *= context_gain
+        sound[CONTEXT_SAMPLES:].reshape(-1, FRAME_SAMPLES)[:] *= gains[:, np.newaxis]
+        np.clip(sound, -1.0, 1.0, out=sound)
+    hidden, cell = state
+    probs, hidden, cell = _session().run(
+        ["speech_probs", "hn", "cn"], {"pieces": _pieces(sound), "h": hidden, "c": cell}
+    )
+    return probs, (hidden, cell)
 
 
 def spans_from_probs(probs: Probs, num_samples: int, options: VadOptions) -> tuple[SpeechSpan, ...]:
@@ -103,22 +124,24 @@ def _samples(milliseconds: int) -> int:
     return milliseconds * SAMPLE_RATE // 1000
 
 
-def _pieces(samples: Samples, gains: NDArray[np.float32], first: int, last: int) -> NDArray[np.float32]:
-    """Pieces of frames first..last with their context, float32 [4 * (last - first), 256], in [-1, 1]."""
+def _sound(samples: Samples, first: int, last: int) -> NDArray[np.float32]:
+    """Frames first..last with the context of the first, float32 in [-1, 1]."""
     start, end = first * FRAME_SAMPLES - CONTEXT_SAMPLES, last * FRAME_SAMPLES
-    padded = np.zeros(end - start, np.float32)  # silence before the audio and after it
+    sound = np.zeros(end - start, np.float32)  # silence before the audio and after it
     inside = samples[max(start, 0) : end]
     offset = max(-start, 0)
-    padded[offset : offset + len(inside)] = inside
-    padded /= 32768.0
-    if (gains[first:last] > 1.0).any() or (first and gains[first - 1] > 1.0):
-        context = gains[first - 1 : first] if first else gains[:1]
-        padded[:CONTEXT_SAMPLES] *= context
-        padded[CONTEXT_SAMPLES:].reshape(-1, FRAME_SAMPLES)[:] *= gains[first:last, np.newaxis]
-        np.clip(padded, -1.0, 1.0, out=padded)
+    sound[offset : offset + len(inside)] = inside
+    sound /= 32768.0
+    return sound
+
+
+def _pieces(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The pieces of the frames behind the context, float32 [4 n, 256]."""
     size = CONTEXT_SAMPLES + FRAME_SAMPLES
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::FRAME_SAMPLES]
-    pieces = np.empty((last - first, PIECES, PIECE_SAMPLES), np.float32)
+    step, item = FRAME_SAMPLES * sound.itemsize, sound.itemsize
+    num_frames = (len(sound) - CONTEXT_SAMPLES) // FRAME_SAMPLES
+    frames = np.lib.stride_tricks.as_strided(sound, (num_frames, size), (step, item), writeable=False)
+    pieces = np.empty((num_frames, PIECES, PIECE_SAMPLES), np.float32)
     for index in range(PIECES - 1):
         pieces[:, index] = frames[:, index * PIECE_HOP :][:, :PIECE_SAMPLES]
     rest = size - (PIECES - 1) * PIECE_HOP  # of the last piece, which ends with the frame's end reflected

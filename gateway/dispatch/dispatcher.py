@@ -15,8 +15,8 @@ from gateway.api_errors import NotReady
 from gateway.caller import Caller
 from gateway.dispatch.backoff import Backoff
 from gateway.dispatch.coming_uploads import ComingUploads
-from gateway.dispatch.fair_queue import FairQueue
-from gateway.dispatch.lane import Lane
+from gateway.dispatch.lane import Lane, Use
+from gateway.dispatch.live_first import LiveFirst
 from gateway.dispatch.pending import Attempt, Outcome, PendingWindow, Ticket
 from gateway.dispatch.quarantine import Quarantine
 from gateway.dispatch.watch import Watch
@@ -35,7 +35,7 @@ class Dispatcher:
         self._lanes = [
             Lane(upstream, settings.workers, settings.batches_outstanding) for upstream in upstreams(settings)
         ]
-        self._queue: FairQueue[PendingWindow] = FairQueue()
+        self._queue: LiveFirst[PendingWindow] = LiveFirst()
         self._quarantine = Quarantine()
         self._backoff = Backoff(settings.no_memory_s, self._queue_again)
         self._attempts: set[Attempt] = set()
@@ -89,11 +89,17 @@ class Dispatcher:
         """Whether an upstream answers."""
         return any(lane.alive for lane in self._lanes)
 
-    def ticket(self, caller: Caller, audio_s: float) -> Ticket:
+    @property
+    def has_room_for_partial(self) -> bool:
+        """Whether a batch has room for text that is decoded again anyway; not while a live window waits."""
+        now = asyncio.get_running_loop().time()
+        return not self._queue.has_live and any(lane.has_room_for_partial(now) for lane in self._lanes)
+
+    def ticket(self, caller: Caller, audio_s: float, use: Use = "file") -> Ticket:
         """A place in the queue for one session of `audio_s` seconds."""
         session = next(self._sessions)
-        self._queue.open(session, caller.name, caller.weight, audio_s)
-        return Ticket(self, session)
+        self._queue.open(session, caller.name, caller.weight, audio_s, is_live=use != "file")
+        return Ticket(self, session, use)
 
     def stats(self) -> dict[str, Any]:
         """Counts since the start, and what is going on now."""
@@ -111,9 +117,9 @@ class Dispatcher:
 
     # ---- for tickets
 
-    def enqueue(self, session: int, window: Window) -> Outcome:
+    def enqueue(self, session: int, window: Window, use: Use) -> Outcome:
         """The future outcome of the session's window."""
-        pending = PendingWindow(session, window, asyncio.get_running_loop().create_future())
+        pending = PendingWindow(session, window, asyncio.get_running_loop().create_future(), use)
         self._queue.push(session, pending, window.num_frames / FRAMES_PER_SECOND)
         self.pump()
         return pending.outcome
@@ -160,10 +166,13 @@ class Dispatcher:
             self._send(*quarantined, now)
         while len(self._queue) and (lane := self._free_lane(now)) is not None:
             wait_s = lane.coming_wait_s(now, waiting=len(self._queue), coming=len(self.coming_uploads))
-            if wait_s:
+            if wait_s and not self._queue.has_live:
                 self._pump_in(wait_s)
                 return
-            pending = self._queue.pop()
+            files_may = lane.has_room_for_file(is_live=self._queue.is_live)
+            if not (files_may or self._queue.has_live):
+                return  # until an answer makes room
+            pending = self._queue.pop(files_may=files_may)
             if pending is not None and not pending.outcome.done():
                 self._send(lane, pending, now)
 
@@ -190,7 +199,7 @@ class Dispatcher:
 
     def _send(self, lane: Lane, pending: PendingWindow, now: float) -> None:
         places = lane.places_of(pending.window)
-        lane.record_send(places)
+        lane.record_send(pending.use, places)
         self._sent += 1
         attempt = Attempt(pending, lane, now, places, lane.places)
         pending.attempts.add(attempt)
@@ -219,7 +228,7 @@ class Dispatcher:
 
     def _release(self, attempt: Attempt) -> None:
         if not attempt.is_released:
-            attempt.lane.record_end(attempt.places)
+            attempt.lane.record_release(attempt.pending.use, attempt.places)
             attempt.is_released = True
 
     # ---- outcomes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from asr.schema import Window
 from gateway.torchserve.upstream import Description, TorchServeUpstream
@@ -16,7 +17,12 @@ MAX_BACKOFF_S = 4.0  # cap of the exponential pause
 MAX_CUTS = 3  # connections cut in a row before the upstream counts as gone
 MAX_COMING_WAIT_S = 0.5  # a full batch's wait for uploads that are being prepared
 SMOOTHING = 0.2
+LIVE_WAIT_S = 1.0  # a live window's wait for windows of files that went before it
 ONE_DEATH_S = 0.5  # every window of a dead worker's batch reports the death within this time
+
+
+# what a session's windows are for: a file; the words of a live turn; a first idea of them while it is spoken
+Use = Literal["file", "final", "partial"]
 
 
 def backoff_s(refusals: int) -> float:
@@ -35,7 +41,10 @@ class Lane:
     alive: bool = False  # it answered the last canary or a window since
     outstanding: int = 0  # windows
     places: float = 0.0  # of its batches, taken by them
+    partials: float = 0.0  # of them, those of live turns that are decoded again anyway
+    files: float = 0.0  # of them, those of files
     batch_s: float | None = None  # seconds of a batch, measured on answers
+    place_s: float | None = None  # seconds of one place of a batch, likewise
     paused_until: float = 0.0
     cuts: int = 0  # in a row
     newest_answered_at: float = -math.inf  # when the newest of the answered requests was sent
@@ -75,6 +84,18 @@ class Lane:
         limit = self.hard_limit if for_newcomer else self.soft_limit
         return self.alive and self.places < limit and now >= self.paused_until
 
+    def has_room_for_partial(self, now: float) -> bool:
+        """Whether a partial window may go now. Partials fill at most half a batch, so that final windows and
+        files find room however many turns are open."""
+        return self.partials < max(1, self.batch // 2) and self.has_room(now, for_newcomer=True)
+
+    def has_room_for_file(self, *, is_live: bool) -> bool:
+        """Whether a file's window may go now. While somebody speaks (`is_live`), files have few windows in
+        flight, so that a live window waits for LIVE_WAIT_S at most, on whatever machine."""
+        if not is_live or self.place_s is None:
+            return True
+        return self.files < max(1, LIVE_WAIT_S / self.place_s)
+
     def coming_wait_s(self, now: float, *, waiting: int, coming: int) -> float:
         """Seconds for which the next batch waits for `coming` more windows; 0: the `waiting` ones go now.
 
@@ -102,16 +123,23 @@ class Lane:
         """How many of a batch's places a window takes."""
         return self.description.places(window.encoder_frames) if self.description else 1.0
 
-    def record_send(self, places: float = 1.0) -> None:
+    def record_send(self, use: Use = "file", places: float = 1.0) -> None:
         """One more window is in flight."""
         self.outstanding += 1
         self.places += places
+        self.partials += places * (use == "partial")
+        self.files += places * (use == "file")
         self.waits_since = None
 
-    def record_end(self, places: float = 1.0) -> None:
-        """One window less is in flight."""
+    def record_release(self, use: Use = "file", places: float = 1.0) -> None:
+        """A window is in flight no more."""
         self.outstanding -= 1
-        self.places = self.places - places if self.outstanding else 0.0
+        if not self.outstanding:
+            self.places = self.partials = self.files = 0.0
+            return
+        self.places -= places
+        self.partials -= places * (use == "partial")
+        self.files -= places * (use == "file")
 
     def record_answer(self, sent_at: float, now: float, ahead: float) -> None:
         """A window was decoded. When it was sent, `ahead` places were taken, its own included."""
@@ -121,7 +149,8 @@ class Lane:
         self._ceiling += 1
         batches = max(1.0, ahead / self.batch + 0.5)  # those before it, and half of the one at work
         sample = max((now - sent_at) / batches, 1e-3)
-        self.batch_s = sample if self.batch_s is None else self.batch_s + SMOOTHING * (sample - self.batch_s)
+        self.batch_s = _smoothed(self.batch_s, sample)
+        self.place_s = _smoothed(self.place_s, sample / min(ahead, self.batch))
 
     def record_life(self, sent_at: float) -> None:
         """A worker answered a request that was sent at this time."""
@@ -172,3 +201,7 @@ class Lane:
     def _slow_down(self, until: float) -> None:
         self.paused_until = until
         self._ceiling = max(1.0, min(self._ceiling, self.hard_limit) / 2)
+
+
+def _smoothed(average: float | None, sample: float) -> float:
+    return sample if average is None else average + SMOOTHING * (sample - average)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from asr.errors import AsrError
 from asr.schema import Hypothesis, Window
-from gateway.dispatch.lane import Lane
+from gateway.dispatch.lane import Lane, Use
 
 Outcome = asyncio.Future[Hypothesis | AsrError]
 
@@ -21,6 +21,7 @@ class PendingWindow:
     session: int
     window: Window
     outcome: Outcome
+    use: Use = "file"
     deaths: int = 0  # workers that died while they decoded its batch
     attempts: set[Attempt] = field(default_factory=set)  # in flight
     num_resent: int = 0  # times it was sent again because an answer did not come
@@ -49,7 +50,7 @@ class Attempt:
 class Sender(Protocol):
     """What a ticket needs of the dispatcher."""
 
-    def enqueue(self, session: int, window: Window) -> Outcome: ...
+    def enqueue(self, session: int, window: Window, use: Use) -> Outcome: ...
 
     def leave(self, session: int) -> None: ...
 
@@ -57,14 +58,15 @@ class Sender(Protocol):
 class Ticket:
     """One session's place in the queue. Leaving it drops unsent windows and ignores answers to the others."""
 
-    def __init__(self, sender: Sender, session: int) -> None:
+    def __init__(self, sender: Sender, session: int, use: Use = "file") -> None:
         self._sender = sender
         self._session = session
+        self._use = use
         self._outcomes: set[Outcome] = set()
 
     async def decode(self, window: Window) -> Hypothesis | AsrError:
         """The window's outcome, after its turn in the queue. An error is a value."""
-        outcome = self._sender.enqueue(self._session, window)
+        outcome = self._sender.enqueue(self._session, window, self._use)
         self._outcomes.add(outcome)
         outcome.add_done_callback(self._outcomes.discard)
         return await outcome

@@ -6,23 +6,27 @@ from ipaddress import IPv6Address, ip_address
 from typing import Annotated
 
 from fastapi import Depends
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from gateway.caller import Caller
 from gateway.observe.record import current_record
 from gateway.service import Service
 
 
-def service_of(request: Request) -> Service:
-    """The service of the application that answers the request."""
-    service: Service = request.app.state.service
+def service_of(connection: HTTPConnection) -> Service:
+    """The service of the application that answers the request or the WebSocket."""
+    service: Service = connection.app.state.service
     return service
 
 
-def authenticated(request: Request) -> Caller:
-    """The caller; raises Unauthorized."""
-    address = request.client.host if request.client else ""
-    caller = service_of(request).keys.authenticate(request.headers.get("Authorization"), address)
+def authenticated(connection: HTTPConnection, authorization: str | None = None) -> Caller:
+    """The caller; raises Unauthorized.
+
+    authorization: read instead of the header, which browsers cannot send for a WebSocket.
+    """
+    address = connection.client.host if connection.client else ""
+    authorization = authorization or connection.headers.get("Authorization")
+    caller = service_of(connection).keys.authenticate(authorization, address)
     current_record().caller = caller.name
     return caller
 

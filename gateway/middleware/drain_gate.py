@@ -23,16 +23,16 @@ class DrainGate:
         self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(ALWAYS_ANSWERED):
+        if scope["type"] not in ("http", "websocket") or scope["path"].startswith(ALWAYS_ANSWERED):
             await self._app(scope, receive, send)
             return
         started = False
 
         async def closing(message: Message) -> None:
             nonlocal started
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.accept"):
                 started = True
-                if self._drain.draining:
+                if self._drain.draining and scope["type"] == "http":
                     message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
             await send(message)
 

@@ -1,15 +1,16 @@
-"""One request's id, log line and metrics."""
+"""One request's id, log line and metrics; a WebSocket is one request."""
 
 from __future__ import annotations
 
 import re
 import uuid
+from contextlib import AbstractContextManager, nullcontext
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.observe.logs import log_request
-from gateway.observe.metrics import Metrics
+from gateway.observe.metrics import SWITCHING_PROTOCOLS, Metrics
 from gateway.observe.record import RequestRecord, recorded
 from gateway.observe.tracing import describe_span
 
@@ -33,13 +34,17 @@ class RequestContext:
         self._log_text = log_text
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         record = _record(scope)
 
         async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "websocket.accept":
+                record.status = SWITCHING_PROTOCOLS
+                message.setdefault("headers", [])
+                MutableHeaders(scope=message)[ID_HEADER] = record.id
+            elif message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = MutableHeaders(scope=message)
                 headers[ID_HEADER] = record.id
                 if record.model is not None:
@@ -52,11 +57,15 @@ class RequestContext:
                 describe_span(record)  # the span ends with the last byte
             await send(message)
 
-        with recorded(record), self._metrics.running.track_inprogress():
+        with recorded(record), self._running(scope):
             try:
                 await self._app(scope, receive, watched)
             finally:
                 self._end(record, scope)
+
+    def _running(self, scope: Scope) -> AbstractContextManager[None]:
+        """Counts a request that runs; streams have a count of their own."""
+        return self._metrics.running.track_inprogress() if scope["type"] == "http" else nullcontext()
 
     def _end(self, record: RequestRecord, scope: Scope) -> None:
         record.seconds = record.elapsed_s()
@@ -76,8 +85,9 @@ def route_of(scope: Scope) -> str:
 def _record(scope: Scope) -> RequestRecord:
     client_id = Headers(scope=scope).get(ID_HEADER, "")
     client = scope.get("client")
+    method = scope.get("method", "GET")  # a WebSocket begins as one
     return RequestRecord(
         id=client_id if ID_FORM.fullmatch(client_id) else uuid.uuid4().hex,
-        method=scope["method"] if scope["method"] in METHODS else "other",
+        method=method if method in METHODS else "other",
         address=client[0] if client else "",
     )

@@ -17,10 +17,12 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 
 from asr.text.guards import COMPRESSION, LOGPROB
+from gateway.observe.live_metrics import LiveMetrics
 from gateway.observe.record import RequestRecord
 
 PREFIX = "whisper_gateway"
 NOBODY = "none"  # the caller of a request without a valid key
+SWITCHING_PROTOCOLS = 101
 REJECTIONS = frozenset({401, 408, 413, 415, 429, 431, 503, 504})
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
@@ -48,12 +50,14 @@ class Metrics:
         self.rejected = self._counter("rejected", "Requests turned away.", "reason")
         self.running = self._gauge("requests_running", "Requests at work now.")
         self.uploads = self._gauge("uploads", "Bodies that are being received now.")
+        self.live = LiveMetrics(self.registry)
 
     def observe(self, record: RequestRecord) -> None:
         """Counts a finished request."""
         caller = record.caller or NOBODY
         self.requests.labels(record.route, str(record.status), caller).inc()
-        self.request_seconds.labels(record.route).observe(record.seconds)
+        if record.status != SWITCHING_PROTOCOLS:  # a stream lasts as long as its client likes
+            self.request_seconds.labels(record.route).observe(record.seconds)
         for name, seconds in record.stages_s.items():
             self.stage_seconds.labels(name).observe(seconds)
         if record.first_event_s is not None:

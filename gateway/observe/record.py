@@ -22,6 +22,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from asr.errors import AsrError
+from asr.schema import Transcript
 from asr.stage_times import StageTimes
 
 _current: ContextVar[RequestRecord] = ContextVar("request_record")
@@ -55,6 +56,13 @@ class RequestRecord:
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Adds the block's time to the stage's seconds."""
         return self.stages_s.stage(name)
+
+    def count(self, transcript: Transcript) -> None:
+        """Adds what a finished transcript cost."""
+        self.language = transcript.language
+        self.windows += transcript.stats.windows
+        self.silent_windows += transcript.stats.silent_windows
+        self.fallbacks.update(dict(transcript.stats.fallbacks))
 
     def failed(self, error: AsrError) -> None:
         self.error_code = error.code

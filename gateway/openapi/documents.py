@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
+
+from pydantic import BaseModel
 
 from asr.render.formats import SRT, TEXT, TSV, VTT
 from asr.request.fields import FIELDS, Field
@@ -107,6 +110,15 @@ def file_form(path: str, name: str = "file", *, several: bool = False) -> dict[s
     }
     sample = examples.request(path, *[f"{name}=@samples/harvard.wav", f"{name}=@README.md"][: 1 + several])
     return _body({name: files}, [name]) | sample
+
+
+def json_body(shape: type[BaseModel]) -> dict[str, Any]:
+    """`openapi_extra` of a small JSON body that may be left out."""
+    schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
+    for name, definition in schema.pop("$defs", {}).items():  # written out: nothing else refers to them
+        reference = json.dumps({"$ref": f"#/components/schemas/{name}"})
+        schema = json.loads(json.dumps(schema).replace(reference, json.dumps(definition)))
+    return {"requestBody": {"content": {JSON: {"schema": schema}}}}
 
 
 def _options_form(fields: Iterable[Field]) -> dict[str, Any]:

@@ -58,6 +58,30 @@ EVENTS = (
 MODEL = {"id": "whisper-1", "object": "model", "created": 1767225600, "owned_by": "whisper-torchserve"}
 MODELS = {"object": "list", "data": [MODEL]}
 PLAIN = {"text": TEXT}
+CLIENT_SECRET = {
+    "value": "ek_Jx3…",
+    "expires_at": 1767226200,
+    "session": {
+        "id": "sess_6f1c…",
+        "object": "realtime.transcription_session",
+        "type": "transcription",
+        "expires_at": 1767229200,
+        "include": None,
+        "audio": {
+            "input": {
+                "format": {"type": "audio/pcm", "rate": 24000},
+                "transcription": {"model": "whisper-1", "language": None, "prompt": ""},
+                "noise_reduction": None,
+                "turn_detection": {
+                    "type": "server_vad",
+                    "threshold": 0.5,
+                    "prefix_padding_ms": 300,
+                    "silence_duration_ms": 500,
+                },
+            }
+        },
+    },
+}
 DETECTED_LANGUAGE = {"detected_language": "english", "language_code": "en", "confidence": 0.98}
 
 

@@ -174,3 +174,21 @@ class BatchResults(Shape):
     """The answer of /transcribe_batch/, in the order of the files."""
 
     results: list[BatchResult]
+
+
+class ExpiresAfter(Shape):
+    anchor: Literal["created_at"] = "created_at"
+    seconds: int = Field(600, ge=10, le=7_200)
+
+
+class ClientSecretRequest(Shape):
+    """What a client secret is for, and for how long."""
+
+    expires_after: ExpiresAfter = ExpiresAfter()
+    session: dict[str, Any] | None = Field(None, description="as in `session.update`; see docs/live.md")
+
+
+class ClientSecret(Shape):
+    value: str = Field(examples=["ek_2wJx…"])
+    expires_at: int = Field(description="Unix time; streams that are open then go on")
+    session: dict[str, Any] = Field(description="the effective session")

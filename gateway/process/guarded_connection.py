@@ -2,7 +2,8 @@
 
 uvicorn waits for ever for a request's headers, accepts any number of them, and keeps a connection whose
 client does not read its answer. Hostile clients exploit all three. It also loses the body of a request that
-offers another protocol, as Java's client does with HTTP/2.
+offers another protocol, as Java's client does with HTTP/2. Only a WebSocket at its path is handed on, to
+`guarded_socket.py`.
 """
 
 from __future__ import annotations
@@ -56,12 +57,14 @@ class GuardedConnection(HttpToolsProtocol):
 
     settings: ClassVar[ServerSettings]
     refusals: ClassVar[Refusals]
+    socket_path: ClassVar[bytes]
 
     _unparsed = 0  # bytes since the parser last completed something
     _restated = b""  # the head of a request, without its offer of another protocol
     _headers_due: TimerHandle | None = None
     _reading_due: TimerHandle | None = None
     _running: RequestResponseCycle | None = None
+    _is_handed_on = False  # to the protocol of WebSockets
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -84,7 +87,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._unparsed += len(data)
         self._parse(data)
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._is_handed_on:
             return
         if self._unparsed > MAX_HEADER_BYTES:
             self._refuse(HeadersTooLarge(f"the headers are larger than {MAX_HEADER_BYTES} bytes"))
@@ -92,23 +95,31 @@ class GuardedConnection(HttpToolsProtocol):
             self._await_headers()
 
     def _parse(self, data: bytes) -> None:
-        """Feeds the parser as uvicorn does, but ignores offers to change the protocol (RFC 9110, 7.8). The
-        parser stops behind such a head and would take a body for the next request, so it gets the head once
-        more, without the offer."""
+        """Feeds the parser as uvicorn does, but ignores other offers to change the protocol (RFC 9110, 7.8).
+        The parser stops behind such a head and would take a body for the next request, so it gets the head
+        once more, without the offer."""
         while data:
             try:
                 self.parser.feed_data(data)
                 return
             except HttpParserUpgrade as stopped:
+                if self._should_upgrade():
+                    self._is_handed_on = True
+                    self.handle_websocket_upgrade()
+                    return
                 data, self._restated = self._restated + data[stopped.args[0] :], b""
             except HttpParserError:
                 self.send_400_response("")
                 return
 
+    def _should_upgrade(self) -> bool:
+        return self.url.partition(b"?")[0] == self.socket_path and super()._should_upgrade()
+
     def on_headers_complete(self) -> None:
         self._unparsed = 0
         self._stop_waiting_for_headers()
-        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+        is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if is_offer and not self._should_upgrade():
             self._restated = self._head_without_offer()
             return
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -186,19 +197,22 @@ class GuardedConnection(HttpToolsProtocol):
         """Answers, unless another answer has begun, and closes the connection."""
         self.refusals.count(error.code)
         if self._is_idle() or not self.cycle.response_started:
-            self.transport.write(_answer(error))
+            self.transport.write(answer_bytes(error))
         self.transport.close()
         self._await_reader()
 
 
-def guarded(settings: ServerSettings, count_refusal: Callable[[str], None]) -> type[GuardedConnection]:
-    """The class for `uvicorn.Config(http=…)`; `count_refusal` gets the error code of each refusal."""
-    return type(
-        "Connection", (GuardedConnection,), {"settings": settings, "refusals": Refusals(count_refusal)}
-    )
+def guarded(
+    settings: ServerSettings, count_refusal: Callable[[str], None], socket_path: str
+) -> type[GuardedConnection]:
+    """The class for `uvicorn.Config(http=…)`; `count_refusal` gets the error code of each refusal, and
+    WebSockets are at `socket_path` alone."""
+    own = {"settings": settings, "refusals": Refusals(count_refusal), "socket_path": socket_path.encode()}
+    return type("Connection", (GuardedConnection,), own)
 
 
-def _answer(error: AsrError) -> bytes:
+def answer_bytes(error: AsrError) -> bytes:
+    """An answer that closes the connection."""
     body = json.dumps(error.body()).encode()
     headers = headers_of(error) | {
         "Content-Type": "application/json",

@@ -14,6 +14,9 @@ from fastapi import FastAPI
 from gateway.drain import Drain
 from gateway.observe.logs import log_event
 from gateway.process.guarded_connection import guarded
+from gateway.process.guarded_socket import guarded_socket
+from gateway.realtime.client_events import MAX_FRAME_BYTES
+from gateway.routes import realtime
 from gateway.service import Service
 from gateway.settings import ServerSettings, SettingsError
 
@@ -21,6 +24,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 2_048
 LEFTOVER_S = 2  # for open connections, after the last request
+PING_S = 20.0  # between two pings of a WebSocket, and for each answer: a half-open one is noticed
 
 
 def run(app: FastAPI, service: Service) -> None:
@@ -30,8 +34,12 @@ def run(app: FastAPI, service: Service) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=guarded(server, service.metrics.refuse),
-        ws="none",
+        http=guarded(server, service.metrics.refuse, realtime.PATH),
+        ws=guarded_socket(server),
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,  # base64 of speech hardly shrinks, and bombs do not grow
         lifespan="on",
         log_config=None,
         access_log=False,

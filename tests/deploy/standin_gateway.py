@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 
 
@@ -54,6 +54,13 @@ def standin(name: str) -> FastAPI:
         await released.wait()
         yield "data: [DONE]\n\n"
 
+    @app.websocket("/v1/realtime")
+    async def realtime(websocket: WebSocket) -> None:
+        await websocket.accept(subprotocol="realtime" if websocket.scope["subprotocols"] else None)
+        await websocket.send_json({"by": name, "from": websocket.headers.get("x-forwarded-for")})
+        while True:
+            await websocket.send_text(await websocket.receive_text())
+
     @app.post("/release")
     def release() -> None:
         released.set()
@@ -62,4 +69,5 @@ def standin(name: str) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(standin(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
+    name, port = sys.argv[1:]
+    uvicorn.run(standin(name), host="127.0.0.1", port=int(port), log_level="warning", ws_max_size=2**25)

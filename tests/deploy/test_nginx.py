@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from websockets.sync.client import connect
 
 from scripts.serve.addresses import free_ports
 from tests.deploy.images import ROOT
@@ -277,3 +278,14 @@ def test_the_template_names_nothing_of_one_installation() -> None:
     """Addresses, names and paths come from outside."""
     directives = [line.partition("#")[0] for line in TEMPLATE.read_text().splitlines()]
     assert [line for line in directives if "/etc/" in line or "127.0.0.1" in line] == []
+
+
+def test_a_websocket_passes_with_frames_of_twenty_megabytes(pair: Pair) -> None:
+    context = ssl.create_default_context(cafile=str(pair.proxy.certificate))
+    address = f"{pair.proxy.url.replace('https', 'wss', 1)}/v1/realtime?intent=transcription"
+    with connect(address, ssl=context, subprotocols=["realtime"], max_size=None) as client:
+        assert client.subprotocol == "realtime"
+        assert json.loads(client.recv(TIMEOUT_S))["from"] == "127.0.0.1"
+        frame = "x" * 20_000_000
+        client.send(frame)
+        assert client.recv(TIMEOUT_S) == frame

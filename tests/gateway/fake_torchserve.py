@@ -26,7 +26,7 @@ from typing import Any
 import uvicorn
 
 from asr.errors import AsrError, EngineFailure, Overloaded
-from asr.schema import Window
+from asr.schema import Hypothesis, Window
 from asr.wire import messages
 from tests.gateway.fake_hypotheses import SPEC, fake_hypothesis
 
@@ -92,6 +92,7 @@ class FakeTorchServe:
         self.queue_size = queue_size
         self.restart_s = restart_s  # of a worker that died
         self.key = key  # asked for as TorchServe's token authorization does
+        self.hypothesis: Callable[[Window], Hypothesis] = fake_hypothesis
         self.keep_windows = keep_windows  # off for long runs: a window is up to 960 KB
         self.poison: Callable[[Window], bool] = lambda window: False  # kills the worker that decodes it
         self.starves: Callable[[Window], bool] = lambda window: False  # there is no memory for it
@@ -263,7 +264,7 @@ class FakeTorchServe:
             "endless": Answer(200, b"[" * (20 * messages.MAX_HYPOTHESIS_BYTES)),
             "refused": _refusal(EngineFailure("the engine broke on this window")),
             "overloaded": _refusal(Overloaded(NO_MEMORY)),
-        }.get(kind or "", Answer(200, messages.encode_hypothesis(fake_hypothesis(window))))
+        }.get(kind or "", Answer(200, messages.encode_hypothesis(self.hypothesis(window))))
         return await self._enqueue(window, good)
 
     async def _enqueue(self, window: Window | None, good: Answer) -> Answer:

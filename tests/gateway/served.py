@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import uvicorn
 
 from gateway.app import create_app
+from gateway.realtime.client_events import MAX_FRAME_BYTES
 from gateway.service import Service
 from gateway.settings import Settings
 
@@ -57,6 +58,7 @@ class Gateway:
             port=self.port,
             log_config=None,
             access_log=False,
+            ws_max_size=MAX_FRAME_BYTES,
             timeout_graceful_shutdown=5,
         )
         self._server = uvicorn.Server(config)

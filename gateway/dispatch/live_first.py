@@ -1,0 +1,87 @@
+"""Live windows go before files' windows, yet files keep a share: the policy alone, without I/O or a clock.
+
+Somebody waits for the words of a live window, and the words come as slowly as they are spoken: live windows
+are few. While both wait, every `FILE_EVERY`th window is a file's, whatever the number of streams. Inside
+each of the two queues callers and sessions share as in `FairQueue`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from gateway.dispatch.fair_queue import FairQueue
+
+FILE_EVERY = 4
+
+Item = TypeVar("Item")
+
+
+class LiveFirst(Generic[Item]):
+    """Two fair queues behind the face of one."""
+
+    def __init__(self) -> None:
+        self._live: FairQueue[Item] = FairQueue()
+        self._files: FairQueue[Item] = FairQueue()
+        self._live_sessions: set[Hashable] = set()
+        self._live_in_a_row = 0  # since a file's window went, or none waited
+
+    def __len__(self) -> int:
+        return len(self._live) + len(self._files)
+
+    @property
+    def cost(self) -> float:
+        """Waiting audio in seconds."""
+        return self._live.cost + self._files.cost
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a live session is open: somebody speaks."""
+        return bool(self._live_sessions)
+
+    @property
+    def has_live(self) -> bool:
+        """Whether a live window waits."""
+        return len(self._live) > 0
+
+    @property
+    def has_newcomer(self) -> bool:
+        """Whether a live window waits, or a file within its head start."""
+        return self.has_live or self._files.has_newcomer
+
+    def open(
+        self, session: Hashable, caller: str, weight: float, audio_s: float, *, is_live: bool = False
+    ) -> None:
+        """Opens a session; the sessions of one caller share its weight, in each of the queues."""
+        if is_live:
+            self._live_sessions.add(session)
+        self._queue_of(session).open(session, caller, weight, audio_s)
+
+    def push(self, session: Hashable, item: Item, cost: float) -> None:
+        """Adds the item behind the session's other items."""
+        self._queue_of(session).push(session, item, cost)
+
+    def push_again(self, session: Hashable, item: Item) -> None:
+        """Puts a popped item back before the session's other items."""
+        self._queue_of(session).push_again(session, item)
+
+    def pop(self, *, files_may: bool = True) -> Item | None:
+        """The next item; None if none waits.
+
+        files_may: whether it may be a file's.
+        """
+        is_files_turn = self._live_in_a_row >= FILE_EVERY - 1 or not self.has_live
+        if files_may and len(self._files) and is_files_turn:
+            self._live_in_a_row = 0
+            return self._files.pop()
+        self._live_in_a_row = self._live_in_a_row + 1 if len(self._files) else 0
+        return self._live.pop()
+
+    def drop(self, session: Hashable) -> list[Item]:
+        """Forgets the session; returns its waiting items."""
+        items = self._queue_of(session).drop(session)
+        self._live_sessions.discard(session)
+        return items
+
+    def _queue_of(self, session: Hashable) -> FairQueue[Item]:
+        return self._live if session in self._live_sessions else self._files

@@ -11,6 +11,8 @@ from asr.sessions.base import Tally
 from asr.text.guards import compression_ratio, is_high, is_hopeless, is_silence, rejection
 from asr.text.tokenizer import Tokenizer
 
+MIN_SAID_TWICE = 5  # tokens: people repeat single words
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -54,8 +56,8 @@ def judge(
         # whether it is silence depends on the probability of the whole text, which the loop guard has cut
         return replace(climb, window=_with(climb.window, loop_limit=None))
     verdict = verdict_on(hypothesis, options, tokenizer)
-    is_doubtful = verdict.rejected or hypothesis.truncated or hypothesis.looped
-    if is_doubtful and climb.window.encoder_frames < WINDOW_FRAMES:  # less than 30 s may be the reason
+    if climb.window.encoder_frames < WINDOW_FRAMES and _is_doubtful(verdict, tokenizer):
+        # less than 30 s may be the reason
         return replace(climb, window=replace(climb.window, encoder_frames=WINDOW_FRAMES))
     if not verdict.rejected:
         tally.silent_windows += verdict.silent
@@ -77,6 +79,19 @@ def judge(
     final = _likeliest(failed, options) if options.long_form == "parallel" else verdict
     tally.silent_windows += final.silent
     return final
+
+
+def _is_doubtful(verdict: Verdict, tokenizer: Tokenizer) -> bool:
+    """Whether a short window failed a guard, did not end, or says something twice in a row."""
+    hypothesis = verdict.hypothesis
+    if verdict.rejected or hypothesis.truncated or hypothesis.looped:
+        return True
+    text = [token for token in hypothesis.tokens if token < tokenizer.eot]
+    return any(
+        text[start : start + size] == text[start + size : start + 2 * size]
+        for size in range(MIN_SAID_TWICE, len(text) // 2 + 1)
+        for start in range(len(text) - 2 * size + 1)
+    )
 
 
 def verdict_on(hypothesis: Hypothesis, options: RequestOptions, tokenizer: Tokenizer) -> Verdict:

@@ -52,6 +52,7 @@ def hypothesis(text: str, avg_logprob: float, **more: bool) -> Hypothesis:
         hypothesis(LOOP, -0.1),
         hypothesis(" cut at the cap", -0.1, truncated=True),
         hypothesis(" again and", -0.1, looped=True),
+        hypothesis(" I'm from the cutter lying off. I'm from the cutter lying off.", -0.1),
     ],
 )
 def test_a_doubtful_hypothesis_is_decoded_again_at_thirty_seconds_before_the_ladder(
@@ -67,8 +68,9 @@ def test_a_doubtful_hypothesis_is_decoded_again_at_thirty_seconds_before_the_lad
     assert tally.stats().windows == 2
 
 
-def test_a_good_hypothesis_is_taken_at_once() -> None:
-    verdict = judge(Climb(window(600, 1_000)), hypothesis(" clear", -0.2), OPTIONS, TOKENIZER, Tally())
+@pytest.mark.parametrize("text", [" clear", " No, no, no, no, no.", " It was the best, it was the worst."])
+def test_a_good_hypothesis_is_taken_at_once(text: str) -> None:
+    verdict = judge(Climb(window(600, 1_000)), hypothesis(text, -0.2), OPTIONS, TOKENIZER, Tally())
     assert isinstance(verdict, Verdict)
 
 

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,17 @@ def engine(name: str, backend: str = "torch") -> Engine:
 
 
 def transcribed(
-    name: str, requests: Sequence[tuple[Samples, RequestOptions]], backend: str = "torch"
+    name: str,
+    requests: Sequence[tuple[Samples, RequestOptions]],
+    backend: str = "torch",
+    *,
+    full_windows: bool = False,
 ) -> list[FileSession]:
     """The sessions of all requests, driven side by side."""
     model = engine(name, backend)
+    spec = replace(model.spec, short_windows=not full_windows)
     sessions = [
-        open_session(prepared_from(audio_of(samples), options, model.spec.n_mels), options, model.spec)
+        open_session(prepared_from(audio_of(samples), options, spec.n_mels), options, spec)
         for samples, options in requests
     ]
     drive(model, sessions)
@@ -68,9 +74,9 @@ def transcribed(
     return sessions
 
 
-def transcript(name: str, samples: Samples, **options: Any) -> Transcript:
+def transcript(name: str, samples: Samples, *, full_windows: bool = False, **options: Any) -> Transcript:
     """One request alone."""
-    [session] = transcribed(name, [(samples, asked(**options))])
+    [session] = transcribed(name, [(samples, asked(**options))], full_windows=full_windows)
     return session.transcript()
 
 

@@ -137,16 +137,20 @@ class Service:
             raise ModelNotFound(
                 f"The model `{name[:100]}` does not exist or you do not have access to it.", param="model"
             )
-        return self._answering(models[name])
+        return self._answering(models[name], caller)
 
     def speaking(self, language: str, caller: Caller) -> ServedModel | None:
         """The model that takes requests in this language from the default one, if this caller may use it."""
         model = self.fleet.speaks(language)
-        return None if model is None or model not in self.models(caller).values() else self._answering(model)
+        if model is None or model not in self.models(caller).values():
+            return None
+        return self._answering(model, caller)
 
-    def _answering(self, model: ServedModel) -> ServedModel:
-        """The model or its fallback; raises NotReady for a model that has never answered."""
+    def _answering(self, model: ServedModel, caller: Caller) -> ServedModel:
+        """The model, or its fallback if the caller may use it; raises NotReady before it ever answered."""
         one = self.fleet.answering(model)
+        if one is not model and one not in self.models(caller).values():
+            one = model
         if not one.dispatcher.is_known:
             raise NotReady(f"the model {one.name} is not loaded; the model server's log has the reason")
         return one

@@ -133,7 +133,7 @@ def int8(path: Path, model: Checkpoint) -> Path:
 def test_eight_bits_are_run_by_ctranslate2_alone(file: Path, model: Checkpoint, tmp_path: Path) -> None:
     path = int8(tmp_path / "int8", model)
     engine = loaded("ctranslate2", path, **EIGHT_BITS)
-    assert engine.description == "cpu ctranslate2 int8"
+    assert engine.description.startswith("cpu ctranslate2 int8")
     assert not (tmp_path / ".ctranslate2").exists(), "nothing to convert"
     worded = reference.window(checkpoints.random_audio(9, 0), language="hi", word_timestamps=True)
     [heard] = engine.decode([worded])

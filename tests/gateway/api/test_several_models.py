@@ -128,11 +128,15 @@ def test_the_openai_package_reads_names_states_and_answers(gateway: Gateway) -> 
 def test_a_key_for_some_models_is_not_sent_to_others(
     fake: FakeTorchServe, start_gateway: StartGateway, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    fake.models = {"whisper", *MODELS}
+    fake.models = {"whisper", "hindi", "large"}  # english would fall back on whisper
     file = tmp_path_factory.mktemp("keys") / "keys.yaml"
-    file.write_text("keys:\n  - {name: one, key: sk-one-0123456789abc, models: [whisper-1]}\n")
+    file.write_text(
+        "keys:\n"
+        "  - {name: one, key: sk-one-0123456789abc, models: [whisper-1]}\n"
+        "  - {name: two, key: sk-two-0123456789abc, models: [english]}\n"
+    )
     gateway = start_gateway(upstream={"models": MODELS}, access={"keys_file": file})
-    wait(lambda: all(model.state == "ready" for model in gateway.service.fleet.models.values()))
+    wait(lambda: gateway.service.fleet.models["hindi"].state == "ready")
     with openai.OpenAI(api_key="sk-one-0123456789abc", base_url=f"{gateway.url}/v1", max_retries=0) as client:
         sound = ("a.wav", wav(tone(2.0)))
         raw = client.audio.transcriptions.with_raw_response.create(
@@ -141,6 +145,11 @@ def test_a_key_for_some_models_is_not_sent_to_others(
         assert raw.headers["X-Model"] == "whisper"
         with pytest.raises(openai.NotFoundError):
             client.audio.transcriptions.create(model="hindi", file=sound, extra_body=SOUND)
+    with httpx2.Client(
+        base_url=gateway.url, headers={"Authorization": "Bearer sk-two-0123456789abc"}
+    ) as http:
+        answer = http.post("/v1/audio/transcriptions", data=SOUND, files={"file": ("a.wav", wav(tone(2.0)))})
+        assert answer.status_code == 503, "its fallback is not for this key"
 
 
 def test_a_model_that_never_loaded_leaves_the_others(

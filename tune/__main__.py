@@ -4,7 +4,7 @@ Every configuration runs in a process of its own and must write float32 torch's 
 them wrong (0.2 points) is out. The best are measured in rounds, then their threads, batch and spinning. What
 is not 10 % faster, and faster in every round, is not faster: today's settings then stay.
 
-Exit code: 0 when the file is written, 1 when the search could not decide, 2 when the arguments are wrong,
+Exit code: 0 when the file is written, 1 when the search could not decide or the cores were busy, 2 when the arguments are wrong,
 130 after Ctrl-C.
 """
 
@@ -63,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, metavar="DIR", help="of the files (default: config/tuned)"
     )
+    parser.add_argument(
+        "--accept-busy", action="store_true", help="write the files although the cores did other work too"
+    )
     arguments = parser.parse_args(argv)
     if not arguments.checkpoint.exists():
         raise BadArgument(f"there is no {arguments.checkpoint}: ./serve.sh --tune NAME fetches OpenAI's")
@@ -79,6 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tune: {reason}", file=sys.stderr)
         return 1
     print(table(outcome))
+    if outcome.is_doubtful and not arguments.accept_busy:
+        print("tune: nothing is written, the cores did other work too (--accept-busy)", file=sys.stderr)
+        return 1
     file = outcome.write(arguments.folder)
     print(f"written: {file}, which engine.backend auto reads, and {file.stem}.svg", file=sys.stderr)
     return 0

@@ -4,8 +4,8 @@ Every configuration runs in a process of its own and must write float32 torch's 
 them wrong (0.2 points) is out. The best are measured in rounds, then their threads, batch and spinning. What
 is not 10 % faster, and faster in every round, is not faster: today's settings then stay.
 
-Exit code: 0 when the file is written, 1 when the search could not decide or the cores were busy, 2 when the arguments are wrong,
-130 after Ctrl-C.
+Exit code: 0 when the file is written, 1 when the search could not decide or the cores were busy, 2 when the
+arguments are wrong, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Undecided(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser((__doc__ or "").strip(), EXAMPLES)
+    parser.prog = "python -m tune"
     parser.add_argument(
         "checkpoint", type=Path, help="a file in OpenAI's format or a folder in CTranslate2's"
     )

@@ -10,6 +10,7 @@ arguments are wrong, 130 after Ctrl-C.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -48,26 +49,7 @@ class Undecided(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = make_parser((__doc__ or "").strip(), EXAMPLES)
-    parser.prog = "python -m tune"
-    parser.add_argument(
-        "checkpoint", type=Path, help="a file in OpenAI's format or a folder in CTranslate2's"
-    )
-    parser.add_argument("--device", default="auto", help="cpu, cuda:0 … (default: a GPU if there is one)")
-    parser.add_argument(
-        "--minutes", type=positive_number, default=10.0, metavar="M", help="the search takes no longer (10)"
-    )
-    parser.add_argument(
-        "--recordings", type=Path, metavar="MANIFEST",
-        help="JSON lines with path, text, language (default: the people of samples/)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--folder", type=Path, default=FOLDER, metavar="DIR", help="of the files (default: config/tuned)"
-    )
-    parser.add_argument(
-        "--accept-busy", action="store_true", help="write the files although the cores did other work too"
-    )
-    arguments = parser.parse_args(argv)
+    arguments = command_line().parse_args(argv)
     if not arguments.checkpoint.exists():
         raise BadArgument(f"there is no {arguments.checkpoint}: ./serve.sh --tune NAME fetches OpenAI's")
     check_folder(arguments.folder)
@@ -89,6 +71,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     file = outcome.write(arguments.folder)
     print(f"written: {file}, which engine.backend auto reads, and {file.stem}.svg", file=sys.stderr)
     return 0
+
+
+def command_line() -> argparse.ArgumentParser:
+    parser = make_parser((__doc__ or "").strip(), EXAMPLES)
+    parser.prog = "python -m tune"
+    parser.add_argument(
+        "checkpoint", type=Path, help="a file in OpenAI's format or a folder in CTranslate2's"
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda:0 … (default: a GPU if there is one)")
+    parser.add_argument(
+        "--minutes", type=positive_number, default=10.0, metavar="M", help="the search takes no longer (10)"
+    )
+    parser.add_argument(
+        "--recordings", type=Path, metavar="MANIFEST",
+        help="JSON lines with path, text, language (default: the people of samples/)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER, metavar="DIR", help="of the files (default: config/tuned)"
+    )
+    parser.add_argument(
+        "--accept-busy", action="store_true", help="write the files although the cores did other work too"
+    )
+    return parser
 
 
 def search_outcome(checkpoint: Path, device: str, minutes: float, manifest: Path | None = None) -> Outcome:

@@ -4,12 +4,13 @@ Every configuration runs in a process of its own and must write float32 torch's 
 them wrong (0.2 points) is out. The best are measured in rounds, then their threads, batch and spinning. What
 is not 10 % faster, and faster in every round, is not faster: today's settings then stay.
 
-Exit code: 0 when the file is written, 1 when the search could not decide, 2 when the arguments are wrong,
-130 after Ctrl-C.
+Exit code: 0 when the file is written, 1 when the search could not decide or the cores were busy, 2 when the
+arguments are wrong, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -49,22 +50,7 @@ class Undecided(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = make_parser((__doc__ or "").strip(), EXAMPLES)
-    parser.add_argument(
-        "checkpoint", type=Path, help="a file in OpenAI's format or a folder in CTranslate2's"
-    )
-    parser.add_argument("--device", default="auto", help="cpu, cuda:0 … (default: a GPU if there is one)")
-    parser.add_argument(
-        "--minutes", type=positive_number, default=10.0, metavar="M", help="the search takes no longer (10)"
-    )
-    parser.add_argument(
-        "--recordings", type=Path, metavar="MANIFEST",
-        help="JSON lines with path, text, language (default: the people of samples/)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--folder", type=Path, default=FOLDER, metavar="DIR", help="of the files (default: config/tuned)"
-    )
-    arguments = parser.parse_args(argv)
+    arguments = command_line().parse_args(argv)
     if not arguments.checkpoint.exists():
         raise BadArgument(f"there is no {arguments.checkpoint}: ./serve.sh --tune NAME fetches OpenAI's")
     check_folder(arguments.folder)
@@ -80,9 +66,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tune: {reason}", file=sys.stderr)
         return 1
     print(table(outcome))
+    if outcome.is_doubtful and not arguments.accept_busy:
+        print("tune: nothing is written, the cores did other work too (--accept-busy)", file=sys.stderr)
+        return 1
     file = outcome.write(arguments.folder)
     print(f"written: {file}, which engine.backend auto reads, and {file.stem}.svg", file=sys.stderr)
     return 0
+
+
+def command_line() -> argparse.ArgumentParser:
+    parser = make_parser((__doc__ or "").strip(), EXAMPLES)
+    parser.prog = "python -m tune"
+    parser.add_argument(
+        "checkpoint", type=Path, help="a file in OpenAI's format or a folder in CTranslate2's"
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda:0 … (default: a GPU if there is one)")
+    parser.add_argument(
+        "--minutes", type=positive_number, default=10.0, metavar="M", help="the search takes no longer (10)"
+    )
+    parser.add_argument(
+        "--recordings", type=Path, metavar="MANIFEST",
+        help="JSON lines with path, text, language (default: the people of samples/)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER, metavar="DIR", help="of the files (default: config/tuned)"
+    )
+    parser.add_argument(
+        "--accept-busy", action="store_true", help="write the files although the cores did other work too"
+    )
+    return parser
 
 
 def search_outcome(checkpoint: Path, device: str, minutes: float, manifest: Path | None = None) -> Outcome:

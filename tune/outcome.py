@@ -53,6 +53,11 @@ class Outcome:
         return any(cell.is_disturbed for cell in self.cells)
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether the comparison that counts, of the winner and today's settings, was disturbed."""
+        return any(cell.is_disturbed for cell in self.cells if cell is self.winner or cell.is_today)
+
+    @property
     def stem(self) -> str:
         """Of the files: processor and checkpoint."""
         name = re.sub(r"\((r|tm)\)", "", self.hardware.name, flags=re.IGNORECASE)

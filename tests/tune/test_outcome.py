@@ -83,6 +83,10 @@ def test_the_files_are_named_after_processor_and_checkpoint(model: Path) -> None
 def test_the_table_has_the_winner_first_and_says_who_was_disturbed(model: Path) -> None:
     winner, slow, dead = cell(20, 21, 22), cell(10, backend="onnxruntime"), cell(backend="ctranslate2")
     slow.loses, dead.loses, slow.is_disturbed = "0.48 of the winner's speed", "crashed by SIGILL", True
+    assert not outcome(model, winner, slow, dead).is_doubtful
+    slow.is_today = True
+    assert outcome(model, winner, slow, dead).is_doubtful
+    slow.is_today = False
     slow.words = Words(21, 200, ("three → 3",))
     lines = table(outcome(model, winner, slow, dead)).splitlines()
     assert lines[2].startswith("1  torch float32, 30 s windows, batch 8, 2 threads")

@@ -139,7 +139,10 @@ def test_a_search_writes_what_auto_then_takes(
     space = Space(formats, threads=1, batches=(4,), today=today)
     monkeypatch.setattr("tune.__main__.space_of", lambda model, device: space)
     monkeypatch.setattr("tune.__main__.recordings", lambda *_: recordings(DEMO, None)[1:2])
-    assert main([str(DEMO), "--device", "cpu", "--minutes", "9", "--folder", str(tmp_path / "tuned")]) == 0
+    folder = tmp_path / "tuned"
+    assert (
+        main([str(DEMO), "--device", "cpu", "--minutes", "9", "--folder", str(folder), "--accept-busy"]) == 0
+    )
     [file] = (tmp_path / "tuned").glob("*-demo.yaml")
     assert file.with_suffix(".svg").is_file()
     found = yaml.safe_load(file.read_text(encoding="utf-8"))

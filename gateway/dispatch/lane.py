@@ -17,7 +17,7 @@ MAX_BACKOFF_S = 4.0  # cap of the exponential pause
 MAX_CUTS = 3  # connections cut in a row before the upstream counts as gone
 MAX_COMING_WAIT_S = 0.5  # a full batch's wait for uploads that are being prepared
 SMOOTHING = 0.2
-LIVE_WAIT_S = 1.0  # a live window's wait for windows of files that went before it
+LIVE_WAIT_S = 1.0  # a final window's wait for other windows that went before it
 ONE_DEATH_S = 0.5  # every window of a dead worker's batch reports the death within this time
 
 
@@ -87,14 +87,18 @@ class Lane:
     def has_room_for_partial(self, now: float) -> bool:
         """Whether a partial window may go now. Partials fill at most half a batch, so that final windows and
         files find room however many turns are open."""
-        return self.partials < max(1, self.batch // 2) and self.has_room(now, for_newcomer=True)
+        most = min(max(1, self.batch // 2), self._live_limit)
+        return self.partials < most and self.has_room(now, for_newcomer=True)
 
     def has_room_for_file(self, *, is_live: bool) -> bool:
-        """Whether a file's window may go now. While somebody speaks (`is_live`), files have few windows in
-        flight, so that a live window waits for LIVE_WAIT_S at most, on whatever machine."""
-        if not is_live or self.place_s is None:
-            return True
-        return self.files < max(1, LIVE_WAIT_S / self.place_s)
+        """Whether a file's window may go now; `is_live`: while somebody speaks."""
+        return not is_live or self.files < self._live_limit
+
+    @property
+    def _live_limit(self) -> float:
+        """Most places of files, and of partials, in flight while somebody speaks: a final window waits for
+        LIVE_WAIT_S of each, however slow the machine is."""
+        return math.inf if self.place_s is None else max(1.0, LIVE_WAIT_S / self.place_s)
 
     def coming_wait_s(self, now: float, *, waiting: int, coming: int) -> float:
         """Seconds for which the next batch waits for `coming` more windows; 0: the `waiting` ones go now.

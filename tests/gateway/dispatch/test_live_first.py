@@ -101,6 +101,16 @@ def test_partials_fill_at_most_half_a_batch(batch_size: int, most: int) -> None:
     assert not made.has_room_for_partial(0.0)
 
 
+@pytest.mark.parametrize(("place_s", "most"), [(0.02, 8), (0.25, 4), (0.7, 1), (5.0, 1)])
+def test_a_slow_machine_looks_at_few_turns_at_a_time(place_s: float, most: int) -> None:
+    made = lane(16)
+    made.place_s = place_s
+    made.partials = most - 1
+    assert made.has_room_for_partial(0.0)
+    made.partials = most
+    assert not made.has_room_for_partial(0.0)
+
+
 @pytest.mark.parametrize(("place_s", "most"), [(None, 100), (0.02, 50), (0.25, 4), (5.0, 1)])
 def test_while_somebody_speaks_files_have_a_second_of_windows_in_flight(
     place_s: float | None, most: int

@@ -8,6 +8,7 @@ import { CHUNK_MS, NoSound, openSound, whyNotListen } from "./sound.js";
 
 const LABELS = { microphone: "Microphone", tab: "Sound of a tab" };
 const FLOOR_DB = -60; // the level's lowest mark
+const FALL = 0.06; // of the level, in a chunk
 
 const view = new CaptionsView($("turns"), $("open"));
 let listening = null; // {source, stream, closeSound, numChunks}
@@ -44,7 +45,7 @@ function hear(started, pcm, peak) {
   if (listening !== started || !started.stream) return;
   started.numChunks += 1;
   started.stream.append(pcm);
-  $("level").value = Math.max(0, 1 - (20 * Math.log10(peak + 1e-6)) / FLOOR_DB);
+  $("level").value = Math.max(1 - (20 * Math.log10(peak + 1e-6)) / FLOOR_DB, $("level").value - FALL);
   showLabel();
 }
 

@@ -86,6 +86,45 @@ def _lines(text: str) -> int:
     return len(text.splitlines())
 
 
+def test_a_tabs_sound_is_heard(tab: Watched, live: Gateway) -> None:
+    """Chromium's fake device shares a tab whose sound is the same file."""
+    opened(tab, live)
+    tab.page.click("#tab")
+    tab.until("/^one two/.test(document.getElementById('open').textContent)")
+    assert tab.page.is_disabled("#microphone")
+    tab.page.click("#tab")
+    tab.until("document.getElementById('state').textContent === 'Stopped'")
+    assert tab.page.inner_text("#tab-label") == "Sound of a tab"
+    tab.console = [line for line in tab.console if "Permissions policy" not in line]  # of the fake device
+
+
+def test_a_tab_without_sound_is_told(tab: Watched, live: Gateway) -> None:
+    opened(tab, live)
+    tab.page.evaluate(
+        """() => {
+          const canvas = document.createElement("canvas");
+          navigator.mediaDevices.getDisplayMedia = async () => canvas.captureStream();
+        }"""
+    )
+    tab.page.click("#tab")
+    tab.page.wait_for_selector("#problem:not([hidden])")
+    assert tab.page.inner_text("#problem").startswith("The tab was shared without its sound.")
+    assert tab.page.is_enabled("#microphone") and not tab.page.is_visible("#listening")
+
+
+def test_a_blocked_microphone_is_told(tab: Watched, live: Gateway) -> None:
+    opened(tab, live)
+    tab.page.evaluate(
+        """() => {
+          const refuse = () => Promise.reject(new DOMException("", "NotAllowedError"));
+          navigator.mediaDevices.getUserMedia = refuse;
+        }"""
+    )
+    tab.page.click("#microphone")
+    tab.page.wait_for_selector("#problem:not([hidden])")
+    assert tab.page.inner_text("#problem").startswith("The microphone is blocked.")
+
+
 def test_another_stream_goes_on_behind_the_first(tab: Watched, live: Gateway) -> None:
     opened(tab, live)
     listened(tab)

@@ -86,9 +86,9 @@ class LiveStream:
                     break
                 if time.monotonic() - opened_at > LONG_LIFE_S:
                     causes.clear()
-                self._lose(closed)
+                broken = self._lost(closed)
                 causes.append(CONNECTION)
-                self._wait(causes, None, BrokenStream(f"{_reason(closed)}, and again: see the server's log"))
+                self._wait(causes, None, _reason(closed), broken)
         if self._tape.failure is not None:
             raise self._tape.failure
 
@@ -105,22 +105,24 @@ class LiveStream:
                 if failed.cause is None or is_absent:
                     raise failed.error from failed
                 causes.append(failed.cause)
-                self._wait(causes, failed.retry_after_s, failed.error)
+                self._wait(causes, failed.retry_after_s, str(failed.error), failed.error)
 
-    def _wait(self, causes: list[str], retry_after_s: float | None, error: ClientError) -> None:
+    def _wait(self, causes: list[str], retry_after_s: float | None, reason: str, error: ClientError) -> None:
         """Waits before another try; raises the error once patience is over."""
         wait_s = self._policy.wait_s(causes, retry_after_s, random.random())
         if wait_s is None:
             raise error
-        self._say(f"{str(error).partition(', and again')[0]}; connecting again in {wait_s:.1f} s")
+        self._say(f"{reason}; connecting again in {wait_s:.1f} s")
         time.sleep(wait_s)
 
-    def _lose(self, closed: ConnectionClosed) -> None:
-        """Prepares for the next connection; raises BrokenStream if the server wants none."""
+    def _lost(self, closed: ConnectionClosed) -> BrokenStream:
+        """Prepares for the next connection; raises the error, which is returned, if the server wants none."""
+        broken = BrokenStream(f"{_reason(closed)}: see the server's log")
         if _code(closed) not in RECONNECT_CODES:
-            raise BrokenStream(f"{_reason(closed)}: see the server's log") from closed
+            raise broken from closed
         self.turns.drop_unanswered()
         self._is_all_committed = False
+        return broken
 
     def _converse(self, socket: ClientConnection, take: Callable[[Event], None]) -> None:
         began_ms = self._tape.start / BYTES_PER_MS

@@ -119,6 +119,8 @@ function wire() {
   for (const source of Object.keys(LABELS)) {
     $(source).addEventListener("click", () => (listening ? stop() : start(source)));
   }
+  $("language").addEventListener("change", () => listening?.stream.setLanguage($("language").value));
+  addEventListener("beforeunload", (event) => listening && event.preventDefault()); // asks before it is lost
   $("clear").addEventListener("click", () => {
     view.clear();
     if (listening) view.skip(listening.stream.turns.all);

@@ -32,6 +32,12 @@ export class LiveStream {
     if (this.isOpen) this.#send("input_audio_buffer.append", { audio: this.chunks.at(-1) });
   }
 
+  /** Of the turns that end from now on. */
+  setLanguage(language) {
+    this.language = language;
+    if (this.isOpen) this.#configure();
+  }
+
   /** Ends the sound; resolves when every turn is answered, rejects with Refusal. */
   end() {
     this.isEnded = true;
@@ -57,9 +63,7 @@ export class LiveStream {
   #begin() {
     this.isOpen = true;
     this.beganMs = this.firstChunk * CHUNK_MS;
-    const input = { format: { type: "audio/pcm", rate: RATE }, turn_detection: { type: "server_vad" } };
-    if (this.language) input.transcription = { language: this.language };
-    this.#send("session.update", { session: { type: "transcription", audio: { input } } });
+    this.#configure();
     for (const audio of this.chunks) this.#send("input_audio_buffer.append", { audio });
     if (this.isEnded) this.#commit();
     this.onState("Listening");
@@ -67,6 +71,7 @@ export class LiveStream {
 
   #take(event) {
     if (event.type === "session.updated") this.wasGood = true;
+    if (event.type.endsWith("_transcription.completed")) this.tries = 0;
     if (event.type === "error" && event.error.event_id !== LAST && event.error.code !== "session_expired") {
       this.onState(event.error.message);
     }
@@ -74,7 +79,6 @@ export class LiveStream {
     const sentMs = this.#nextChunk * CHUNK_MS;
     this.turns.take(event, this.beganMs, sentMs);
     const { answeredMs, unanswered } = this.turns;
-    if (this.wasGood && !unanswered.length && this.turns.all.length) this.tries = 0;
     this.#forget(Math.floor((unanswered.length ? answeredMs : Math.max(answeredMs, sentMs - UNHEARD_MS)) / CHUNK_MS));
     this.onChange();
     if (this.#isOver) this.socket.close(1000);
@@ -121,6 +125,15 @@ export class LiveStream {
     // `cleared` follows the last `committed`, whether the commit finds a turn or not
     this.#send("input_audio_buffer.commit", { event_id: LAST });
     this.#send("input_audio_buffer.clear");
+  }
+
+  #configure() {
+    const input = {
+      format: { type: "audio/pcm", rate: RATE },
+      transcription: { language: this.language || null },
+      turn_detection: { type: "server_vad" },
+    };
+    this.#send("session.update", { session: { type: "transcription", audio: { input } } });
   }
 
   #forget(beforeChunk) {

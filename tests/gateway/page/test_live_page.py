@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -145,8 +146,11 @@ def test_the_language_is_asked_for(tab: Watched, live: Gateway) -> None:
     tab.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: frames.append(str(frame))))
     tab.page.select_option("#language", "hi")
     listened(tab)
+    tab.page.select_option("#language", "de")  # while it listens
     stopped(tab)
-    assert any('"language":"hi"' in frame for frame in frames)
+    updates = [json.loads(frame) for frame in frames if '"session.update"' in frame]
+    asked = [update["session"]["audio"]["input"]["transcription"]["language"] for update in updates]
+    assert asked == ["hi", "de"]
 
 
 def test_a_key_opens_a_stream(tab: Watched, counting: FakeTorchServe, tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ def test_patience_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert (
         capsys.readouterr()
         .err.splitlines()[-1]
-        .startswith("error: the server closed the stream (for the test), and again")
+        .startswith("error: the server closed the stream (for the test)")
     )
 
 

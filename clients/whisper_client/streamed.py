@@ -8,7 +8,8 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
-from whisper_client.live_sound import Paced, file_chunks
+from whisper_client.errors import ServerRefused
+from whisper_client.live_sound import Paced, file_chunks, rechunked
 from whisper_client.live_stream import LiveStream
 from whisper_client.live_turns import Turn
 from whisper_client.tape import CHUNK_BYTES, CHUNK_MS
@@ -27,10 +28,15 @@ class Streamed:
 
 
 def streamed(stream: LiveStream, path: Path) -> Streamed:
-    """Sends a recording at real time; raises what `LiveStream.run` and `file_chunks` raise."""
+    """Sends a recording at real time.
+
+    Raises ServerRefused for a turn that failed, and what `LiveStream.run` and `file_chunks` raise.
+    """
     silence = (bytes(CHUNK_BYTES) for _ in range(TAIL_MS // CHUNK_MS))
-    source = Paced(chain(file_chunks(path), silence))
+    source = Paced(rechunked(chain(file_chunks(path), silence)))
     stream.run(source, lambda _: None)
+    if failures := [turn.failure for turn in stream.turns.all if turn.failure]:
+        raise ServerRefused(f"{len(failures)} turns failed: {failures[0]}", status=500)
     turns = [turn for turn in stream.turns.all if turn.transcript]
     return Streamed(
         text=" ".join(turn.text for turn in turns),

@@ -54,6 +54,15 @@ def test_a_slow_model_shows_in_both_waits(live: Gateway, start: StartGateway, da
         assert slow[name]["p50"] - quick[name]["p50"] > 0.3, name
 
 
+def test_a_turn_that_fails_is_no_score(
+    start: StartGateway, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway = start(access={"audio_seconds_per_minute": 1})
+    assert run(score.main, [str(data), "--streaming", "--url", gateway.url, "--concurrency", "3"]) == 1
+    err = capsys.readouterr().err
+    assert "turns failed" in err and "no utterance was scored" in err
+
+
 def test_torchserve_itself_has_no_streams(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(score.main, [str(data), "--streaming", "--url", "http://127.0.0.1:1/predictions/whisper"]) == 2
     assert "give the gateway" in capsys.readouterr().err

@@ -92,8 +92,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--language", metavar="CODE", help="spoken language (default: detected, each turn)")
     parser.add_argument("--model", metavar="NAME", help="for servers with several")
     parser.add_argument("--delay", choices=DELAYS, help="how soon words settle (default: the server's, low)")
-    add_server_arguments(parser)
-    parser.set_defaults(url=DEFAULT_LIVE_URL, timeout=TIMEOUT_S)
+    add_server_arguments(parser, DEFAULT_LIVE_URL, "address of the gateway, which has /v1/realtime")
+    parser.set_defaults(timeout=TIMEOUT_S)
     arguments = parser.parse_args(argv)
     source = arguments.source
     if source not in (None, STDIN) and not Path(source).is_file():

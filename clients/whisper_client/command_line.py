@@ -27,13 +27,18 @@ def make_parser(summary: str, examples: str) -> argparse.ArgumentParser:
     )
 
 
-def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+def add_server_arguments(
+    parser: argparse.ArgumentParser,
+    url: str = DEFAULT_URL,
+    kind: str = "prediction address of TorchServe, or an address that ends in /v1",
+) -> None:
+    """url, kind: the default address, and what addresses the program takes."""
     group = parser.add_argument_group("server")
     address = group.add_mutually_exclusive_group()
     address.add_argument(
         "--url",
-        default=DEFAULT_URL,
-        help="prediction address of TorchServe, or an address that ends in /v1 (default: %(default)s)",
+        default=url,
+        help=f"{kind} (default: %(default)s)",
     )
     address.add_argument(
         "--openai", metavar="URL", help="an OpenAI-compatible server instead, e.g. http://127.0.0.1:8000/v1"

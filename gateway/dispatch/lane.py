@@ -98,7 +98,7 @@ class Lane:
     def _live_limit(self) -> float:
         """Most places of files, and of partials, in flight while somebody speaks: a final window waits for
         LIVE_WAIT_S of each, however slow the machine is."""
-        return math.inf if self.place_s is None else max(1.0, LIVE_WAIT_S / self.place_s)
+        return math.inf if self.place_s is None else max(1, math.floor(LIVE_WAIT_S / self.place_s))
 
     def coming_wait_s(self, now: float, *, waiting: int, coming: int) -> float:
         """Seconds for which the next batch waits for `coming` more windows; 0: the `waiting` ones go now.

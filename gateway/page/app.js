@@ -3,15 +3,13 @@
 import { FORMATS, clock } from "./formats.js";
 import { Player } from "./player.js";
 import { microphoneProblem, startRecording, whyNotRecord } from "./recorder.js";
-import { fetchModels, fetchSettings, transcribe } from "./server.js";
+import { transcribe } from "./server.js";
+import { $, copy, fillLanguages, keepKey, note, problem, save, showModel } from "./shared.js";
 import { TranscriptView } from "./transcript.js";
 
 const PLAY = "M8 5.5v13l11-6.5z";
 const PAUSE = "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z";
-const KEY = "whisper-api-key";
-const ASK_AGAIN_MS = 5_000; // while no worker is ready
 
-const $ = (id) => document.getElementById(id);
 const state = { file: null, model: "", maxBytes: Infinity, job: null, recording: null };
 
 const view = new TranscriptView($("segments"), $("preview"), (index) => player.playSegment(index));
@@ -28,36 +26,14 @@ const player = new Player($("wave"), {
 // --- asking the server what it is
 
 async function loadSettings() {
-  try {
-    const { languages, max_upload_bytes, max_audio_s } = await fetchSettings();
-    const names = new Intl.DisplayNames([document.documentElement.lang], { type: "language" });
-    const options = languages.map(({ code, name }) => [nameOf(names, code, name), code]).sort();
-    $("language").append(...options.map(([name, code]) => new Option(name, code)));
-    state.maxBytes = max_upload_bytes;
-    $("limits").textContent = `Audio or video, up to ${size(max_upload_bytes)} and ${hours(max_audio_s)}`;
-  } catch (error) {
-    problem(error.message);
-  }
+  const settings = await fillLanguages();
+  if (!settings) return;
+  state.maxBytes = settings.max_upload_bytes;
+  $("limits").textContent = `Audio or video, up to ${size(settings.max_upload_bytes)} and ${hours(settings.max_audio_s)}`;
 }
 
-async function loadModel() {
-  const badge = $("model");
-  try {
-    [state.model = ""] = await fetchModels($("key").value);
-    badge.textContent = state.model || "no model";
-    badge.dataset.state = state.model ? "ready" : "absent";
-  } catch (error) {
-    state.model = "";
-    badge.textContent = { 401: "needs an API key", 503: "not ready yet" }[error.status] ?? "not reachable";
-    badge.dataset.state = "absent";
-    if (error.status === 401) $("key-details").open = true;
-    else setTimeout(loadModel, ASK_AGAIN_MS);
-  }
-}
-
-function nameOf(names, code, name) {
-  const localized = names.of(code);
-  return localized && localized !== code ? localized : name.replace(/^./, (letter) => letter.toUpperCase());
+function loadModel() {
+  showModel((model) => (state.model = model));
 }
 
 // --- a recording comes in
@@ -152,16 +128,6 @@ function announce(message) {
   $("announcement").textContent = message;
 }
 
-function problem(message) {
-  $("problem").textContent = message;
-  $("problem").hidden = !message;
-}
-
-function note(id, message) {
-  $(id).textContent = message;
-  $(id).hidden = !message;
-}
-
 function size(bytes) {
   return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${Math.floor(bytes / 1e6)} MB`;
 }
@@ -205,22 +171,7 @@ function showRecording(label, pressed) {
 // --- saving
 
 function download() {
-  const blob = new Blob([view.file()], { type: FORMATS[view.format].type });
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `${state.file.name.replace(/\.[^.]*$/, "")}.${view.format}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the browser reads the file after this task
-}
-
-async function copy() {
-  try {
-    await navigator.clipboard.writeText(view.file());
-    $("copy").textContent = "Copied";
-  } catch {
-    $("copy").textContent = "Not allowed";
-  }
-  setTimeout(() => ($("copy").textContent = "Copy"), 2_000);
+  save(view.file(), FORMATS[view.format].type, `${state.file.name.replace(/\.[^.]*$/, "")}.${view.format}`);
 }
 
 // --- wiring
@@ -258,17 +209,12 @@ function wire() {
   });
   $("again").addEventListener("click", () => take(state.file));
   $("play").addEventListener("click", () => player.toggle());
-  $("copy").addEventListener("click", copy);
+  $("copy").addEventListener("click", () => copy(view.file()));
   $("download").addEventListener("click", download);
   for (const radio of document.getElementsByName("format")) {
     radio.addEventListener("change", () => view.choose(radio.value));
   }
-  $("key").value = sessionStorage.getItem(KEY) ?? "";
-  $("key").addEventListener("change", () => {
-    sessionStorage.setItem(KEY, $("key").value);
-    problem("");
-    loadModel();
-  });
+  keepKey(loadModel);
   const reason = whyNotRecord();
   $("record").disabled = Boolean(reason);
   note("record-note", reason);

@@ -1,4 +1,4 @@
-"""The web page at `/` and its files. The page loads nothing from another server and sends nothing to one."""
+"""The web pages at `/` and `/live` with their files. No other server is read or written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "default-src 'self'",
         f"style-src 'self' '{WAVESURFER_STYLE}'",
         "media-src 'self' blob:",
-        "connect-src 'self' blob:",
+        "connect-src 'self' blob:",  # 'self' has ws: and wss: of this host (CSP 3)
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",
@@ -46,9 +46,14 @@ files = StaticFiles(directory=PAGE_DIR)
 
 @router.get("/")
 async def index(request: Request) -> Response:
-    response = await _file("index.html", request)
-    response.headers.update(HEADERS)
-    return response
+    """Recordings."""
+    return await _page("index.html", request)
+
+
+@router.get("/live")
+async def live(request: Request) -> Response:
+    """Captions of what is being said."""
+    return await _page("live.html", request)
 
 
 @router.get("/page/settings.json")
@@ -75,6 +80,12 @@ def languages(service: Service) -> list[dict[str, str]]:
     except NotReady:
         return entries
     return entries[: spec.num_languages] if spec.multilingual else entries[:1]
+
+
+async def _page(name: str, request: Request) -> Response:
+    response = await _file(name, request)
+    response.headers.update(HEADERS)
+    return response
 
 
 async def _file(path: str, request: Request) -> Response:

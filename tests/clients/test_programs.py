@@ -45,7 +45,7 @@ def call(program: ModuleType, *arguments: object) -> int:
         return int(stop.code or 0)
 
 
-@pytest.mark.parametrize("name", [*PROGRAMS, "client_ceiling"])
+@pytest.mark.parametrize("name", [*PROGRAMS, "client_ceiling", "live"])
 def test_help_shows_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(importlib.import_module(name), "--help") == 0
     assert f"examples:\n  python clients/{name}.py" in capsys.readouterr().out

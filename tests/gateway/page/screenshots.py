@@ -1,4 +1,5 @@
-"""Takes the pictures of the page in docs/ from a running server with the demo checkpoint:
+"""Takes the pictures of the pages in docs/ from a running server: recordings with the demo checkpoint, live
+captions (`--live`) with tiny.en.
 
 ./serve.sh &
 python -m tests.gateway.page.screenshots --url http://127.0.0.1:8000 --out docs
@@ -7,11 +8,13 @@ python -m tests.gateway.page.screenshots --url http://127.0.0.1:8000 --out docs
 from __future__ import annotations
 
 import argparse
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.gateway.page.conftest import CHROMIUM, FLAGS
+from tests.gateway.realtime.streams import silence_pcm, speech_pcm, wav_of
 
 SAMPLES = Path(__file__).resolve().parents[3] / "samples"
 TRANSCRIPTION_TIMEOUT_MS = 300_000
@@ -37,6 +40,11 @@ SHOTS = (
     Shot("page-dark.png", "hindi.opus", 1_000, 800, scheme="dark"),
     Shot("page-phone.png", "garden.m4a", 390, 844, scale=1.5),
 )
+LIVE_SHOTS = (  # `play`: turns that are to be there; one more is open
+    Shot("live.png", "jfk.flac", 1_000, 720, play=3),
+    Shot("live-dark.png", "telephone.opus", 1_000, 720, scheme="dark", play=2),
+    Shot("live-phone.png", "jfk.flac", 390, 844, scale=1.5, play=2),
+)
 
 
 def take(browser: Any, url: str, shot: Shot, out: Path) -> None:
@@ -55,13 +63,39 @@ def take(browser: Any, url: str, shot: Shot, out: Path) -> None:
     page.click(f"#segments li:nth-child({shot.play}) button")
     page.wait_for_timeout(shot.play_ms)
     page.click("#play")
+    _save(page, out / shot.name)
+    context.close()
+
+
+def take_live(playwright: Any, url: str, shot: Shot, out: Path) -> None:
+    """Writes the picture of captions while a turn is open; the microphone plays the sample."""
+    with tempfile.TemporaryDirectory() as folder:
+        sound = wav_of(speech_pcm(file=SAMPLES / shot.sample) + silence_pcm(1.0), Path(folder) / "sound.wav")
+        flags = [*FLAGS[:-1], f"--use-file-for-fake-audio-capture={sound}"]
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
+        context = browser.new_context(
+            viewport={"width": shot.width, "height": shot.height},
+            color_scheme=shot.scheme,
+            device_scale_factor=shot.scale,
+            permissions=["microphone"],
+        )
+        page = context.new_page()
+        page.goto(f"{url}/live")
+        page.wait_for_selector("#model[data-state=ready]")
+        page.click("#microphone")
+        page.wait_for_selector(f"#turns li:nth-child({shot.play})", timeout=TRANSCRIPTION_TIMEOUT_MS)
+        page.wait_for_selector("#open:text-matches('[a-z]+ [a-z]+ [a-z]+')")
+        _save(page, out / shot.name)
+        browser.close()
+
+
+def _save(page: Any, file: Path) -> None:
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     page.wait_for_timeout(400)  # colours have settled
-    page.screenshot(path=out / shot.name)
-    context.close()
-    size = (out / shot.name).stat().st_size
-    print(f"{out / shot.name}: {size} bytes")
+    page.screenshot(path=file)
+    size = file.stat().st_size
+    print(f"{file}: {size} bytes")
     assert size < MAX_BYTES, "too large for the repository"
 
 
@@ -73,8 +107,13 @@ def main() -> None:
     )
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--live", action="store_true", help="captions instead of recordings")
     given = parser.parse_args()
     with sync_playwright() as playwright:
+        if given.live:
+            for shot in LIVE_SHOTS:
+                take_live(playwright, given.url, shot, given.out)
+            return
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         for shot in SHOTS:
             take(browser, given.url, shot, given.out)

@@ -229,6 +229,8 @@ def test_the_keyboard_reaches_everything(tab: Watched, url: str) -> None:
             break
     assert order == [
         *(
+            "A",  # to the recording
+            "A",  # the two pages
             "A",
             "choose",
             "record",

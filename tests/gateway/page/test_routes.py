@@ -25,8 +25,9 @@ def client(script: Script) -> Iterator[TestClient]:
         yield client
 
 
-def test_the_page_forbids_what_it_does_not_need(client: TestClient) -> None:
-    answer = client.get("/")
+@pytest.mark.parametrize("path", ["/", "/live"])
+def test_a_page_forbids_what_it_does_not_need(client: TestClient, path: str) -> None:
+    answer = client.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     policy = answer.headers["content-security-policy"]
@@ -39,6 +40,7 @@ def test_the_page_forbids_what_it_does_not_need(client: TestClient) -> None:
     ("path", "content_type", "cache"),
     [
         ("app.js", "text/javascript; charset=utf-8", "no-cache"),
+        ("worklet.js", "text/javascript; charset=utf-8", "no-cache"),
         ("style.css", "text/css; charset=utf-8", "no-cache"),
         ("icon.svg", "image/svg+xml", "no-cache"),
         ("vendor/wavesurfer-8.0.1/wavesurfer.esm.js", "text/javascript; charset=utf-8", "immutable"),
@@ -106,21 +108,27 @@ class Inline(HTMLParser):
         self.found += [name for name in given if name == "style" or name.startswith("on")]
 
 
-def test_the_page_has_no_inline_script_or_style() -> None:
+def parsed(name: str) -> Inline:
     parser = Inline()
-    parser.feed((PAGE_DIR / "index.html").read_text(encoding="utf-8"))
+    parser.feed((PAGE_DIR / name).read_text(encoding="utf-8"))
+    return parser
+
+
+@pytest.mark.parametrize("name", ["index.html", "live.html"])
+def test_a_page_has_no_inline_script_or_style(name: str) -> None:
+    parser = parsed(name)
     assert parser.found == []
     assert {"language", "key"} <= parser.labelled
     named = [name for name in parser.ids if name]
     assert len(named) == len(set(named))
 
 
-def test_the_script_finds_every_element_it_asks_for() -> None:
-    parser = Inline()
-    parser.feed((PAGE_DIR / "index.html").read_text(encoding="utf-8"))
-    asked = set(re.findall(r"\$\(\"([a-z-]+)\"\)", (PAGE_DIR / "app.js").read_text(encoding="utf-8")))
-    assert len(asked) >= 15
-    assert asked <= set(parser.ids)
+@pytest.mark.parametrize(("page", "script"), [("index.html", "app.js"), ("live.html", "live.js")])
+def test_the_scripts_find_every_element_they_ask_for(page: str, script: str) -> None:
+    texts = [(PAGE_DIR / name).read_text(encoding="utf-8") for name in (script, "shared.js")]
+    asked = set(re.findall(r"\$\(\"([a-z-]+)\"\)", "".join(texts)))
+    assert len(asked) >= 12
+    assert asked <= set(parsed(page).ids)
 
 
 def test_vendored_files_are_those_of_the_release() -> None:

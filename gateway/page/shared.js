@@ -1,0 +1,82 @@
+// What both pages have: the model's badge, languages, the key, problems, saving.
+
+import { fetchModels, fetchSettings } from "./server.js";
+
+const KEY = "whisper-api-key";
+const ASK_AGAIN_MS = 5_000; // while no worker is ready
+
+export const $ = (id) => document.getElementById(id);
+
+/** Fills the list of languages; resolves with the page's settings, or nothing after a problem. */
+export async function fillLanguages() {
+  try {
+    const settings = await fetchSettings();
+    const names = new Intl.DisplayNames([document.documentElement.lang], { type: "language" });
+    const options = settings.languages.map(({ code, name }) => [nameOf(names, code, name), code]).sort();
+    $("language").append(...options.map(([name, code]) => new Option(name, code)));
+    return settings;
+  } catch (error) {
+    problem(error.message);
+  }
+}
+
+/** Shows the model that the key may use and hands its name to `onModel`; asks again while there is none. */
+export async function showModel(onModel = () => {}) {
+  const badge = $("model");
+  try {
+    const [model = ""] = await fetchModels($("key").value);
+    badge.textContent = model || "no model";
+    badge.dataset.state = model ? "ready" : "absent";
+    onModel(model);
+  } catch (error) {
+    onModel("");
+    badge.textContent = { 401: "needs an API key", 503: "not ready yet" }[error.status] ?? "not reachable";
+    badge.dataset.state = "absent";
+    if (error.status === 401) $("key-details").open = true;
+    else setTimeout(() => showModel(onModel), ASK_AGAIN_MS);
+  }
+}
+
+function nameOf(names, code, name) {
+  const localized = names.of(code);
+  return localized && localized !== code ? localized : name.replace(/^./, (letter) => letter.toUpperCase());
+}
+
+/** Keeps the key for this tab; calls `onChange` when a person has changed it. */
+export function keepKey(onChange) {
+  $("key").value = sessionStorage.getItem(KEY) ?? "";
+  $("key").addEventListener("change", () => {
+    sessionStorage.setItem(KEY, $("key").value);
+    problem("");
+    onChange();
+  });
+}
+
+export function problem(message) {
+  $("problem").textContent = message;
+  $("problem").hidden = !message;
+}
+
+export function note(id, message) {
+  $(id).textContent = message;
+  $(id).hidden = !message;
+}
+
+/** Hands the text to the browser as a file. */
+export function save(text, type, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the browser reads the file after this task
+}
+
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    $("copy").textContent = "Copied";
+  } catch {
+    $("copy").textContent = "Not allowed";
+  }
+  setTimeout(() => ($("copy").textContent = "Copy"), 2_000);
+}

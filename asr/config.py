@@ -51,8 +51,8 @@ class EngineConfig(Section):
     workers: Annotated[int, Ge(1)] = 1  # workers that share this machine's cores
     deterministic: bool = False  # fixed batch shapes: a window's tokens never depend on its neighbours
     loop_guard: bool = True  # stop a row that repeats an n-gram to the token cap
-    # every window is encoded as 30 s, as in openai-whisper; False: on CPUs short ones as 10, 15, 20 or 25 s,
-    # but for `sequential` requests
+    # every window is encoded as 30 s, as in openai-whisper; False: on CPUs in float32 and int8 short ones as
+    # 10 or 15 s, but for `sequential` requests
     full_windows: bool = False
     warm_up: bool = True
     # record decode steps during the warm-up, or launch kernel by kernel; not "off", which YAML reads as false

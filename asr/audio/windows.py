@@ -14,7 +14,7 @@ QUIET_SAMPLES = 512  # 32 ms: long enough to tell a pause from a zero crossing
 MIN_REST_SECONDS = 1  # a cut leaves at least this much for the next stretch, where it can
 
 # Whisper was trained on 30 s. With less than 10 s, or without some silence behind the speech, it loops.
-ENCODER_FRAMES = (1_000, 1_500, 2_000, 2_500)
+ENCODER_FRAMES = (1_000, 1_500)
 MARGIN_FRAMES = 400
 
 # A window's text must fit the 224 tokens Whisper decodes, and Whisper's vocabulary spells many scripts almost

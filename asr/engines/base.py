@@ -104,6 +104,11 @@ class BaseEngine(ABC):
         return self._spec
 
     @property
+    def _short_windows_pay(self) -> bool:
+        """Whether the encoder is so much of the work that windows should be short, on a CPU."""
+        return True
+
+    @property
     def max_batch_size(self) -> int:
         return self._config.max_batch_size
 
@@ -124,7 +129,8 @@ class BaseEngine(ABC):
         """The model is loaded on `device` and a batch may have `max_rows` rows."""
         config, is_cpu = self._config, device.type == "cpu"
         # a GPU's recorded steps have one shape, and there a batch takes as long with few windows as with many
-        self._spec = replace(checkpoint.spec(), short_windows=is_cpu and not config.full_windows)
+        is_short = is_cpu and self._short_windows_pay and not config.full_windows
+        self._spec = replace(checkpoint.spec(), short_windows=is_short)
         if is_cpu and not config.deterministic:  # which fills every batch up
             self._costs.max_batch_s = config.max_batch_s or CPU_BATCH_S
         self._model, self._runner.max_rows = model, max_rows

@@ -156,7 +156,7 @@ from asr.config import EngineConfig
 from asr.engines import load_engine
 from tests.asr.checkpoints import random_audio
 from tests.asr.engines.reference import window
-engine = load_engine(EngineConfig({str(multilingual.path)!r}, "cpu", backend="onnxruntime", threads=1))
+engine = load_engine(EngineConfig({str(multilingual.path)!r}, device="cpu", backend="onnxruntime", threads=1))
 pieces = [window(random_audio(30, seed), language="en", max_tokens=5) for seed in range(16)]
 expected = [outcome.tokens for outcome in engine.decode(pieces[:4])]
 pages = int(open("/proc/self/statm").read().split()[0])

@@ -26,7 +26,7 @@ class Agreement:
     def hear(self, words: Sequence[str], *, is_whole: bool = False) -> list[str]:
         """The newly settled words, as this hypothesis spells them; none if it contradicts a settled one.
 
-        is_whole: all hypotheses that must agree have heard the end of the speech, so nothing is held back.
+        is_whole: this hypothesis has heard the speech to its end, so that nothing is held back.
         """
         folded = [fold(word) for word in words]
         others = list(self._before)

@@ -34,9 +34,7 @@ class Agreement:
         if len(others) < self._num_hypotheses - 1:
             return []
         num_agreed = min((_common(folded, other) for other in others), default=len(folded))
-        if is_whole:
-            return self._settle(words, folded, num_agreed)
-        settled = self._settle(words, folded, num_agreed - self._hold_back)
+        settled = self._settle(words, folded, num_agreed if is_whole else num_agreed - self._hold_back)
         if settled and len(self._settled) == len(words):  # Whisper ends whatever it hears with a full stop
             settled[-1] = settled[-1].rstrip(MARKS)
         return settled

@@ -26,7 +26,7 @@ class Agreement:
     def hear(self, words: Sequence[str], *, is_whole: bool = False) -> list[str]:
         """The newly settled words, as this hypothesis spells them; none if it contradicts a settled one.
 
-        is_whole: all hypotheses that must agree have heard the end of the speech, so nothing is held back.
+        is_whole: this hypothesis has heard the speech to its end, so that nothing is held back.
         """
         folded = [fold(word) for word in words]
         others = list(self._before)
@@ -34,9 +34,7 @@ class Agreement:
         if len(others) < self._num_hypotheses - 1:
             return []
         num_agreed = min((_common(folded, other) for other in others), default=len(folded))
-        if is_whole:
-            return self._settle(words, folded, num_agreed)
-        settled = self._settle(words, folded, num_agreed - self._hold_back)
+        settled = self._settle(words, folded, num_agreed if is_whole else num_agreed - self._hold_back)
         if settled and len(self._settled) == len(words):  # Whisper ends whatever it hears with a full stop
             settled[-1] = settled[-1].rstrip(MARKS)
         return settled

@@ -128,9 +128,8 @@ class WindowPartials:
             self._text += self._agreement.hear(self._words, is_whole=self._is_whole(span.end))
 
     def _is_whole(self, end: int) -> bool:
-        """Whether the latest looks have all heard the end of the speech."""
-        is_quiet = self._turn is not None and end - self._turn.speech_end >= QUIET_SAMPLES
-        return is_quiet and self._num_quiet >= self._pace.num_hypotheses
+        """Whether a look up to `end` has heard the speech to its end, so that no word is cut."""
+        return self._turn is not None and end - self._turn.speech_end >= QUIET_SAMPLES
 
     def _is_due(self, turn: OpenTurn) -> bool:
         """Whether speech has come that was not heard, or not heard often enough, and it is time."""

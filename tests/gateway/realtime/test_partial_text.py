@@ -47,7 +47,7 @@ def test_words_come_before_the_commit_under_its_item(open_stream: OpenStream) ->
     assert client.deltas(item_id) == completed["transcript"]
 
 
-@pytest.mark.parametrize(("delay", "least", "most"), [("minimal", 9, 14), ("high", 2, 9), ("xhigh", 0, 0)])
+@pytest.mark.parametrize(("delay", "least", "most"), [("minimal", 9, 14), ("high", 1, 9), ("xhigh", 0, 0)])
 def test_the_delay_chooses_how_soon(open_stream: OpenStream, delay: str, least: int, most: int) -> None:
     with open_stream() as client:
         client.update(turn_detection=None, transcription={"delay": delay})

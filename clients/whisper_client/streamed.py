@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def _first_word_s(
     stream: LiveStream, turns: Sequence[Turn], spoken_at: Callable[[float], float]
 ) -> Iterator[float]:
     padding_ms = _detection(stream).get("prefix_padding_ms") or 0
-    last_end_ms = 0.0  # a turn that begins there has no padding before its speech
+    last_end_ms = 0.0  # a turn that begins there has less padding before its speech, or none
     for turn in turns:
         speech_ms = turn.start_ms + (padding_ms if turn.start_ms > last_end_ms else 0)
         last_end_ms = turn.end_ms or 0.0
@@ -61,10 +61,8 @@ def _final_s(
     stream: LiveStream, turns: Sequence[Turn], spoken_at: Callable[[float], float]
 ) -> Iterator[float]:
     silence_ms = _detection(stream).get("silence_duration_ms") or 0
-    for turn, following in pairwise([*turns, None]):
-        assert turn is not None
-        is_cut = following is not None and following.start_ms == turn.end_ms  # within speech
-        yield (turn.done_at or 0.0) - spoken_at((turn.end_ms or 0.0) - (0 if is_cut else silence_ms))
+    for turn in turns:
+        yield (turn.done_at or 0.0) - spoken_at((turn.end_ms or 0.0) - silence_ms)
 
 
 def _detection(stream: LiveStream) -> dict[str, Any]:

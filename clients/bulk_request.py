@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from itertools import islice
 
 from load_kit.load import Job
-from load_kit.load_command import Level, Plan, add_load_arguments, parse_load, run_program
+from load_kit.load_arguments import add_load_arguments, parse_load
+from load_kit.load_command import Level, Plan, run_program
 from load_kit.mix import Mix
 from load_kit.schedule import at_random, in_turn, parse_levels
 from whisper_client.command_line import make_parser, positive_count, run

@@ -25,6 +25,8 @@ from asr.schema import DecodingOptions, Hypothesis, Window
 from asr.text.tokenizer import Tokenizer
 
 CPU_BATCH_S = 2.0  # `engine.max_batch_s` where it is not set
+MEASURED_SIZES = (1, 2, 4)
+MEASURING_S = 3.0  # of a start, after which only single windows are measured
 TOKENS_PER_FRAME = 0.025  # of speech: 75 in 30 s
 
 
@@ -81,15 +83,19 @@ class BaseEngine(ABC):
         self.measure()
 
     def measure(self) -> None:
-        """Decode silence as if it were speech, to know what batches cost, in sizes that will be used."""
+        """Decode silence as if it were speech, to know what batches cost, in sizes that will be used.
+
+        Larger ones are learned from the requests: nobody waits at the start for what they cost.
+        """
         if self._costs.max_batch_s is None:
             return
         self._costs.forget()
+        begun = time.monotonic()
         for frames in (ENCODER_FRAMES[0], WINDOW_FRAMES) if self.spec.short_windows else (WINDOW_FRAMES,):
-            size = 1
-            while size <= self.most_together(frames):
-                self.decode([self._probe(frames)] * size)
-                size *= 2
+            for size in MEASURED_SIZES:
+                is_late = size > 1 and time.monotonic() - begun > MEASURING_S
+                if not is_late and size <= self.most_together(frames):
+                    self.decode([self._probe(frames)] * size)
 
     @property
     def model(self) -> LoadedModel:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr.engines import base
 from asr.engines.batch_costs import PAYS, BatchCosts
 from asr.schema import DecodingOptions, Hypothesis, Window
 from tests.asr.engines.conftest import Pair
@@ -92,11 +94,21 @@ def decoded_in_warm_up(pair: Pair, **config: object) -> list[tuple[int, int]]:
     return seen
 
 
-def test_the_warm_up_measures_the_sizes_that_will_be_used(multilingual: Pair) -> None:
-    sizes = (1, 2, 4, 8)
+def test_the_warm_up_measures_the_sizes_that_will_be_used(
+    multilingual: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "MEASURING_S", 1e9)
+    sizes = (1, 2, 4)
     short, long = ([(size, frames) for size in sizes] for frames in (SHORT, LONG))
     assert decoded_in_warm_up(multilingual, max_batch_s=1e9, full_windows=True) == [(1, LONG), *long]
     assert decoded_in_warm_up(multilingual, max_batch_s=1e9) == [(1, LONG), *short, *long]
+
+
+def test_a_slow_machine_measures_single_windows_alone(
+    multilingual: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "MEASURING_S", 0.0)
+    assert decoded_in_warm_up(multilingual, max_batch_s=1e9) == [(1, LONG), (1, SHORT), (1, LONG)]
 
 
 def test_fixed_shapes_are_not_measured(multilingual: Pair) -> None:

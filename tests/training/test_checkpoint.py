@@ -11,7 +11,7 @@ import torch
 import whisper
 
 from samples.make_samples import heard
-from score import normalised
+from whisper_client.scoring import normalised
 
 pytestmark = pytest.mark.slow
 

@@ -14,9 +14,9 @@ import srt
 import webvtt
 from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
 
-from score import normalised
 from tests.gateway.served import Gateway, settings_for
 from tests.servers import Server, start_server
+from whisper_client.scoring import normalised
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "whisper-models" / "demo.pt"

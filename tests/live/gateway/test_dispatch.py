@@ -30,7 +30,15 @@ OVERRIDES = {
     "batchSize": 8,
     "maxBatchDelay": 20,
     # the same words for the same window whatever shares its batch, so that answers can be compared
-    "handler": {"engine": {"precision": "float32", "deterministic": True, "max_batch_size": 8, "threads": 1}},
+    "handler": {
+        "engine": {
+            "precision": "float32",
+            "deterministic": True,
+            "full_windows": True,
+            "max_batch_size": 8,
+            "threads": 1,
+        }
+    },
 }
 LENGTHS_S = (2.0, 40.0, 4.0, 3.0, 70.0, 5.0, 1.0, 6.0)
 Request = tuple[PreparedAudio, RequestOptions]

@@ -11,12 +11,12 @@ import httpx2
 import jiwer
 import pytest
 
-from score import normalised
 from tests.gateway.realtime.streams import CHUNK_BYTES, Client, silence_pcm, speech_pcm, stream, wav_of
 from tests.gateway.served import Gateway, settings_for
 from tests.live.gateway.test_api import Upstream
 from tests.servers import Server, start_server
 from tests.weights import real_checkpoint
+from whisper_client.scoring import normalised
 
 ROOT = Path(__file__).resolve().parents[3]
 HARVARD, JFK = ROOT / "samples" / "harvard.wav", ROOT / "samples" / "jfk.flac"

@@ -23,7 +23,14 @@ OVERRIDES = {
     "maxBatchDelay": 20,
     "handler": {
         # the same text for the same audio whatever shares its batch, so that answers can be compared
-        "engine": {"precision": "float32", "deterministic": True, "max_batch_size": 4, "threads": 1},
+        # random weights say little in short windows
+        "engine": {
+            "precision": "float32",
+            "deterministic": True,
+            "full_windows": True,
+            "max_batch_size": 4,
+            "threads": 1,
+        },
         "limits": {
             "max_audio_seconds": MAX_AUDIO_SECONDS,
             "max_upload_bytes": MAX_UPLOAD_BYTES,

@@ -67,7 +67,7 @@ class EngineConfig(Section):
     provider: Literal["auto", "cpu", "cuda", "tensorrt", "openvino"] = "auto"
     # number format of the other backends; auto: `precision`, and ctranslate2's int8 for auto on CPUs
     compute_type: COMPUTE_TYPES = "auto"
-    # onnxruntime's threads wait at full speed between the operators of a decode step; never: they sleep
+    # onnxruntime's threads wait at full speed for 20 µs between the operators of a step; never: they sleep
     spinning: Literal["auto", "never"] = "auto"
     # folder of the files that ./serve.sh --tune writes: what was measured here decides for backend "auto"
     tuning_dir: str = ""

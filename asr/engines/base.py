@@ -111,7 +111,7 @@ class BaseEngine(ABC):
 
     @property
     def _short_windows_pay(self) -> bool:
-        """Whether the encoder is so much of the work that windows should be short, on a CPU."""
+        """Whether encoding is most of the work on a CPU, so that short windows are faster."""
         return True
 
     @property

@@ -18,8 +18,8 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
 }
-# Between the short operators of a decode step a waiting thread looks for work at full speed for this time, then
-# sleeps: enough on quiet cores, and on busy ones it gives its core back. base, windows of 10 s, batch 1,
+# Between the short operators of a decode step a waiting thread looks for work at full speed for this time,
+# then sleeps: enough on quiet cores, and on busy ones it gives its core back. base, windows of 10 s, batch 1,
 # two threads of two cores, seconds at the quietest and in the median beside four busy processes: 0.47 and 1.2
 # with 20 µs, 0.54 and 1.4 with ONNX Runtime's own duration, 0.59 and 1.0 without.
 SPIN_US = 20

@@ -132,8 +132,8 @@ class WhisperHandler:
     def _answer_early(self, job: Job, context: Any) -> None:
         """Sends a window's answer while others of the batch are decoded; its response ends with the batch."""
         line = answer(job, self.service.model).body + b"\n"
-        job.is_answered = True
         self._send(context, job.index, Reply(200, LINE_TYPE, line))
+        job.is_answered = True
 
     def _overdue(self, job: Job) -> AsrError | None:
         limit = self.service.config.limits.request_deadline_s

@@ -32,7 +32,7 @@ CLIP_S = 5.0  # the recording whose length is next to this is transcribed alone
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A recording, decoded and heard by the detector: what comes before the engine is the same for all."""
+    """A decoded recording with its speech. All configurations share this work before the engine."""
 
     name: str
     options: RequestOptions

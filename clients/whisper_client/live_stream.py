@@ -26,7 +26,7 @@ from whisper_client.tape import BYTES_PER_MS, RATE, Tape
 
 RECONNECT_CODES = (1001, 1006, 1011, 1012, 1013)  # going away, cut off, failed, restarting, overloaded
 UNHEARD_MS = 5_000  # before the newest sound sent: the server may yet find that speech began there
-LONG_LIFE_S = 10.0  # a connection that lived for so long was a good one: patience begins anew
+LONG_LIFE_S = 10.0  # after this life of a connection the tries are counted from zero again
 CONFIGURE, LAST = "configure", "last"  # our event ids, which the server's errors name
 
 

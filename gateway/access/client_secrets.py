@@ -1,6 +1,6 @@
 """Keys that live for minutes: a page gets one from its own server, whose key it must not see.
 
-They are kept by this process alone. Behind several gateways a page must reach the one that made its secret.
+This process alone keeps them. Behind several gateways a page must reach the gateway that made its secret.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A stream's audio → its turns: opened, shown to the partials, committed, sent to be decoded."""
+"""A stream's audio → its turns. It opens a turn, shows it to the partials, commits it and has it decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search over machines that are made up: who is measured, how often, and who wins."""
+"""The search over invented machines: what it measures, how often, and which settings win."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the tokens of a Hugging Face folder are OpenAI's, told by whatever files of a tokenizer it has."""
+"""The tokenizer files of a Hugging Face folder → an error where a token is not OpenAI's."""
 
 from __future__ import annotations
 

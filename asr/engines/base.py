@@ -15,7 +15,7 @@ from asr.audio.windows import ENCODER_FRAMES
 from asr.config import EngineConfig
 from asr.constants import HOP_LENGTH, WINDOW_FRAMES, WINDOW_SAMPLES
 from asr.engine import ModelSpec
-from asr.engines.batch_costs import BatchCosts
+from asr.engines.batch_costs import TOKENS_PER_FRAME, BatchCosts
 from asr.engines.batch_runner import BatchRunner
 from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.decoding.plan import check_options
@@ -27,7 +27,6 @@ from asr.text.tokenizer import Tokenizer
 CPU_BATCH_S = 2.0  # `engine.max_batch_s` where it is not set
 MEASURED_SIZES = (1, 2, 4)
 MEASURING_S = 3.0  # of a start, after which only single windows are measured
-TOKENS_PER_FRAME = 0.025  # of speech: 75 in 30 s
 
 
 class LoadedModel(Protocol):
@@ -144,7 +143,7 @@ class BaseEngine(ABC):
     def _decode_batch(self, windows: Sequence[Window]) -> list[Hypothesis]:
         begun = time.monotonic()
         found = self.model.decode(windows)
-        self._costs.record(windows, time.monotonic() - begun)
+        self._costs.record(windows, found, time.monotonic() - begun)
         return found
 
     def _probe(self, frames: int) -> Window:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asr.engines.decoding.plan import search_key
-from asr.schema import DecodingOptions, Window
+from asr.schema import DecodingOptions, Hypothesis, Window
 
+TOKENS_PER_FRAME = 0.025  # of speech: 75 in 30 s
 # a batch may always take as long as this many windows that are decoded alone: four windows fit into it
-PAYS = 2.5
-SMOOTHING = 0.2
+PAYS = 3.0
+RISE = 1.05  # most that a cost grows with one batch: a busy moment does not count, a slower machine does
 
 
 class BatchCosts:
@@ -27,15 +28,20 @@ class BatchCosts:
         self._max_batch_size = max_batch_size
         self._seconds: dict[int, dict[int, float]] = {}  # encoder frames → bits of the size → per window
 
-    def record(self, windows: Sequence[Window], seconds: float) -> None:
-        """A batch of windows of one length took so long; other searches than the usual do not count."""
-        if not all(_is_usual(window.options) for window in windows):
+    def record(self, windows: Sequence[Window], hypotheses: Sequence[Hypothesis], seconds: float) -> None:
+        """A batch of windows of one length took so long; other searches than the usual do not count.
+
+        A window with little speech has few steps: the decoder's time is counted as of a full one.
+        """
+        steps = max(len(each.tokens) for each in hypotheses)
+        if not steps or not all(_is_usual(window.options) for window in windows):
             return
+        frames = windows[0].encoder_frames
+        decoding = hypotheses[0].seconds.decode
+        found = seconds / len(windows) + decoding * (frames * TOKENS_PER_FRAME / steps - 1)
         size = len(windows).bit_length()
-        sizes = self._seconds.setdefault(windows[0].encoder_frames, {})
-        found = seconds / len(windows)
-        before = sizes.get(size, found)
-        sizes[size] = before + SMOOTHING * (found - before)
+        sizes = self._seconds.setdefault(frames, {})
+        sizes[size] = min(found, sizes.get(size, found) * RISE)
 
     def forget(self) -> None:
         self._seconds.clear()

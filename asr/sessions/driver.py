@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import TypeVar
 
 from asr.engine import Engine
@@ -86,11 +87,9 @@ def _take(
     _, frames = min(lengths)
     batch: list[tuple[int, Offer]] = []
     room = engine.most_together(frames)
-    for _ in range(room):
-        having = [i for i, one in enumerate(waiting) if one.get(frames)]
-        if not having:
-            break
-        i = min(having, key=lambda each: served[each])
+    alike = sum(len(one.get(frames, ())) for one in waiting)
+    for _ in range(ceil(alike / ceil(alike / room))):  # batches alike: 2 and 2, not 3 and 1
+        i = min((i for i, one in enumerate(waiting) if one.get(frames)), key=lambda each: served[each])
         offer = waiting[i][frames].popleft()
         served[i] += offer.window.num_frames
         batch.append((i, offer))

@@ -14,7 +14,8 @@ from asr.sessions.ladder import Climb, verdict_on
 from asr.sessions.work import Work
 from asr.text.tokenizer import Tokenizer
 
-EVIDENCE_SAMPLES = 30 * SAMPLE_RATE  # of speech, heard before the language is decided
+# of speech, heard before the language is decided: about four windows, which fill a batch on a CPU
+EVIDENCE_SAMPLES = 90 * SAMPLE_RATE
 SURE = 0.6  # at this probability no run of speech is heard alone
 MAX_ALONE = 3  # runs of speech that are heard alone
 MIN_ALONE_SAMPLES = SAMPLE_RATE  # a shorter run of speech (a laugh, a cough) has no language

@@ -40,6 +40,8 @@ OWN_TAIL_SAMPLES = 2 * SAMPLE_RATE
 MIN_SKIPPED_SAMPLES = 3 * SAMPLE_RATE
 # a window whose text has no usable timestamp at its token cap is halved, down to this length
 MIN_HALF_SAMPLES = 2 * SAMPLE_RATE
+# a shorter rest has too few words for a mean probability, and higher temperatures only invent others
+MIN_LADDER_SAMPLES = 2 * SAMPLE_RATE
 # after this many re-seeks inside one stretch its rest is decoded without timestamps, which always ends
 MAX_RESEEKS = 8
 
@@ -150,7 +152,7 @@ class ParallelSession:
 
     def _take(self, work: Work, hypothesis: Hypothesis) -> None:
         options = self._options
-        if work.stretch.is_doubtful:  # one try: higher temperatures only invent more text
+        if work.stretch.is_doubtful or _is_scrap(work):
             options = replace(options, temperatures=options.temperatures[:1])
         verdict = judge(work.climb, hypothesis, options, self._tokenizer, self._tally)
         if isinstance(verdict, Climb):
@@ -230,6 +232,12 @@ class ParallelSession:
             )
             for part in parts
         ]
+
+
+def _is_scrap(work: Work) -> bool:
+    """Whether higher temperatures would only invent more text."""
+    span = work.stretch.span
+    return work.num_reseeks > 0 and span.end - span.start < MIN_LADDER_SAMPLES
 
 
 def _is_believed(verdict: Verdict) -> bool:

@@ -138,6 +138,9 @@ def test_a_search_writes_what_auto_then_takes(
     today = Configuration("torch", "float32", threads=1, batch=4)
     space = Space(formats, threads=1, batches=(4,), today=today)
     monkeypatch.setattr("tune.__main__.space_of", lambda model, device: space)
+    for module in ("decisions", "rounds"):  # one round decides, on a machine as busy as it may be
+        monkeypatch.setattr(f"tune.{module}.ROUNDS", 1)
+    monkeypatch.setattr("tune.rounds.MOST_AGAIN", 0)
     monkeypatch.setattr("tune.__main__.recordings", lambda *_: recordings(DEMO, None)[1:2])
     folder = tmp_path / "tuned"
     assert (

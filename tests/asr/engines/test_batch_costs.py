@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asr.engines import base
 from asr.engines.batch_costs import PAYS, BatchCosts
-from asr.schema import DecodingOptions, Hypothesis, Window
+from asr.schema import DecodingOptions, EngineSeconds, Hypothesis, Window
 from tests.asr.engines.conftest import Pair
 
 LONG, SHORT = 3_000, 1_000
@@ -23,10 +23,15 @@ def windows(count: int, frames: int = LONG, **options: object) -> list[Window]:
     return [replace(one, options=replace(one.options, **options))] * count  # type: ignore[arg-type]
 
 
+def full(count: int, *, tokens: int = 75, decoding: float = 0.0) -> list[Hypothesis]:
+    seconds = EngineSeconds(decode=decoding)
+    return [Hypothesis((1,) * tokens, 0.0, 0.0, 0.0, "en", seconds=seconds)] * count
+
+
 def costs(*measured: tuple[int, float], limit_s: float | None = 2.0, frames: int = LONG) -> BatchCosts:
     made = BatchCosts(16, limit_s)
     for count, seconds in measured:
-        made.record(windows(count, frames), seconds)
+        made.record(windows(count, frames), full(count, tokens=frames // 40), seconds)
     return made
 
 
@@ -44,31 +49,45 @@ def test_a_batch_takes_as_long_as_it_may() -> None:
 def test_windows_that_are_slow_alone_are_still_decoded_together_where_that_pays() -> None:
     measured = ((1, 3.4), (2, 4.9), (4, 7.6))
     assert PAYS * 3.4 > 7.6
-    assert costs(*measured).most_together(LONG) == 4
-    assert costs((1, 10.0), (2, 20.0)).most_together(LONG) == 2
+    assert costs(*measured).most_together(LONG) == 5
+    assert costs((1, 10.0), (2, 21.0)).most_together(LONG) == 2
 
 
 def test_another_length_costs_in_proportion_until_it_is_measured() -> None:
-    made = costs((1, 1.5))
-    assert made.most_together(SHORT) == 4
-    made.record(windows(1, SHORT), 0.1)
-    assert (made.most_together(SHORT), made.most_together(LONG)) == (16, 2)
+    made = costs((1, 1.6))
+    assert made.most_together(SHORT) == 3
+    made.record(windows(1, SHORT), full(1), 0.1)
+    assert (made.most_together(SHORT), made.most_together(LONG)) == (16, 3)
 
 
 def test_unusual_windows_do_not_count() -> None:
     made = BatchCosts(16, 2.0)
-    made.record(windows(1, task="detect_language"), 0.01)
-    made.record(windows(1, beam_size=5), 60.0)
-    made.record(windows(1, temperature=0.4, best_of=5), 60.0)
+    made.record(windows(1, task="detect_language"), full(1), 0.01)
+    made.record(windows(1, beam_size=5), full(1), 60.0)
+    made.record(windows(1, temperature=0.4, best_of=5), full(1), 60.0)
     assert made.most_together(LONG) == 16
 
 
 def test_a_machine_that_grows_slow_has_smaller_batches() -> None:
     made = costs((8, 1.6))
     assert made.most_together(LONG) == 10
-    for _ in range(30):
-        made.record(windows(8), 8.0)
-    assert made.most_together(LONG) == 2
+    for _ in range(60):
+        made.record(windows(8), full(8), 8.0)
+    assert made.most_together(LONG) == 3
+
+
+def test_a_busy_moment_changes_nothing_much() -> None:
+    made = costs((8, 1.6))
+    made.record(windows(8), full(8), 80.0)
+    assert made.most_together(LONG) == 9
+
+
+def test_a_window_of_few_words_counts_as_a_full_one() -> None:
+    made = BatchCosts(16, 3.0)
+    made.record(windows(1), full(1, tokens=15, decoding=0.1), 0.35)
+    assert made.most_together(LONG) == 4  # of 0.25 + 5 * 0.1 s
+    made.record(windows(1), full(1, tokens=0), 0.01)
+    assert made.most_together(LONG) == 4
 
 
 @given(

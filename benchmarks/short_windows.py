@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Compares the texts of short windows and of 30 s: the gate before `engine.full_windows` may be false.
 
-MANIFEST as for accuracy.py. Recordings of one language are joined at random, with pauses, to lengths of 2 to
-25 s, until there are --words words; each joined recording is decoded both ways, guards and fallback included.
+MANIFEST as for accuracy.py. Recordings of one language are joined at random, with pauses, to lengths of 2 s
+to --longest, until there are --words words; each joined recording is decoded both ways, guards and fallback
+included.
 Answers are kept in --work: a run that was stopped goes on.
 """
 
@@ -39,19 +40,19 @@ from benchmarks import report  # noqa: E402
 from benchmarks.machine import conditions  # noqa: E402
 from benchmarks.wer.intervals import error_rate, rate_difference  # noqa: E402
 from benchmarks.wer.normalisers import normaliser_for  # noqa: E402
-from whisper_client.command_line import make_parser, positive_count, run  # noqa: E402
+from whisper_client.command_line import make_parser, positive_count, positive_number, run  # noqa: E402
 from whisper_client.references import Reference, read_references  # noqa: E402
 from whisper_client.scoring import score  # noqa: E402
 
-MIN_S, MAX_S = 2.0, 25.0
+MIN_S = 2.0
 PAUSES_S = (0.3, 1.2)
 SEED = 1
 TOGETHER = 8  # joined recordings that share batches
 RUNAWAY = 1.6  # times the words of the other way, and at least RUNAWAY_WORDS more
 RUNAWAY_WORDS = 8
 EXAMPLES = """\
-  python benchmarks/short_windows.py speech/manifest.jsonl --model whisper-models/tiny.en --words en=24000
-  python benchmarks/short_windows.py speech/manifest.jsonl --model whisper-models/base --words de=5000"""
+  python benchmarks/short_windows.py MANIFEST --model whisper-models/tiny.en --words en=24000 --longest 11
+  python benchmarks/short_windows.py MANIFEST --model whisper-models/base --words de=5000"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +80,17 @@ def audio_of(path: Path) -> Audio:
     return media.decode(path.read_bytes(), Limits())
 
 
-def joined(references: Sequence[Reference], language: str, num_words: int) -> Iterator[Joined]:
+def joined(
+    references: Sequence[Reference], language: str, num_words: int, longest_s: float
+) -> Iterator[Joined]:
     """Joined recordings until their texts have `num_words` words, the same ones in every run."""
     chance = random.Random(SEED)
     fitting = [
-        one for one in references if one.language == language and one.text and (one.seconds or 99) < MAX_S
+        one for one in references if one.language == language and one.text and (one.seconds or 99) < longest_s
     ]
     words = number = 0
     while words < num_words:
-        target_s = chance.uniform(MIN_S, MAX_S)
+        target_s = chance.uniform(MIN_S, longest_s)
         parts: list[Reference] = []
         pauses: list[float] = []
         length_s = 0.0
@@ -174,12 +177,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser().parse_args(argv)
     references = read_references(given.manifest)
     wanted = {language: int(words) for language, words in (each.split("=") for each in given.words)}
-    recordings = [one for language, words in wanted.items() for one in joined(references, language, words)]
+    recordings = [
+        one
+        for language, words in wanted.items()
+        for one in joined(references, language, words, given.longest)
+    ]
     config = EngineConfig(model=str(given.model), device="cpu", backend=given.backend, threads=given.threads)
     engine = load_engine(config)
     found = conditions() | {"runs_on": engine.description}
     given.work.mkdir(parents=True, exist_ok=True)
-    kept = answers(engine, recordings, given.work / f"{given.model.name}-{given.backend}.jsonl")
+    kept = answers(
+        engine, recordings, given.work / f"{given.model.name}-{given.backend}-{given.longest:g}s.jsonl"
+    )
     rows = [row(each, [one for one in kept if one["language"] == each]) for each in wanted]
     report.save(f"short-windows-{given.model.name}", {"conditions": found, "rows": rows})
     headers = ("language", "words", "30 s", "short", "points", "95 %", "runaways", "processor time saved")
@@ -199,6 +208,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("manifest", type=Path)
     made.add_argument("--model", type=Path, required=True, help="checkpoint, OpenAI's format")
     made.add_argument("--words", nargs="+", default=["en=24000"], metavar="LANGUAGE=N")
+    made.add_argument("--longest", type=positive_number, default=25.0, metavar="S", help="seconds")
     made.add_argument("--backend", default="auto", choices=["auto", "torch", "onnxruntime", "ctranslate2"])
     made.add_argument("--threads", type=positive_count, default=2)
     made.add_argument("--work", type=Path, default=ROOT / "tmp" / "short-windows")

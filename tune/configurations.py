@@ -11,7 +11,7 @@ import torch
 
 from asr.config import EngineConfig
 from asr.engines.device import cpu_has_bfloat16, cpu_threads, placement
-from asr.engines.loading import is_torch_best
+from asr.engines.loading import is_torch_best, onnxruntime_numbers
 
 CPU_BATCHES = (1, 4, 8)
 GPU_BATCHES = (1, 8, 32)
@@ -96,7 +96,7 @@ def space_of(model: str, device: str) -> Space:
     threads, batches = cpu_threads(config), GPU_BATCHES if place.is_cuda else CPU_BATCHES
     today = ("torch", str(place.dtype).removeprefix("torch."))
     if not is_torch_best(config, None):
-        today = ("onnxruntime", "float32")
+        today = ("onnxruntime", onnxruntime_numbers(config))
     return Space(
         formats=tuple(_formats(place.device)),
         threads=threads,

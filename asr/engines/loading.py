@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 
@@ -57,7 +58,8 @@ def load_engine(config: EngineConfig, gpu_id: int | None = None) -> BaseEngine:
     if is_torch_best(config, gpu_id):
         return _ready(config, _torch, gpu_id)
     try:
-        return _ready(config, _onnxruntime, gpu_id)
+        chosen = replace(config, backend="onnxruntime", compute_type=onnxruntime_numbers(config))
+        return _ready(chosen, _onnxruntime, gpu_id)
     except ConfigError as error:
         # its graphs cannot be written here, for example: torch needs nothing but the checkpoint
         logger.warning("backend onnxruntime cannot be used, torch takes its place: %s", error)
@@ -68,6 +70,11 @@ def is_torch_best(config: EngineConfig, gpu_id: int | None) -> bool:
     """Whether torch computes in 16 bits; in float32 ONNX Runtime is faster on every CPU that was tried."""
     place = placement(config, gpu_id)
     return place.is_cuda or place.dtype != torch.float32
+
+
+def onnxruntime_numbers(config: EngineConfig) -> str:
+    """The number format of `auto`: a decoder with weights of eight bits, unless the settings ask for float32."""
+    return "weights_int8" if config.precision == "auto" else "float32"
 
 
 def _ready(config: EngineConfig, make: Backend, gpu_id: int | None) -> BaseEngine:

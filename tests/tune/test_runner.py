@@ -97,8 +97,8 @@ def test_the_space_begins_with_what_auto_takes() -> None:
     assert space.today in space.first_round()
     assert space.reference in space.first_round()
     engine = load_engine(EngineConfig(str(DEMO), device="cpu", threads=1, warm_up=False))
-    name = space.today.numbers if space.today.backend == "torch" else "onnxruntime float32"
-    assert engine.description == f"cpu {name}"
+    backend = "" if space.today.backend == "torch" else "onnxruntime "
+    assert engine.description == f"cpu {backend}{space.today.numbers}"
     assert space.axes()["spinning"](Configuration("torch", "float32", 2, 8)) == []
 
 

@@ -24,6 +24,14 @@ def test_auto_is_onnxruntime_where_numbers_have_32_bits(
     assert engine.description == description
 
 
+def test_auto_has_eight_bits_where_the_processor_has_no_16(
+    multilingual: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asr.engines.device.cpu_multiplies_bfloat16", lambda: False)
+    engine = load_engine(EngineConfig(str(multilingual.path), **CONFIG))
+    assert engine.description == "cpu onnxruntime weights_int8"
+
+
 def test_where_graphs_cannot_be_written_auto_is_torch(
     multilingual: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -137,8 +137,12 @@ def test_alone(key: tuple[str, str]) -> None:
     assert_equal(session, expected(key), len(request[0]))
 
 
-@pytest.mark.parametrize(("name", "backend"), [("tiny.en", "torch"), ("base", "onnxruntime")])
+@pytest.mark.parametrize(
+    ("name", "backend"), [("tiny.en", "torch"), ("tiny.en", "ctranslate2"), ("base", "onnxruntime")]
+)
 def test_in_mixed_batches(name: str, backend: str) -> None:
+    if backend == "ctranslate2":
+        pytest.importorskip(backend)
     keys = [key for key in CASES if key[0] == name]
     requests = [request_of(key) for key in keys]
     found = real.transcribed(name, requests, backend)

@@ -73,7 +73,7 @@ def is_torch_best(config: EngineConfig, gpu_id: int | None) -> bool:
 
 
 def onnxruntime_numbers(config: EngineConfig) -> str:
-    """The number format of `auto`: a decoder with weights of eight bits, unless the settings ask for float32."""
+    """The number format of `auto`: the decoder's weights in eight bits, unless the settings say float32."""
     return "weights_int8" if config.precision == "auto" else "float32"
 
 

@@ -16,6 +16,7 @@ MIN_REST_SECONDS = 1  # a cut leaves at least this much for the next stretch, wh
 # Whisper was trained on 30 s. With less than 10 s, or without some silence behind the speech, it loops.
 ENCODER_FRAMES = (1_000, 1_500)
 MARGIN_FRAMES = 400
+SHORT_LANGUAGES = ("en",)  # measured to keep their words in short windows: docs/adr/0015
 
 # A window's text must fit the 224 tokens Whisper decodes, and Whisper's vocabulary spells many scripts almost
 # byte by byte. Tokens per character of one sentence (article 1 of the UN declaration), and the seconds that
@@ -90,7 +91,9 @@ def window_with_silence(samples: Samples, span: SpeechSpan, options: DecodingOpt
 
 def shortened(window: Window) -> Window:
     """The window for an encoder that hears no more silence behind it than it needs; lengths are few, so that
-    windows of one length meet in a batch."""
+    windows of one length meet in a batch. Unchanged in a language that loses words so."""
+    if window.options.language not in (None, *SHORT_LANGUAGES):
+        return window
     needed = window.num_frames + MARGIN_FRAMES
     return replace(window, encoder_frames=next((n for n in ENCODER_FRAMES if n >= needed), WINDOW_FRAMES))
 

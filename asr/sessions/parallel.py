@@ -143,7 +143,10 @@ class ParallelSession:
         works = [(self._work(stretch), by_span.get(stretch.span)) for stretch in self._planned()]
         self._works = [work for work, _ in works]
         for planned, before in works:
-            if before is not None and before.first is not None and before.first.language == language:
+            if before is None or before.first is None:
+                continue
+            is_as_long = planned.climb.window.encoder_frames == before.climb.window.encoder_frames
+            if before.first.language == language and is_as_long:
                 del by_span[planned.stretch.span]
                 self._take(planned, before.first)
         for wasted in (*by_span.values(), *hearing.alone):

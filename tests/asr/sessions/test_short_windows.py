@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from asr.audio.prepare import prepared_from
 from asr.audio.windows import shortened
 from asr.constants import WINDOW_FRAMES
 from asr.request.options import RequestOptions
 from asr.schema import Hypothesis, Window
-from asr.sessions import open_session
+from asr.sessions import FileSession, open_session
 from asr.sessions.base import Tally
 from asr.sessions.ladder import Climb, Verdict, decoding_options, judge
 from asr.wire.messages import decode_window, encode_window
@@ -27,12 +28,37 @@ def window(num_frames: int, encoder_frames: int = WINDOW_FRAMES) -> Window:
     return Window(np.zeros(num_frames * 160, np.int16), num_frames, options, encoder_frames=encoder_frames)
 
 
+def session_of_five_seconds(options: RequestOptions, short_windows: bool) -> FileSession:
+    samples = np.random.default_rng(0).integers(-9_000, 9_000, 5 * 16_000).astype(np.int16)
+    prepared = prepared_from(audio_of(samples), options, SPEC.n_mels)
+    return open_session(prepared, options, replace(SPEC, short_windows=short_windows))
+
+
 @pytest.mark.parametrize(
     ("num_frames", "encoder_frames"),
     [(1, 1_000), (600, 1_000), (601, 1_500), (1_100, 1_500), (1_101, 3_000), (3_000, 3_000)],
 )
 def test_the_encoder_hears_ten_seconds_at_least_and_four_of_silence(num_frames, encoder_frames) -> None:
     assert shortened(window(num_frames)).encoder_frames == encoder_frames
+
+
+@pytest.mark.parametrize(("language", "encoder_frames"), [("en", 1_000), (None, 1_000), ("de", 3_000)])
+def test_only_languages_that_keep_their_words_have_short_windows(language, encoder_frames) -> None:
+    options = decoding_options(OPTIONS, language, ())
+    assert shortened(replace(window(600), options=options)).encoder_frames == encoder_frames
+
+
+@pytest.mark.parametrize(("language", "lengths"), [("en", [1_000]), ("de", [1_000, WINDOW_FRAMES])])
+def test_a_clip_turns_out_to_be_in_a_language_that_needs_thirty_seconds(language, lengths) -> None:
+    session = session_of_five_seconds(RequestOptions(vad_filter=False), short_windows=True)
+    heard = []
+    while offers := session.offers():
+        [offer] = offers
+        heard.append(offer.window.encoder_frames)
+        probs = ((language, 0.9),)
+        session.accept(offer, replace(hypothesis(" Hallo.", -0.1), language=language, language_probs=probs))
+    assert session.done
+    assert heard == lengths
 
 
 @pytest.mark.parametrize("encoder_frames", [601, 598, 3_002])
@@ -79,16 +105,8 @@ def test_a_good_hypothesis_is_taken_at_once(text: str) -> None:
 def test_sessions_follow_the_engine_and_sequential_stays_at_thirty_seconds(
     short_windows: bool, encoder_frames: int, long_form: str
 ) -> None:
-    from asr.audio.prepare import prepared_from
-
     options = RequestOptions(long_form=long_form, vad_filter=False)
-    samples = np.random.default_rng(0).integers(-9_000, 9_000, 5 * 16_000).astype(np.int16)
-    session = open_session(
-        prepared_from(audio_of(samples), options, SPEC.n_mels),
-        options,
-        replace(SPEC, short_windows=short_windows),
-    )
-    [offer] = session.offers()
+    [offer] = session_of_five_seconds(options, short_windows).offers()
     is_short = short_windows and long_form == "parallel"
     assert offer.window.encoder_frames == (encoder_frames if is_short else WINDOW_FRAMES)
 

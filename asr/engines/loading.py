@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from asr.config import ConfigError, EngineConfig
+from asr.config import COMPUTE_TYPES, ConfigError, EngineConfig
 from asr.engines.base import BaseEngine
 from asr.engines.device import placement
 from asr.engines.tuning import tuned_config
@@ -72,7 +72,7 @@ def is_torch_best(config: EngineConfig, gpu_id: int | None) -> bool:
     return place.is_cuda or place.dtype != torch.float32
 
 
-def onnxruntime_numbers(config: EngineConfig) -> str:
+def onnxruntime_numbers(config: EngineConfig) -> COMPUTE_TYPES:
     """The number format of `auto`: the decoder's weights in eight bits, unless the settings say float32."""
     return "weights_int8" if config.precision == "auto" else "float32"
 

@@ -42,6 +42,7 @@ class Dispatcher:
         self._sessions = itertools.count()
         self._watch = Watch(self)
         self._spec: ModelSpec | None = None
+        self._is_asleep = False
         self.coming_uploads = ComingUploads(self.pump)
         self._delayed_pump: asyncio.TimerHandle | None = None  # of a batch that waits for coming uploads
         self._sent = self._retries = self._resent = 0
@@ -88,6 +89,21 @@ class Dispatcher:
     def ready(self) -> bool:
         """Whether an upstream answers."""
         return any(lane.alive for lane in self._lanes)
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether it has no workers on purpose; nobody looks for them then."""
+        return self._is_asleep
+
+    def sleep(self) -> None:
+        """Expects no worker until `wake`."""
+        self._is_asleep = True
+        for lane in self._lanes:
+            lane.alive = False
+
+    def wake(self) -> None:
+        """Looks for workers again."""
+        self._is_asleep = False
 
     @property
     def has_room_for_partial(self) -> bool:
@@ -137,7 +153,7 @@ class Dispatcher:
             return False
         lane.description = description
         self._spec = description.spec
-        lane.alive = True
+        lane.alive = not self._is_asleep  # it may have gone to sleep while it was looked at
         lane.cuts = 0
         self.pump()
         return True

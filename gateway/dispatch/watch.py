@@ -41,6 +41,9 @@ class Watched(Protocol):
     @property
     def ready(self) -> bool: ...
 
+    @property
+    def is_asleep(self) -> bool: ...
+
     def pump(self) -> None: ...
 
     def adopt(self, lane: Lane, description: Description) -> bool: ...
@@ -71,7 +74,9 @@ class Watch:
         next_canary = 0.0
         while True:
             try:
-                if not lane.alive:
+                if self._dispatcher.is_asleep:
+                    pass
+                elif not lane.alive:
                     await self._probe(lane)
                 elif clock() >= next_canary:
                     await self._canary(lane, clock())
@@ -112,7 +117,7 @@ class Watch:
         while True:
             await asyncio.sleep(min(1.0, RESEND_S / 4))
             now = clock()
-            if self._dispatcher.ready:
+            if self._dispatcher.ready or self._dispatcher.is_asleep:
                 ready_at = now
             elif now - ready_at > GIVE_UP_S:
                 self._dispatcher.fail_all("no model server has answered for a while; try again later")

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
 
+from gateway.api_errors import Forbidden
 from gateway.caller import Caller
 from gateway.observe.record import current_record
 from gateway.service import Service
@@ -46,6 +47,13 @@ def check_metrics_reader(request: Request) -> None:
     if is_open is True or (is_open == "loopback" and _is_on_this_machine(request)):
         return
     authenticated(request)
+
+
+def check_may_load(request: Request, caller: Caller) -> None:
+    """Raises Forbidden unless the caller may load and unload models: its key says so, or there are no keys
+    and it is on this machine."""
+    if not caller.may_load and (service_of(request).keys.configured or not _is_on_this_machine(request)):
+        raise Forbidden("loading and unloading models takes a key with `may_load: true` in the keys file")
 
 
 def _is_on_this_machine(request: Request) -> bool:

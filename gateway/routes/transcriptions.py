@@ -56,7 +56,7 @@ async def transcribed(request: Request, read_fields: ReadFields) -> Response:
         with service.coming_upload(announced_bytes(request), RECEIVING_S):
             reading = received_audio(request, service.settings.media.spool_dir)
             received = await stack.enter_async_context(reading)
-        model_request = read_fields(received.fields, service, caller)
+        model_request = await service.after_loading(lambda: read_fields(received.fields, service, caller))
         options = model_request.options
         running = service.run(received.upload, model_request, caller, deadline)
         if options.stream:

@@ -98,7 +98,13 @@ class FakeTorchServe:
         self.starves: Callable[[Window], bool] = lambda window: False  # there is no memory for it
         self.spec = SPEC  # of every model
         self.models = {"whisper"}  # by their names; another one is a path that is not there
+        self.without_workers: set[str] = set()  # of `models`; the management API changes it
+        self.load_s = 0.0  # until a model's worker is there
+        self.fails_to_load: set[str] = set()
+        self.scaled: list[tuple[str, int]] = []  # (model, workers), as the management API was asked for
         self.asked: Counter[str] = Counter()  # windows by the model that they went to
+        self.under_way: Counter[str] = Counter()  # of them, those without an answer
+        self.lost: Counter[str] = Counter()  # of them, those whose worker was ended
         self.windows: list[Window] = []  # received, in order, those refused and failed included
         self.num_windows = 0
         self.batches: list[list[Window]] = []  # begun
@@ -214,7 +220,10 @@ class FakeTorchServe:
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b"".join([chunk async for chunk in _body(receive)])
-        answer = await self._route(scope["path"], dict(scope["headers"]), body)
+        if scope["method"] == "PUT":
+            answer: Answer | None = await self._scale(scope["path"], scope["query_string"].decode())
+        else:
+            answer = await self._route(scope["path"], dict(scope["headers"]), body)
         if answer is None:  # uvicorn cuts the connection of an answer that does not go on
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
             return
@@ -234,6 +243,8 @@ class FakeTorchServe:
             return torchserve_error(404, "ModelNotFoundException", f"Model not found: {model}")
         if kind == "models":
             return Answer(200, json.dumps([self._description(model)]).encode())
+        if model in self.without_workers:
+            return torchserve_error(503, "ServiceUnavailableException", NO_WORKER)
         tail = rest[0].removeprefix("1.0/")
         if tail == "healthz":
             return await self._enqueue(None, Answer(200, b'{"status": "ok", "model": "fake"}'))
@@ -241,8 +252,28 @@ class FakeTorchServe:
             return await self._enqueue(None, Answer(200, json.dumps(self._model()).encode()))
         if tail == "windows":
             self.asked[model] += 1
-            return await self._take_window(body)
+            self.under_way[model] += 1
+            answer = await self._take_window(body)
+            self.under_way[model] -= 1
+            return answer
         return torchserve_error(404, "ResourceNotFoundException", "Requested resource is not found")
+
+    async def _scale(self, path: str, query: str) -> Answer:
+        """Workers of one model: none, or as many as the server has."""
+        model = path.rpartition("/")[2]
+        workers = int(dict(pair.split("=") for pair in query.split("&"))["min_worker"])
+        self.scaled.append((model, workers))
+        if not workers:
+            self.lost[model] += self.under_way[model]
+            self.without_workers.add(model)
+            return Answer(200, b"{}")
+        await asyncio.sleep(self.load_s)
+        if model in self.fails_to_load:
+            return torchserve_error(
+                500, "InternalServerException", f"Failed to start workers for model {model}"
+            )
+        self.without_workers.discard(model)
+        return Answer(200, b"{}")
 
     async def _take_window(self, body: bytes) -> Answer | None:
         try:
@@ -279,7 +310,8 @@ class FakeTorchServe:
         return {"object": "model", **dataclasses.asdict(self.spec), **facts}
 
     def _description(self, model: str) -> dict[str, Any]:
-        workers = [{"id": str(9000 + i), "status": "READY", "gpu": False} for i in range(self.workers)]
+        num_workers = 0 if model in self.without_workers else self.workers
+        workers = [{"id": str(9000 + i), "status": "READY", "gpu": False} for i in range(num_workers)]
         return {"modelName": model, "batchSize": self.batch_size, "workers": workers}
 
 

@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """The windows of one model. All of it runs on one event loop, and nothing here blocks it."""
 
-    def __init__(self, settings: UpstreamSettings) -> None:
+    def __init__(self, settings: UpstreamSettings, queue: LiveFirst[PendingWindow] | None = None) -> None:
         self._max_deaths = settings.max_deaths
         self._lanes = [
             Lane(upstream, settings.workers, settings.batches_outstanding) for upstream in upstreams(settings)
         ]
-        self._queue: LiveFirst[PendingWindow] = LiveFirst()
+        self._queue: LiveFirst[PendingWindow] = LiveFirst() if queue is None else queue
         self._quarantine = Quarantine()
         self._backoff = Backoff(settings.no_memory_s, self._queue_again)
         self._attempts: set[Attempt] = set()

@@ -10,7 +10,9 @@ from typing import Any
 from gateway.api_errors import NotReady
 from gateway.dispatch.coming_uploads import ComingUploads
 from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.live_first import LiveFirst
 from gateway.dispatch.loader import Loader
+from gateway.dispatch.pending import PendingWindow
 from gateway.dispatch.served_model import NotLoaded, ServedModel
 from gateway.settings import ModelSettings, UpstreamSettings
 
@@ -32,9 +34,13 @@ class Fleet:
 
     def __init__(self, settings: UpstreamSettings) -> None:
         usual = ModelSettings(aliases=settings.aliases, fallback=settings.fallback, workers=settings.workers)
+        models = {settings.model: usual, **settings.models}
+        queues: list[LiveFirst[PendingWindow]] = [LiveFirst() for _ in models]
+        for queue in queues:
+            queue.share_weights([other for other in queues if other is not queue])
         self._served = [
-            ServedModel(name, model, Dispatcher(_upstream_of(settings, name, model)))
-            for name, model in {settings.model: usual, **settings.models}.items()
+            ServedModel(name, model, Dispatcher(_upstream_of(settings, name, model), queue))
+            for (name, model), queue in zip(models.items(), queues, strict=True)
         ]
         self._by_language = {code: served for served in self._served for code in served.settings.languages}
         self._loader = Loader(self._served, settings.memory_mb, settings.load_wait_s)

@@ -98,12 +98,14 @@ class Dispatcher:
     def sleep(self) -> None:
         """Expects no worker until `wake`."""
         self._is_asleep = True
+        self._watch.pause()
         for lane in self._lanes:
             lane.alive = False
 
     def wake(self) -> None:
         """Looks for workers again."""
         self._is_asleep = False
+        self._watch.resume()
 
     @property
     def has_room_for_partial(self) -> bool:
@@ -153,7 +155,7 @@ class Dispatcher:
             return False
         lane.description = description
         self._spec = description.spec
-        lane.alive = not self._is_asleep  # it may have gone to sleep while it was looked at
+        lane.alive = True
         lane.cuts = 0
         self.pump()
         return True

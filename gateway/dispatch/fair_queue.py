@@ -10,8 +10,8 @@ The same rule shares one caller's turns among its sessions, with two additions:
   sessions, each is served within `ELDEST_EVERY * n` windows of its caller, whatever else arrives.
 
 Every model has a queue of its own. They are neighbours: what a caller pays in one counts in every queue in
-which it has a session, so that a caller with two models has no more than one with one. A debt from elsewhere is
-bounded, since a small model may be a hundred times as fast as a large one.
+which it has a session, so that a caller with two models has no more than one with one. A debt from elsewhere
+is bounded, since a small model may be a hundred times as fast as a large one.
 """
 
 from __future__ import annotations

@@ -225,7 +225,7 @@ def test_whoever_waits_is_served_within_the_bound(waiting: int, seed: int) -> No
 
 
 def served_by_two_models(weight: float, ticks: int) -> Counter[tuple[str, str]]:
-    """(caller, model) → windows, where "two" uses both models without end, and "one" the second model alone."""
+    """(caller, model) → windows; "two" uses both models without end, and "one" the second model alone."""
     models: dict[str, FairQueue[str]] = {"first": FairQueue(), "second": FairQueue()}
     models["first"].neighbours, models["second"].neighbours = (models["second"],), (models["first"],)
     for model, caller, its in (("first", "two", weight), ("second", "two", weight), ("second", "one", 1.0)):

@@ -26,6 +26,7 @@ SUMMED = (
     "resent",
     "deaths",
 )
+ON_PURPOSE = ("unloading", "unloaded")  # no worker answers, and nothing is wrong
 UPSTREAM_SUMS = ("workers", "outstanding")  # of one server, over its models
 
 
@@ -130,7 +131,7 @@ class Fleet:
         models = [
             {
                 "name": served.name,
-                "ready": served.state == "ready",
+                **({} if served.state in ON_PURPOSE else {"ready": served.state == "ready"}),
                 "loads": served.loads,
                 "windows": stats["outstanding"] + stats["waiting_windows"],
             }

@@ -43,7 +43,7 @@ UPSTREAM_GAUGES = {
     "outstanding": ("upstream_windows_outstanding", "Windows that are at this upstream now."),
 }
 MODEL_GAUGES = {
-    "ready": ("model_ready", "1 while a worker of the model answers."),
+    "ready": ("model_ready", "1 while a worker of the model answers; none of a model that is unloaded."),
     "windows": ("model_windows", "Windows of the model that wait or are at the upstreams now."),
 }
 MEDIA_NOW = ("processes", "ready", "busy", "waiting")  # the pool's other numbers are counters

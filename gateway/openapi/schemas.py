@@ -152,6 +152,7 @@ class Model(Shape):
         "ready", description="whether a worker answers; an unloaded model loads with its first request"
     )
     languages: list[str] = Field([], description="requests in these go to it, if they name no other model")
+    root: str = Field("whisper", description="its name in TorchServe, which all of its names share")
 
 
 class ModelList(Shape):

@@ -65,4 +65,5 @@ def _movable(name: str, request: Request) -> ServedModel:
 
 
 def _model(name: str, model: ServedModel, created: int) -> Model:
-    return Model(id=name, created=created, state=model.state, languages=list(model.settings.languages))
+    languages = list(model.settings.languages)
+    return Model(id=name, created=created, state=model.state, languages=languages, root=model.name)

@@ -149,8 +149,6 @@ def _gateway(
     options: ServeOptions, properties: Mapping[str, str], paths: Paths, models: GatewayModels
 ) -> GatewayLaunch | None:
     if options.no_gateway:
-        if names := [each.name for each in models.served if each.is_on_demand]:
-            raise ServeError(f"{', '.join(names)} cannot load on demand: --no-gateway leaves nobody to do it")
         return None
     key_file = paths.key_file if has_keys(properties) else None
     return gateway_launch(options, properties, key_file, paths.root, models)
@@ -210,7 +208,7 @@ def _announce(served: Served) -> None:
         say("  ./serve.sh base           (99 languages, 145 MB)   or   ./serve.sh large-v3-turbo   (1.6 GB)")
     else:
         languages = f", for {', '.join(served.row.languages)}" if served.row.languages else ""
-        loads = ", loads with its first request" if served.is_on_demand else ""
+        loads = ", loads with its first request to the gateway" if served.is_on_demand else ""
         say(f"MODEL {served.model}: {_described(served.weights)}{languages}{loads}")
 
 

@@ -20,6 +20,7 @@ OVERRIDES = {
             "full_windows": True,
             "max_batch_size": 8,
             "threads": 1,
+            "warm_up": False,  # 3 s of every worker's start, of which there are many
         }
     },
 }

@@ -166,7 +166,9 @@ class Loader:
         except TimeoutError:
             raise NotReady(f"{model.users} requests keep the model {model.name} in memory") from None
         except NotDecoded as error:
-            raise NotReady(f"the model {model.name} could not be unloaded: {error}") from error
+            model.dispatcher.wake()
+            log.warning("the model %s could not be unloaded: %s", model.name, error)
+            raise NotReady(f"the model {model.name} could not be unloaded: {_reason(error)}") from error
         finally:
             model.is_leaving = False
 
@@ -187,7 +189,8 @@ class Loader:
         elif not model.is_up or model.is_leaving:
             return
         elif not model.dispatcher.ready and await num_workers(model.dispatcher) == 0:
-            self._lost(model)
+            if model.is_up and not model.is_leaving:  # still, after the question
+                self._lost(model)
         elif self._is_idle(model) and not self._moving.locked():
             async with self._moving:
                 if self._is_idle(model):

@@ -79,8 +79,7 @@ def language_request(language: str | None, service: Service, caller: Caller) -> 
 async def plain_request(call: Call, language: str | None) -> ModelRequest:
     """The same for a form of files alone, its model loaded; raises BadForm where it holds more."""
     call.form.refuse_fields()
-    read = partial(language_request, language, call.service, call.caller)
-    return await call.service.after_loading(read)
+    return await call.chosen(partial(language_request, language, call.service, call.caller))
 
 
 def webservice_request(query: WebserviceQuery, service: Service, caller: Caller) -> ModelRequest:

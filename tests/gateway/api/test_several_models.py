@@ -291,6 +291,21 @@ def test_without_a_wait_the_first_caller_is_told_to_come_again(
         assert ask(model="hindi").headers["X-Model"] == "hindi"
 
 
+def test_a_deadline_counts_while_the_model_loads(fake: FakeTorchServe, start_gateway: StartGateway) -> None:
+    fake.models |= {"hindi", "english"}
+    fake.without_workers.add("hindi")
+    fake.load_s = 2.0
+    gateway = start_gateway(upstream={"models": ON_DEMAND})
+    with httpx2.Client(base_url=gateway.url, timeout=TIMEOUT_S) as client:
+        answer = client.post(
+            "/v1/audio/transcriptions",
+            data=WHOLE | {"model": "hindi"},
+            files={"file": ("a.wav", wav(tone(2.0)))},
+            headers={"X-Request-Deadline": "0.3"},
+        )
+        assert answer.status_code == 504, answer.text
+
+
 def test_a_key_that_may_loads_and_unloads(
     fake: FakeTorchServe, start_gateway: StartGateway, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -19,7 +19,7 @@ from gateway.dispatch.served_model import ServedModel
 from gateway.settings import UpstreamSettings
 from tests.asr.checkpoints import random_audio
 from tests.gateway.dispatch.conftest import Fakes, until
-from tests.gateway.fake_torchserve import FakeTorchServe
+from tests.gateway.fake_torchserve import Answer, FakeTorchServe, torchserve_error
 
 NAMES = ("a", "b", "c")
 WINDOW = Window(random_audio(1.0), 100, DecodingOptions(language="en"))
@@ -166,6 +166,23 @@ async def test_a_model_that_does_not_load_says_why_and_has_its_fallback(
         assert len(fake.scaled) == 2, "not at every request"
         monkeypatch.setattr(served_model, "FAILED_S", 0.0)
         fake.fails_to_load.clear()
+        await decode(fleet, a)
+        assert a.state == "ready"
+
+
+async def test_a_model_that_cannot_be_unloaded_goes_on_serving(
+    fake: FakeTorchServe, fleets: Fleets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleets() as fleet:
+        a = fleet.models["a"]
+        await decode(fleet, a)
+
+        async def refuse(self: FakeTorchServe, path: str, query: str) -> Answer:
+            return torchserve_error(500, "InternalServerException", "Interrupted while cleaning resources")
+
+        monkeypatch.setattr(FakeTorchServe, "_scale", refuse)
+        with pytest.raises(NotReady, match="a could not be unloaded"):
+            await fleet.unload(a)
         await decode(fleet, a)
         assert a.state == "ready"
 

@@ -19,7 +19,8 @@ def models_text(outcomes: Sequence[Outcome]) -> str:
         return ""
     lines = []
     for model, latency in figures.items():
-        lines.append(f"{'model':<16}{model}: {latency.count} requests, latency {latency_line(latency)}")
+        count = f"{latency.count} request{'s' if latency.count > 1 else ''}"
+        lines.append(f"{'answered by':<16}{model}: {count}, latency {latency_line(latency)}")
         files = sorted({Path(outcome.path).name for outcome in good if outcome.model == model})
         more = f" and {len(files) - SHOWN_FILES} more" if len(files) > SHOWN_FILES else ""
         lines.append(f"{'':<16}{', '.join(files[:SHOWN_FILES])}{more}")

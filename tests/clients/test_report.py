@@ -210,7 +210,7 @@ def test_each_model_is_reported_with_its_files() -> None:
     assert document["figures"]["latency_by_model_s"]["hi"]["p50"] == 1.0
     assert [row["model"] for row in document["outcomes"]] == ["hi", "hi", "whisper"]
     first, files, *_ = models_text(outcomes).splitlines()
-    assert first.split()[:4] == ["model", "hi:", "2", "requests,"]
+    assert first.split()[:5] == ["answered", "by", "hi:", "2", "requests,"]
     assert files.split() == ["hindi.opus,", "marathi.opus"]
 
 

@@ -120,6 +120,10 @@ class Fleet:
         """Returns once the model is loaded; raises NotReady with the reason."""
         await self._loader.load(served)
 
+    def expect(self, served: ServedModel) -> None:
+        """Begins to load a model that a request is about to need."""
+        self._loader.expect(served)
+
     async def unload(self, served: ServedModel) -> None:
         """Returns once the model has left memory; raises NotReady where requests keep it there."""
         await self._loader.unload(served)

@@ -70,6 +70,12 @@ class Loader:
         await self._leaving_over(model)
         await self._loaded(model)
 
+    def expect(self, model: ServedModel) -> None:
+        """Begins to load a model that a request is about to need."""
+        is_on_its_way = model.is_up or model in self._loads
+        if not is_on_its_way and not model.is_leaving and not model.has_failed(_now()):
+            self._begin(model)
+
     async def unload(self, model: ServedModel) -> None:
         """Returns once the model has left memory; raises NotReady where requests keep it there."""
         async with self._moving:

@@ -146,6 +146,7 @@ class Turns:
         self._finals.start(item, turn.samples, self._request)
 
     def _new_item(self) -> OpenItem:
+        self._service.fleet.expect(self._request.model)  # it may have gone while nobody spoke
         return OpenItem(self._outbox, self.record, is_quiet=self._asked_pace() is None)
 
     def _close_item(self) -> None:

@@ -22,7 +22,7 @@ def test_a_stream_loads_its_model_again_for_every_turn_that_needs_it(start: Star
             for loads in (2, 3):
                 until(lambda: hindi.state == "unloaded", "nobody speaks")
                 client.append(speech_pcm(0, 1.5))
-                until(lambda: hindi.loads == loads, "a turn is open")
+                until(lambda goal=loads: hindi.loads == goal, "a turn is open")
                 client.commit()
                 assert client.until(".completed")["transcript"]
                 assert hindi.loads == loads

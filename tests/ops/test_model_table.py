@@ -11,7 +11,7 @@ from gateway.settings import load_settings
 from scripts.serve import settings
 from scripts.serve.arguments import parse_options
 from scripts.serve.gateway_models import GatewayModels
-from scripts.serve.memory import Memory, Need, memory_of
+from scripts.serve.memory import Memory, Need
 from scripts.serve.model_table import read_table, table_of_words
 from scripts.serve.serve_error import ServeError
 from scripts.serve.served_models import (
@@ -200,9 +200,12 @@ def test_a_model_on_demand_is_registered_without_workers(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_the_gateway_learns_what_models_on_demand_take(tmp_path: Path) -> None:
-    served = demo_models(tmp_path, ON_DEMAND)
+    """Nothing is known of a model that cannot be read: its worker will say why."""
+    (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
+    served = demo_models(tmp_path, ON_DEMAND + "  bad: {checkpoint: bad.pt}\n")
     configs = model_configs(BASE, parse_options([], {}, tmp_path, tmp_path), served)
-    models = GatewayModels(served, {"whisper": 1, "hindi": 2}).with_memory(configs, ROOT)
+    models = GatewayModels(served, {"whisper": 1, "hindi": 2, "bad": 1}).with_memory(configs, ROOT)
+    assert models.needs_mb.keys() == {"whisper", "hindi"}
     environ = models.variables(["whisper-1"])
     environ["GATEWAY_UPSTREAM__MANAGEMENT_URLS"] = "http://127.0.0.1:8081"
     upstream = load_settings(environ).upstream
@@ -210,17 +213,6 @@ def test_the_gateway_learns_what_models_on_demand_take(tmp_path: Path) -> None:
     assert (hindi.load, hindi.idle_s, hindi.workers) == ("on_demand", 60, 2)
     assert 2 * 400 < hindi.memory_mb["cpu"] < 2 * 2_000
     assert upstream.memory_mb["cpu"] > hindi.memory_mb["cpu"]
-
-
-@pytest.mark.slow
-def test_nothing_is_known_of_a_model_that_cannot_be_read(tmp_path: Path) -> None:
-    table = "models: {whisper: {checkpoint: whisper-models/demo.pt}, bad: {checkpoint: bad.pt}}"
-    (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
-    served = demo_models(tmp_path, table)
-    configs = model_configs(BASE, parse_options([], {}, tmp_path, tmp_path), served)
-    memory = memory_of(served, configs, ROOT)
-    assert [need.name for need in memory.needs] == ["whisper"]
-    assert memory.for_on_demand == {}
 
 
 def test_models_that_do_not_fit_together_are_refused_with_the_numbers() -> None:

@@ -85,9 +85,12 @@ def memory_of(served: Sequence[Served], configs: Mapping[str, Mapping[str, Any]]
     """
     sections = {name: config["handler"] for name, config in configs.items()}
     program = [sys.executable, "-m", "scripts.serve.memory_needs"]
-    answer = subprocess.run(
-        program, input=json.dumps(sections), capture_output=True, text=True, cwd=root, timeout=NEEDS_S
-    )
+    try:
+        answer = subprocess.run(
+            program, input=json.dumps(sections), capture_output=True, text=True, cwd=root, timeout=NEEDS_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ServeError(f"the sizes of the checkpoints could not be read within {NEEDS_S:.0f} s") from error
     if answer.returncode != 0:
         lines = answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"]
         raise ServeError(f"what the models need in memory could not be worked out: {lines[-1]}")

@@ -28,46 +28,24 @@ import uvicorn
 from asr.errors import AsrError, EngineFailure, Overloaded
 from asr.schema import Hypothesis, Window
 from asr.wire import messages
+from tests.gateway.fake_answers import (
+    BATCH_FAILURES,
+    NO_MEMORY,
+    NO_WORKER,
+    WINDOW_FAILURES,
+    Answer,
+    Row,
+    answer_all,
+    refusal,
+    torchserve_error,
+)
 from tests.gateway.fake_hypotheses import SPEC, fake_hypothesis
 
 START_TIMEOUT_S = 20
 JSON = "application/json"
-NO_WORKER = (
-    'Model "whisper" Version 1.0 has no worker to serve inference request. '
-    "Please use scale workers API to add workers."
-)
-BATCH_FAILURES = {  # a whole batch meets it
-    "die": (500, "InternalServerException", "Worker died."),
-    "killed": (507, "InternalServerException", "Worker died."),  # by SIGKILL or for memory
-    "failed": (503, "InternalServerException", "Prediction failed"),  # the handler raised
-    "exhausted": (507, "InternalServerException", "Out of resources"),  # it raised MemoryError
-}
-NO_MEMORY = "not enough memory to decode this window now; try again later"
-# met as a window arrives
-WINDOW_FAILURES = ("busy", "hang", "garbage", "endless", "reset", "refused", "overloaded")
-
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    body: bytes
-
-
-@dataclasses.dataclass(eq=False, slots=True)
-class Row:
-    """One request that waits for a worker; without a window it is a canary or asks for the model."""
-
-    window: Window | None
-    good: Answer
-    answer: asyncio.Future[Answer]
-
-
-def torchserve_error(status: int, kind: str, message: str) -> Answer:
-    return Answer(status, json.dumps({"code": status, "type": kind, "message": message}).encode())
 
 
 class FakeTorchServe:
@@ -186,12 +164,12 @@ class FakeTorchServe:
             try:
                 await asyncio.sleep(self.delay_s if windows else 0)
             except asyncio.CancelledError:  # scaled down: what it held is lost
-                _answer_all(rows, torchserve_error(*BATCH_FAILURES["die"]))
+                answer_all(rows, torchserve_error(*BATCH_FAILURES["die"]))
                 raise
             for row in rows:
                 if row.window is not None and self.starves(row.window):
-                    row.good = _refusal(Overloaded(NO_MEMORY))
-            _answer_all(rows, failure)
+                    row.good = refusal(Overloaded(NO_MEMORY))
+            answer_all(rows, failure)
             if failure is not None and b"Worker died" in failure.body:
                 self.deaths += 1
                 await asyncio.sleep(self.restart_s)
@@ -279,7 +257,7 @@ class FakeTorchServe:
         try:
             window = messages.decode_window(body)
         except AsrError as error:
-            return _refusal(error)
+            return refusal(error)
         self.num_windows += 1
         if self.keep_windows:
             self.windows.append(window)
@@ -293,8 +271,8 @@ class FakeTorchServe:
         good = {
             "garbage": Answer(200, b'{"tokens": "no hypothesis"}'),
             "endless": Answer(200, b"[" * (20 * messages.MAX_HYPOTHESIS_BYTES)),
-            "refused": _refusal(EngineFailure("the engine broke on this window")),
-            "overloaded": _refusal(Overloaded(NO_MEMORY)),
+            "refused": refusal(EngineFailure("the engine broke on this window")),
+            "overloaded": refusal(Overloaded(NO_MEMORY)),
         }.get(kind or "", Answer(200, messages.encode_hypothesis(self.hypothesis(window))))
         return await self._enqueue(window, good)
 
@@ -313,16 +291,6 @@ class FakeTorchServe:
         num_workers = 0 if model in self.without_workers else self.workers
         workers = [{"id": str(9000 + i), "status": "READY", "gpu": False} for i in range(num_workers)]
         return {"modelName": model, "batchSize": self.batch_size, "workers": workers}
-
-
-def _answer_all(rows: list[Row], failure: Answer | None) -> None:
-    for row in rows:
-        if not row.answer.done():
-            row.answer.set_result(failure or row.good)
-
-
-def _refusal(error: AsrError) -> Answer:
-    return Answer(error.status, json.dumps(error.body()).encode())
 
 
 async def _body(receive: Receive) -> Any:

@@ -19,7 +19,8 @@ from gateway.dispatch.served_model import ServedModel
 from gateway.settings import UpstreamSettings
 from tests.asr.checkpoints import random_audio
 from tests.gateway.dispatch.conftest import Fakes, until
-from tests.gateway.fake_torchserve import Answer, FakeTorchServe, torchserve_error
+from tests.gateway.fake_answers import Answer, torchserve_error
+from tests.gateway.fake_torchserve import FakeTorchServe
 
 NAMES = ("a", "b", "c")
 WINDOW = Window(random_audio(1.0), 100, DecodingOptions(language="en"))

@@ -241,15 +241,13 @@ class FakeTorchServe:
         model = path.rpartition("/")[2]
         workers = int(dict(pair.split("=") for pair in query.split("&"))["min_worker"])
         self.scaled.append((model, workers))
-        if not workers:
+        if workers == 0:
             self.lost[model] += self.under_way[model]
             self.without_workers.add(model)
             return Answer(200, b"{}")
         await asyncio.sleep(self.load_s)
         if model in self.fails_to_load:
-            return torchserve_error(
-                500, "InternalServerException", f"Failed to start workers for model {model}"
-            )
+            return torchserve_error(500, "InternalServerException", "Failed to start workers for model")
         self.without_workers.discard(model)
         return Answer(200, b"{}")
 

@@ -120,5 +120,5 @@ def test_without_keys_this_machine_may_load(fake: FakeTorchServe, start_gateway:
     gateway = start_gateway(upstream={"models": ON_DEMAND})
     with httpx2.Client(base_url=gateway.url, timeout=TIMEOUT_S) as client:
         assert client.post("/v1/models/hindi/load").json()["state"] == "ready"
-        through_a_proxy = {"X-Forwarded-For": "203.0.113.5"}
-        assert client.post("/v1/models/hindi/unload", headers=through_a_proxy).status_code == 403
+        for foreign in ({"X-Forwarded-For": "203.0.113.5"}, {"Origin": "https://elsewhere.example"}):
+            assert client.post("/v1/models/hindi/unload", headers=foreign).status_code == 403

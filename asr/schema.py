@@ -203,3 +203,4 @@ class Transcript:
     task: str
     duration: int  # samples
     stats: DecodeStats
+    model: str | None = None  # that answered, where a server has several names for it

@@ -14,6 +14,7 @@ class Caller:
     models: tuple[str, ...] = ()  # allowed model names; empty: all
     requests_per_minute: int | None = None  # None: no limit
     audio_seconds_per_minute: float | None = None
+    may_load: bool = False  # may load and unload models
     address: str = ""  # the client's IP address
 
 

@@ -16,6 +16,7 @@ from asr.audio.mel import log_mel_max
 from asr.audio.prepare import PreparedAudio
 from asr.config import Limits
 from asr.engine import ModelSpec
+from asr.errors import InvalidOption
 from asr.request.options import RequestOptions
 from asr.schema import Transcript
 from asr.sessions import FileSession, open_detection, open_session
@@ -24,11 +25,12 @@ from gateway.access.client_secrets import ClientSecrets
 from gateway.access.keys import KeyStore
 from gateway.access.limits import Limiter
 from gateway.access.stream_places import StreamPlaces
-from gateway.api_errors import ModelNotFound, NotReady
+from gateway.api_errors import ModelNotFound
 from gateway.caller import Caller
 from gateway.dispatch.driver import run_session
-from gateway.dispatch.fleet import Fleet, ServedModel
+from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.pending import Ticket
+from gateway.dispatch.served_model import NotLoaded, ServedModel
 from gateway.drain import Drain
 from gateway.media.pool import MediaPool
 from gateway.media.sizes import LARGE_BYTES, SMALL_BYTES
@@ -49,9 +51,10 @@ T = TypeVar("T")
 class Run:
     """One session at work: a background task drives it, and `advance` follows it."""
 
-    def __init__(self, prepared: PreparedAudio, session: FileSession, ticket: Ticket) -> None:
+    def __init__(self, prepared: PreparedAudio, session: FileSession, ticket: Ticket, model: str) -> None:
         self.prepared = prepared
         self.session = session
+        self._model = model
         self._progress = asyncio.Event()
         self._task = asyncio.create_task(run_session(session, ticket, self._progressed))
         self._task.add_done_callback(lambda _: self._progress.set())
@@ -74,7 +77,7 @@ class Run:
     @cached_property
     def transcript(self) -> Transcript:
         """Only after the session is done without an error."""
-        return self.session.transcript()
+        return replace(self.session.transcript(), model=self._model)
 
     async def stop(self) -> None:
         """Cancels the background task and waits for its end."""
@@ -130,6 +133,10 @@ class Service:
     def model(self, name: str | None, caller: Caller) -> ServedModel:
         """The model of this name, or the caller's default if None; raises NotReady, or ModelNotFound in
         OpenAI's words."""
+        return self._answering(self.named(name, caller), caller)
+
+    def named(self, name: str | None, caller: Caller) -> ServedModel:
+        """The same, whether it can answer now or not."""
         models = self.models(caller)
         if name is None:
             name = next(iter(models), "")
@@ -137,7 +144,7 @@ class Service:
             raise ModelNotFound(
                 f"The model `{name[:100]}` does not exist or you do not have access to it.", param="model"
             )
-        return self._answering(models[name], caller)
+        return models[name]
 
     def speaking(self, language: str, caller: Caller) -> ServedModel | None:
         """The model that takes requests in this language from the default one, if this caller may use it."""
@@ -146,14 +153,30 @@ class Service:
             return None
         return self._answering(model, caller)
 
+    def on_demand(self, name: str, caller: Caller) -> ServedModel:
+        """The model of this name if it may be loaded and unloaded; raises NotReady, ModelNotFound or
+        InvalidOption."""
+        model = self.named(name, caller)
+        if model.settings.load != "on_demand":
+            raise InvalidOption(f"{name} is there from the start on, must be a model with `load: on_demand`")
+        return model
+
     def _answering(self, model: ServedModel, caller: Caller) -> ServedModel:
-        """The model, or its fallback if the caller may use it; raises NotReady before it ever answered."""
+        """The model, or its fallback if the caller may use it; raises NotLoaded or NotReady before it ever
+        answered."""
         one = self.fleet.answering(model)
         if one is not model and one not in self.models(caller).values():
             one = model
-        if not one.dispatcher.is_known:
-            raise NotReady(f"the model {one.name} is not loaded; the model server's log has the reason")
+        self.fleet.check_known(one)
         return one
+
+    async def after_loading(self, read: Callable[[], T]) -> T:
+        """The result of `read`, once the model that it chooses has been loaded; raises NotReady."""
+        while True:
+            try:
+                return read()
+            except NotLoaded as error:
+                await self.fleet.load(error.model)
 
     def coming_upload(
         self, num_bytes: int | None, max_wait_s: float | None = None
@@ -190,14 +213,15 @@ class Service:
                     prepared, model, options = await self._by_language(prepared, request, caller)
                 record.model = model.name
                 session = await off_loop(audio_s, opening, prepared, options, model.spec)
-                with model.dispatcher.ticket(caller, audio_s) as ticket:
-                    run = Run(prepared, session, ticket)
-                    try:
-                        with record.stage("decode"):
-                            yield run
-                    finally:
-                        await run.stop()
-                    _note(record, run)
+                async with self.fleet.using(model):
+                    with model.dispatcher.ticket(caller, audio_s) as ticket:
+                        run = Run(prepared, session, ticket, model.name)
+                        try:
+                            with record.stage("decode"):
+                                yield run
+                        finally:
+                            await run.stop()
+                        _note(record, run)
 
     async def _by_language(
         self, prepared: PreparedAudio, request: ModelRequest, caller: Caller
@@ -209,12 +233,12 @@ class Service:
         audio_s = prepared.audio.duration_s
         session = await off_loop(audio_s, open_detection, prepared, options, request.model.spec)
         with request.model.dispatcher.ticket(caller, audio_s) as ticket:
-            run = Run(prepared, session, ticket)
+            run = Run(prepared, session, ticket, request.model.name)
             try:
                 await run.finish()
             finally:
                 await run.stop()
-        model = self.speaking(session.language, caller)
+        model = await self.after_loading(lambda: self.speaking(session.language, caller))
         if model is None:
             return prepared, request.model, request.options
         if prepared.log_mel_max is not None and model.spec.n_mels != request.model.spec.n_mels:

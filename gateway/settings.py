@@ -5,20 +5,16 @@ A nested value has two underscores: GATEWAY_SERVER__PORT=9000. An unknown key is
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     AnyHttpUrl,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -26,7 +22,6 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
@@ -35,42 +30,15 @@ from pydantic_settings import (
     SettingsError as SourceError,
 )
 
-from asr.languages import LANGUAGES
+from gateway.setting_types import ApiKeys, Count, MetricsOpen, Names, Positive, Section
 from gateway.settings_errors import SettingsError as SettingsError
 from gateway.settings_errors import complaints, read_yaml, unknown_key
+from gateway.upstream_settings import ModelSettings as ModelSettings
+from gateway.upstream_settings import UpstreamSettings as UpstreamSettings
 
 CONFIG_FILE = Path(__file__).resolve().parents[1] / "config" / "gateway.yaml"
 PREFIX = "GATEWAY_"
 CONFIG_VARIABLE = "GATEWAY_CONFIG"  # names another file; only the default one may be absent
-
-
-def _listed(value: Any) -> Any:
-    """A list from an environment variable: JSON, or entries separated by commas."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [entry.strip() for entry in value.split(",") if entry.strip()]
-
-
-def _flag(value: Any) -> Any:
-    """True or false from an environment variable, which a Literal does not parse itself."""
-    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
-
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-Urls = Annotated[tuple[AnyHttpUrl, ...], NoDecode, BeforeValidator(_listed)]
-# "loopback": to this machine; true: to everybody; false: to nobody
-MetricsOpen = Annotated[Literal["loopback", True, False], BeforeValidator(_flag)]
-MIN_KEY_CHARS, MAX_KEY_CHARS = 16, 512
-ApiKey = Annotated[SecretStr, Field(min_length=MIN_KEY_CHARS, max_length=MAX_KEY_CHARS)]
-ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_listed)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ServerSettings(Section):
@@ -92,64 +60,6 @@ class ServerSettings(Section):
     def _tls_is_complete(self) -> ServerSettings:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key are given together or not at all")
-        return self
-
-
-class ModelSettings(Section):
-    """One model beside the default one, under its name in TorchServe."""
-
-    aliases: Names = ()  # further names that callers may use
-    languages: Names = ()  # requests in these go to it, unless they name a model beside the default one
-    fallback: str | None = None  # the model that answers while no worker of this one does
-    workers: Count = 1  # as in `upstream`
-
-    @field_validator("languages")
-    @classmethod
-    def _are_whispers(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [code for code in languages if code not in LANGUAGES]:
-            raise ValueError(f"{', '.join(unknown)} must be Whisper's codes: en, hi, mr …")
-        return languages
-
-
-class UpstreamSettings(Section):
-    """The TorchServe servers that decode windows."""
-
-    urls: Urls = (AnyHttpUrl("http://127.0.0.1:8080"),)
-    management_urls: Urls = ()  # in the order of `urls`; to follow the number of workers
-    model: str = "whisper"  # its name in TorchServe
-    aliases: Names = ("whisper-1",)  # further names that callers may use
-    fallback: str | None = None  # another model that answers while no worker of this one does
-    models: dict[str, ModelSettings] = {}  # beside `model`, which answers what none of them takes
-    key_file: Path | None = None  # TorchServe's key_file.json, if its token authorization is on
-    workers: Count = 1  # per upstream, if there is no management address to ask
-    batches_outstanding: Positive = 3.0  # in flight per worker: measured to keep batches full
-    timeout_s: Positive = 900.0  # for one window
-    max_deaths: Count = 2  # workers that a window may kill before its request fails
-    no_memory_s: Positive = 60.0  # how long a window is retried while no worker has memory for it
-
-    @model_validator(mode="after")
-    def _managements_belong_to_upstreams(self) -> UpstreamSettings:
-        if len(self.management_urls) > len(self.urls):
-            raise ValueError(
-                f"management_urls has {len(self.management_urls)} addresses, must be in the order of urls, "
-                f"which has {len(self.urls)}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _names_are_clear(self) -> UpstreamSettings:
-        taken: dict[str, str] = {}
-        every = {self.model: ModelSettings(aliases=self.aliases, fallback=self.fallback), **self.models}
-        if self.model in self.models:
-            raise ValueError(f"{self.model} is the default model and one of models too")
-        for name, model in every.items():
-            for claim in (name, *model.aliases, *(f"the language {code}" for code in model.languages)):
-                if taken.setdefault(claim, name) != name:
-                    raise ValueError(f"{claim} belongs to two models, {taken[claim]} and {name}")
-            if model.fallback is not None and (model.fallback not in every or model.fallback == name):
-                raise ValueError(
-                    f"the fallback of {name} is {model.fallback!r}, must be another model's name"
-                )
         return self
 
 

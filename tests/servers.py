@@ -8,13 +8,17 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from scripts.serve import archive, settings
 from scripts.serve.addresses import Address, free_ports
 from scripts.serve.arguments import parse_options
 from scripts.serve.java import find_java
+from scripts.serve.model_table import ModelRow
+from scripts.serve.models import Weights
 from scripts.serve.readiness import Probe, read_key, wait_until_ready
+from scripts.serve.served_models import Served, for_torchserve, model_configs, on_demand_properties
 from scripts.serve.settings import Paths
 from scripts.serve.torchserve import Launch, TorchServe, group_members
 
@@ -58,10 +62,10 @@ class Server:
         """Process ids of the workers that run now, from /proc: the management API lags behind a crash."""
         return sorted(pid for pid in group_members(self.pid) if WORKER_COMMAND in _command(pid))
 
-    def describe(self) -> dict[str, Any]:
-        """The model's description by the management API: workers, their status, the job queue."""
+    def describe(self, model: str = "whisper") -> dict[str, Any]:
+        """A model's description by the management API: workers, their status, the job queue."""
         request = urllib.request.Request(
-            f"{self.management}/models/whisper", headers=self.headers("management")
+            f"{self.management}/models/{model}", headers=self.headers("management")
         )
         with urllib.request.urlopen(request, timeout=30) as response:
             description: dict[str, Any] = json.loads(response.read())[0]
@@ -98,6 +102,7 @@ def start_server(
     *,
     workers: int = 1,
     model_config: Mapping[str, Any] | None = None,
+    on_demand: Mapping[str, Path] = MappingProxyType({}),
     properties: Mapping[str, str] | None = None,
     token_auth: bool = False,
     sample: Path | None = None,
@@ -106,10 +111,10 @@ def start_server(
 ) -> Server:
     """A server of `model_path` that is ready; raises ServeError with the reason if it does not get there.
 
-    `model_config` is laid over config/model-config.yaml key by key, nested: {"batchSize": 4, "handler":
-    {"engine": {"precision": "float32"}}}; `properties` over config.properties. Ready means that
-    `sample` was transcribed, or, without one, that the canary `…/1.0/healthz` was answered. Everything it
-    writes is below `tmp_path`.
+    `on_demand` are further models by their names, which have no worker at first. `model_config` is laid over
+    config/model-config.yaml key by key, nested: {"batchSize": 4, "handler": {"engine": {"precision":
+    "float32"}}}; `properties` over config.properties. Ready means that `sample` was transcribed, or, without
+    one, that the canary `…/1.0/healthz` was answered. Everything it writes is below `tmp_path`.
     """
     ports = free_ports(5)
     paths = Paths(
@@ -131,12 +136,23 @@ def start_server(
         **(properties or {}),
     }
     effective = settings.effective_properties(base, options, paths)
-    config = settings.effective_model_config(
-        settings.read_model_config(paths.config_dir / "model-config.yaml"), options, model_path.absolute()
-    )
-    settings.prepare(paths, effective, {"whisper": _merged(config, model_config or {})})
-    archive.ensure_archive(paths)
+    served = [_served("whisper", model_path, "start")]
+    served += [_served(name, path, "on_demand") for name, path in on_demand.items()]
+    usual = settings.read_model_config(paths.config_dir / "model-config.yaml")
+    configs = {
+        name: _merged(config, model_config or {})
+        for name, config in model_configs(usual, options, served).items()
+    }
+    effective |= on_demand_properties(configs, served)
+    effective["load_models"] = ",".join(f"{name}.mar" for name in configs)
+    settings.prepare(paths, effective, for_torchserve(configs, served))
+    for name in configs:
+        archive.ensure_archive(paths, name)
     return _launch(paths, effective, sample, timeout_s)
+
+
+def _served(name: str, path: Path, load: Literal["start", "on_demand"]) -> Served:
+    return Served(name, ModelRow(checkpoint=str(path), load=load), Weights(path.absolute()))
 
 
 def _launch(paths: Paths, properties: Mapping[str, str], sample: Path | None, timeout_s: float) -> Server:

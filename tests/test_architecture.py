@@ -134,7 +134,8 @@ GATEWAY_FLOORS = (
     ("torchserve", "access", "media"),
     ("observe", "patience"),
     ("settings",),
-    ("api_errors", "caller", "drain", "settings_errors"),
+    ("upstream_settings",),
+    ("api_errors", "caller", "drain", "setting_types", "settings_errors"),
 )
 
 

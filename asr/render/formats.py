@@ -87,6 +87,8 @@ def _verbose_json(transcript: Transcript, options: RequestOptions) -> str:
     if options.word_timestamps:
         answer["words"] = [_word(word) for segment in transcript.segments for word in segment.words]
     answer["usage"] = _usage(transcript)
+    if transcript.model is not None:
+        answer["model"] = transcript.model
     return _dumps(answer)
 
 

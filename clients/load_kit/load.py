@@ -51,6 +51,7 @@ class Outcome:
     message: str = ""
     causes: tuple[str, ...] = ()  # why tries before the last failed
     group: str = ""
+    model: str | None = None  # that answered, where the server says so
 
     @property
     def latency_s(self) -> float:
@@ -164,7 +165,7 @@ class LoadRunner:
         failure, message = self._judge(job.clip, reply)
         audio_s = stated_duration(reply) or job.clip.audio_s
         answer = (audio_s, reply.status, failure, message, reply.causes)
-        return Outcome(path, due_s, sent_s, done_s, *answer, job.clip.group)
+        return Outcome(path, due_s, sent_s, done_s, *answer, job.clip.group, reply.model)
 
 
 class _Shared:

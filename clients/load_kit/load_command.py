@@ -27,6 +27,7 @@ from load_kit.load_report import (
     report_text,
 )
 from load_kit.mix import Mix, find_clips
+from load_kit.models_report import models_text
 from load_kit.surroundings import shown_command, summary, surroundings
 from whisper_client.client import Reply, WhisperClient
 from whisper_client.command_line import (
@@ -117,7 +118,10 @@ def run_plan(plan: Plan, mix: Mix, arguments: argparse.Namespace, argv: Sequence
     document = {"schema_version": SCHEMA_VERSION, **about, "levels": documents}
     print(summary(document))
     print(_figures_text(plan, [(level, report) for level, report, _ in results]))
-    _show_failures([outcome for _, _, outcomes in results for outcome in outcomes])
+    every = [outcome for _, _, outcomes in results for outcome in outcomes]
+    if models := models_text(every):
+        print(models)
+    _show_failures(every)
     _write(document, arguments)
     return max((exit_code(report) for _, report, _ in results), default=1)
 

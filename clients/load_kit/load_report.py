@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ class LoadReport:
     retried_requests: int
     latency: LatencyFigures | None  # of requests that succeeded
     latency_by_group: Mapping[str, LatencyFigures]  # of requests that succeeded, by the clips' groups
+    latency_by_model: Mapping[str, LatencyFigures]  # likewise, by the model that the server says answered
     latency_all: LatencyFigures | None  # failed ones too: a timeout must not drop out of the tail unseen
     send_delay: LatencyFigures | None  # from due to sent
     late_requests: int
@@ -85,7 +86,8 @@ def make_report(run: LoadRun) -> LoadReport:
         retries=_counts(cause for outcome in run.outcomes for cause in outcome.causes),
         retried_requests=sum(bool(outcome.causes) for outcome in run.outcomes),
         latency=latency_figures(outcome.latency_s for outcome in good),
-        latency_by_group=_by_group(good),
+        latency_by_group=by_key(good, lambda outcome: outcome.group),
+        latency_by_model=by_key(good, lambda outcome: outcome.model or ""),
         latency_all=latency_figures(outcome.latency_s for outcome in run.outcomes),
         send_delay=latency_figures(outcome.sent_s - outcome.due_s for outcome in run.outcomes),
         late_requests=sum(outcome.sent_s - outcome.due_s > LATE_S for outcome in run.outcomes),
@@ -103,11 +105,11 @@ def report_text(report: LoadReport) -> str:
         ("requests", f"{report.requests} in {report.wall_s:.2f} s, {report.succeeded} succeeded"),
         ("failures", _tally(report.failures)),
         ("retries", _tally(report.retries) + _in_requests(report.retried_requests)),
-        ("latency", _latency_line(report.latency)),
+        ("latency", latency_line(report.latency)),
     ]
-    lines += [(f"  {group}", _latency_line(figures)) for group, figures in report.latency_by_group.items()]
+    lines += [(f"  {group}", latency_line(figures)) for group, figures in report.latency_by_group.items()]
     if report.failures:
-        lines.append(("  with failures", _latency_line(report.latency_all)))
+        lines.append(("  with failures", latency_line(report.latency_all)))
     if report.requests_per_s is not None:
         lines.append(("throughput", f"{report.requests_per_s:.2f} requests/s"))
     if report.unknown_lengths:
@@ -164,8 +166,9 @@ def level_document(level: float, report: LoadReport, outcomes: Sequence[Outcome]
     figures = asdict(report)
     for name in ("latency", "latency_all", "send_delay"):
         figures[f"{name}_s"] = _flat(figures.pop(name))
-    groups = figures.pop("latency_by_group")
-    figures["latency_by_group_s"] = {group: _flat(latency) for group, latency in groups.items()}
+    for name in ("latency_by_group", "latency_by_model"):
+        groups = figures.pop(name)
+        figures[f"{name}_s"] = {group: _flat(latency) for group, latency in groups.items()}
     rows = [{**asdict(outcome), "latency_s": outcome.latency_s} for outcome in outcomes]
     return {"level": level, "figures": figures, "outcomes": rows}
 
@@ -174,11 +177,12 @@ def _flat(latency: dict[str, Any] | None) -> dict[str, Any] | None:
     return latency and {**latency.pop("percentiles"), **latency}
 
 
-def _by_group(outcomes: Sequence[Outcome]) -> dict[str, LatencyFigures]:
+def by_key(outcomes: Iterable[Outcome], key_of: Callable[[Outcome], str]) -> dict[str, LatencyFigures]:
+    """The latency of the outcomes with the same key; those with an empty one are left out."""
     groups: dict[str, list[float]] = {}
     for outcome in outcomes:
-        if outcome.group:
-            groups.setdefault(outcome.group, []).append(outcome.latency_s)
+        if key := key_of(outcome):
+            groups.setdefault(key, []).append(outcome.latency_s)
     found = {group: latency_figures(seconds) for group, seconds in sorted(groups.items())}
     return {group: figures for group, figures in found.items() if figures is not None}
 
@@ -196,7 +200,8 @@ def _in_requests(count: int) -> str:
     return f" (in {count} requests)" if count else ""
 
 
-def _latency_line(figures: LatencyFigures | None) -> str:
+def latency_line(figures: LatencyFigures | None) -> str:
+    """The figures in one line."""
     if figures is None:
         return "none measured"
     parts = [f"{name} {value:.3f}" for name, value in figures.percentiles.items()]

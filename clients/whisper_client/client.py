@@ -23,6 +23,7 @@ DEFAULT_URL = "http://127.0.0.1:8080/predictions/whisper"
 DEFAULT_TIMEOUT_S = 960.0  # above the server's responseTimeout of 900 s, so that its own answer arrives
 DEFAULT_RETRIES = RetryPolicy().retries
 MAX_WORDS_CHARS = 400  # of a server's error message; lists of allowed values can be long
+MODEL_HEADER = "X-Model"
 OPENAI_PATHS = ("/audio/transcriptions", "/audio/translations")
 
 
@@ -36,6 +37,7 @@ class Reply:
     tries: int
     content_type: str = ""
     causes: tuple[str, ...] = ()  # why each try before the last failed
+    model: str | None = None  # that answered, as the gateway's X-Model names it
 
     @property
     def ok(self) -> bool:
@@ -205,7 +207,8 @@ def _server_words(body: bytes) -> str:
 def _reply(answer: Answer) -> Reply:
     body = answer.response.content if answer.body is None else answer.body
     status = answer.response.status_code
-    return Reply(status, body, answer.seconds, answer.tries, answer.content_type, answer.causes)
+    model = answer.response.headers.get(MODEL_HEADER)
+    return Reply(status, body, answer.seconds, answer.tries, answer.content_type, answer.causes, model)
 
 
 def _events_until_done(answer: Answer) -> Iterator[ServerEvent]:

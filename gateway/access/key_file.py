@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.caller import Caller
-from gateway.settings import AccessSettings, ApiKey, Count, Positive, SettingsError
+from gateway.setting_types import ApiKey, Count, Positive
+from gateway.settings import AccessSettings, SettingsError
 from gateway.settings_errors import complaints, read_yaml
 
 
@@ -25,6 +26,7 @@ class KeyEntry(BaseModel):
     models: tuple[str, ...] = ()
     requests_per_minute: Count | None = None
     audio_seconds_per_minute: Positive | None = None
+    may_load: bool = False
 
     @model_validator(mode="after")
     def _one_of_both(self) -> KeyEntry:
@@ -44,6 +46,7 @@ class KeyEntry(BaseModel):
             name=self.name,
             weight=self.weight,
             models=self.models,
+            may_load=self.may_load,
             requests_per_minute=self.requests_per_minute or defaults.requests_per_minute,
             audio_seconds_per_minute=self.audio_seconds_per_minute or defaults.audio_seconds_per_minute,
         )

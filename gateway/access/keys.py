@@ -5,6 +5,7 @@
         sha256: 9f86d081884c7d65… # or `key:` in plain text
         weight: 2.0               # twice the windows of others under full load
         models: [whisper]         # none: all
+        may_load: true            # POST /v1/models/NAME/load and /unload
         requests_per_minute: 60
         audio_seconds_per_minute: 3600
 
@@ -27,7 +28,8 @@ from gateway.access.key_file import KeyEntry, key_digest, read_key_file
 from gateway.access.wrong_keys import WrongKeys
 from gateway.api_errors import Unauthorized
 from gateway.caller import Caller
-from gateway.settings import MAX_KEY_CHARS, AccessSettings, SettingsError
+from gateway.setting_types import MAX_KEY_CHARS
+from gateway.settings import AccessSettings, SettingsError
 
 log = logging.getLogger(__name__)
 

@@ -30,18 +30,19 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """The windows of one model. All of it runs on one event loop, and nothing here blocks it."""
 
-    def __init__(self, settings: UpstreamSettings) -> None:
+    def __init__(self, settings: UpstreamSettings, queue: LiveFirst[PendingWindow] | None = None) -> None:
         self._max_deaths = settings.max_deaths
         self._lanes = [
             Lane(upstream, settings.workers, settings.batches_outstanding) for upstream in upstreams(settings)
         ]
-        self._queue: LiveFirst[PendingWindow] = LiveFirst()
+        self._queue: LiveFirst[PendingWindow] = LiveFirst() if queue is None else queue
         self._quarantine = Quarantine()
         self._backoff = Backoff(settings.no_memory_s, self._queue_again)
         self._attempts: set[Attempt] = set()
         self._sessions = itertools.count()
         self._watch = Watch(self)
         self._spec: ModelSpec | None = None
+        self._is_asleep = False
         self.coming_uploads = ComingUploads(self.pump)
         self._delayed_pump: asyncio.TimerHandle | None = None  # of a batch that waits for coming uploads
         self._sent = self._retries = self._resent = 0
@@ -88,6 +89,23 @@ class Dispatcher:
     def ready(self) -> bool:
         """Whether an upstream answers."""
         return any(lane.alive for lane in self._lanes)
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether it has no workers on purpose; nobody looks for them then."""
+        return self._is_asleep
+
+    def sleep(self) -> None:
+        """Expects no worker until `wake`."""
+        self._is_asleep = True
+        self._watch.pause()
+        for lane in self._lanes:
+            lane.alive = False
+
+    def wake(self) -> None:
+        """Looks for workers again."""
+        self._is_asleep = False
+        self._watch.resume()
 
     @property
     def has_room_for_partial(self) -> bool:

@@ -8,6 +8,10 @@ The same rule shares one caller's turns among its sessions, with two additions:
   So a short request goes first, then the beginning of a long one, then the rest of long ones.
 - Every `ELDEST_EVERY`th window of a caller comes from the session that has waited longest. So with n waiting
   sessions, each is served within `ELDEST_EVERY * n` windows of its caller, whatever else arrives.
+
+Every model has a queue of its own. They are neighbours: what a caller pays in one counts in every queue in
+which it has a session, so that a caller with two models has no more than one with one. A debt from elsewhere
+is bounded, since a small model may be a hundred times as fast as a large one.
 """
 
 from __future__ import annotations
@@ -18,6 +22,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+MAX_DEBT_S = (
+    60.0  # of other queues: a caller waits for at most two windows of others, divided by their weights
+)
 HEAD_START_S = 60.0  # two full windows: most clips for which a person waits are shorter
 ELDEST_EVERY = 4
 
@@ -38,6 +45,7 @@ class _Caller(Generic[Item]):
     """One caller's sessions. `now` is virtual time: the smallest amount paid among those that have used up
     their head start."""
 
+    name: str
     weight: float
     paid: float  # audio seconds divided by the weight
     now: float = 0.0
@@ -51,6 +59,7 @@ class FairQueue(Generic[Item]):
     """A session is opened, pushes its items, and is dropped when it ends."""
 
     def __init__(self) -> None:
+        self.neighbours: tuple[FairQueue[Item], ...] = ()  # queues over which a caller has one weight
         self._callers: dict[str, _Caller[Item]] = {}
         self._caller_of: dict[Hashable, _Caller[Item]] = {}
         self._now = 0.0  # on the scale of the callers
@@ -75,7 +84,7 @@ class FairQueue(Generic[Item]):
         """Opens a session; the sessions of one caller share its weight."""
         if weight <= 0:
             raise ValueError(f"the weight of {caller!r} is {weight}, must be above 0")
-        owner = self._callers.setdefault(caller, _Caller(weight, self._now))
+        owner = self._callers.setdefault(caller, _Caller(caller, weight, self._now))
         owner.weight = weight
         credit = HEAD_START_S if audio_s <= HEAD_START_S else HEAD_START_S / 2
         owner.sessions[session] = _Session(owner.now - credit, credit)
@@ -102,6 +111,8 @@ class FairQueue(Generic[Item]):
         session.paid += cost
         session.credit = max(0.0, session.credit - cost)
         caller.paid += cost / caller.weight
+        for neighbour in self.neighbours:
+            neighbour.charge(caller.name, cost / caller.weight)
         self._length -= 1
         self._cost = self._cost - cost if self._length else 0.0
         del caller.waiting[name]
@@ -110,6 +121,12 @@ class FairQueue(Generic[Item]):
         if not caller.waiting:
             caller.order.clear()
         return item
+
+    def charge(self, caller: str, paid: float) -> None:
+        """Counts what a caller has paid in another queue, if it has a session in this one now."""
+        owner = self._callers.get(caller)
+        if owner is not None and owner.sessions:
+            owner.paid = min(owner.paid + paid, max(owner.paid, self._now + MAX_DEBT_S))
 
     def drop(self, session: Hashable) -> list[Item]:
         """Forgets the session; returns its waiting items."""

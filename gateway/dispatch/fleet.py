@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
-from asr.engine import ModelSpec
+from gateway.api_errors import NotReady
 from gateway.dispatch.coming_uploads import ComingUploads
 from gateway.dispatch.dispatcher import Dispatcher
+from gateway.dispatch.live_first import LiveFirst
+from gateway.dispatch.loader import Loader
+from gateway.dispatch.pending import PendingWindow
+from gateway.dispatch.served_model import NotLoaded, ServedModel
 from gateway.settings import ModelSettings, UpstreamSettings
 
 SUMMED = (
@@ -21,28 +26,8 @@ SUMMED = (
     "resent",
     "deaths",
 )
+ON_PURPOSE = ("unloading", "unloaded")  # no worker answers, and nothing is wrong
 UPSTREAM_SUMS = ("workers", "outstanding")  # of one server, over its models
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A model under its name in TorchServe, and the dispatcher that sends windows to its upstreams."""
-
-    name: str
-    settings: ModelSettings
-    dispatcher: Dispatcher
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What the model is; raises NotReady until an upstream has described it."""
-        return self.dispatcher.spec
-
-    @property
-    def state(self) -> Literal["ready", "loading", "down"]:
-        """Whether a worker answers; "loading" until the first one did."""
-        if self.dispatcher.ready:
-            return "ready"
-        return "down" if self.dispatcher.is_known else "loading"
 
 
 class Fleet:
@@ -50,19 +35,26 @@ class Fleet:
 
     def __init__(self, settings: UpstreamSettings) -> None:
         usual = ModelSettings(aliases=settings.aliases, fallback=settings.fallback, workers=settings.workers)
+        models = {settings.model: usual, **settings.models}
+        queues: list[LiveFirst[PendingWindow]] = [LiveFirst() for _ in models]
+        for queue in queues:
+            queue.share_weights([other for other in queues if other is not queue])
         self._served = [
-            ServedModel(name, model, Dispatcher(_upstream_of(settings, name, model)))
-            for name, model in {settings.model: usual, **settings.models}.items()
+            ServedModel(name, model, Dispatcher(_upstream_of(settings, name, model), queue))
+            for (name, model), queue in zip(models.items(), queues, strict=True)
         ]
         self._by_language = {code: served for served in self._served for code in served.settings.languages}
+        self._loader = Loader(self._served, settings.memory_mb, settings.load_wait_s)
 
     async def start(self) -> None:
         """Begins to look for the upstreams; they may come up later."""
         for served in self._served:
             await served.dispatcher.start()
+        self._loader.start()
 
     async def close(self) -> None:
         """Ends at once; waiting windows fail."""
+        await self._loader.stop()
         for served in self._served:
             await served.dispatcher.close()
 
@@ -103,19 +95,53 @@ class Fleet:
 
     def answering(self, served: ServedModel) -> ServedModel:
         """The model, or the first of its fallbacks that a worker answers for; the model if none does."""
+        now = asyncio.get_running_loop().time()
         seen, one = {served.name}, served
-        while one.state != "ready" and one.settings.fallback is not None:
+        while not one.may_answer(now) and one.settings.fallback is not None:
             one = next(each for each in self._served if each.name == one.settings.fallback)
             if one.name in seen:
                 return served
             seen.add(one.name)
-        return one if one.state == "ready" else served
+        return one if one.may_answer(now) else served
+
+    def check_known(self, served: ServedModel) -> None:
+        """Raises NotLoaded where the model must be loaded first, NotReady where it cannot be."""
+        if served.dispatcher.is_known:
+            return
+        if not served.is_up:
+            raise NotLoaded(served)
+        raise NotReady(f"the model {served.name} is not loaded; the model server's log has the reason")
+
+    def using(self, served: ServedModel) -> AbstractAsyncContextManager[None]:
+        """Keeps the model in memory during the block, after it has been loaded; raises NotReady."""
+        return self._loader.using(served)
+
+    async def load(self, served: ServedModel) -> None:
+        """Returns once the model is loaded; raises NotReady with the reason."""
+        await self._loader.load(served)
+
+    def expect(self, served: ServedModel) -> None:
+        """Begins to load a model that a request is about to need."""
+        self._loader.expect(served)
+
+    async def unload(self, served: ServedModel) -> None:
+        """Returns once the model has left memory; raises NotReady where requests keep it there."""
+        await self._loader.unload(served)
 
     def stats(self) -> Mapping[str, Any]:
-        """The dispatchers' counts, summed."""
+        """The dispatchers' counts, summed, and what differs by model."""
         every = [served.dispatcher.stats() for served in self._served]
         sums = {key: sum(stats[key] for stats in every) for key in SUMMED}
-        return {**sums, "upstreams": _upstreams([stats["upstreams"] for stats in every])}
+        models = [
+            {
+                "name": served.name,
+                **({} if served.state in ON_PURPOSE else {"ready": served.state == "ready"}),
+                "loads": served.loads,
+                "windows": stats["outstanding"] + stats["waiting_windows"],
+            }
+            for served, stats in zip(self._served, every, strict=True)
+        ]
+        return {**sums, "models": models, "upstreams": _upstreams([stats["upstreams"] for stats in every])}
 
 
 def _upstream_of(settings: UpstreamSettings, name: str, model: ModelSettings) -> UpstreamSettings:

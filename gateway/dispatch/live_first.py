@@ -7,7 +7,7 @@ each of the two queues callers and sessions share as in `FairQueue`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
 from gateway.dispatch.fair_queue import FairQueue
@@ -25,6 +25,11 @@ class LiveFirst(Generic[Item]):
         self._files: FairQueue[Item] = FairQueue()
         self._live_sessions: set[Hashable] = set()
         self._live_in_a_row = 0  # since a file's window went, or none waited
+
+    def share_weights(self, others: Sequence[LiveFirst[Item]]) -> None:
+        """Counts what a caller pays here in the others too: it has one weight over all of them."""
+        self._live.neighbours = tuple(other._live for other in others)
+        self._files.neighbours = tuple(other._files for other in others)
 
     def __len__(self) -> int:
         return len(self._live) + len(self._files)

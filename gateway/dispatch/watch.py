@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,6 +41,9 @@ class Watched(Protocol):
     @property
     def ready(self) -> bool: ...
 
+    @property
+    def is_asleep(self) -> bool: ...
+
     def pump(self) -> None: ...
 
     def adopt(self, lane: Lane, description: Description) -> bool: ...
@@ -55,16 +58,35 @@ class Watch:
 
     def __init__(self, dispatcher: Watched) -> None:
         self._dispatcher = dispatcher
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._following: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._follow(lane)) for lane in self._dispatcher.lanes]
-        self._tasks.append(asyncio.create_task(self._resend_lost()))
+        if not self._dispatcher.is_asleep:
+            self.resume()
+        self._spawn(self._resend_lost())
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def pause(self) -> None:
+        """Looks for no upstream any more. TorchServe may never answer what a worker has when it is ended."""
+        for task in self._following:
+            task.cancel()
+        self._following = []
+
+    def resume(self) -> None:
+        """Looks for the upstreams again."""
+        if not self._following:
+            self._following = [self._spawn(self._follow(lane)) for lane in self._dispatcher.lanes]
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _follow(self, lane: Lane) -> None:
         clock = asyncio.get_running_loop().time
@@ -112,7 +134,7 @@ class Watch:
         while True:
             await asyncio.sleep(min(1.0, RESEND_S / 4))
             now = clock()
-            if self._dispatcher.ready:
+            if self._dispatcher.ready or self._dispatcher.is_asleep:
                 ready_at = now
             elif now - ready_at > GIVE_UP_S:
                 self._dispatcher.fail_all("no model server has answered for a while; try again later")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from asr.sessions import open_session
 from gateway.caller import Caller
 from gateway.http.authentication import service_of
 from gateway.http.forms import Form, received_form
-from gateway.patience import deadline_s
+from gateway.patience import deadline_s, within
 from gateway.service import ModelRequest, OpenSession, Run, Service
 
 
@@ -25,6 +25,11 @@ class Call:
     caller: Caller
     deadline_s: float
     form: Form
+
+    async def chosen(self, read: Callable[[], ModelRequest]) -> ModelRequest:
+        """What `read` says that the call asks for, its model loaded."""
+        async with within(self.deadline_s):
+            return await self.service.after_loading(read)
 
     def run(
         self, upload: Path, model_request: ModelRequest, opening: OpenSession = open_session

@@ -1,12 +1,13 @@
 """A request's fields → its model and the options of its session, by endpoint.
 
-Each function raises InvalidOption, ModelNotFound and NotReady.
+Each function raises InvalidOption, ModelNotFound and NotReady, and NotLoaded where a model must load first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -17,7 +18,7 @@ from asr.request.fields import NAMES, parse_options, plain_name
 from asr.request.options import RequestOptions
 from asr.request.values import without_blanks
 from gateway.caller import Caller
-from gateway.dispatch.fleet import ServedModel
+from gateway.dispatch.served_model import ServedModel
 from gateway.http.calls import Call
 from gateway.openapi.schemas import NOT_FOR_TRANSLATIONS, WebserviceQuery
 from gateway.service import ModelRequest, Service
@@ -75,10 +76,10 @@ def language_request(language: str | None, service: Service, caller: Caller) -> 
     return transcription_request({} if language is None else {"language": language}, service, caller)
 
 
-def plain_request(call: Call, language: str | None) -> ModelRequest:
-    """The same for a form of files alone; raises BadForm where it holds more."""
+async def plain_request(call: Call, language: str | None) -> ModelRequest:
+    """The same for a form of files alone, its model loaded; raises BadForm where it holds more."""
     call.form.refuse_fields()
-    return language_request(language, call.service, call.caller)
+    return await call.chosen(partial(language_request, language, call.service, call.caller))
 
 
 def webservice_request(query: WebserviceQuery, service: Service, caller: Caller) -> ModelRequest:

@@ -45,6 +45,7 @@ class StreamRecord:
 
     metrics: LiveMetrics
     caller: str
+    model: str = ""  # of the turns that come
     audio_s: float = 0.0
     turns: int = 0
     failed: int = 0
@@ -75,6 +76,7 @@ class StreamRecord:
     def fields(self) -> dict[str, object]:
         return {
             "caller": self.caller,
+            "model": self.model,
             "audio_s": round(self.audio_s, 3),
             "turns": self.turns,
             "failed": self.failed,

@@ -1,7 +1,7 @@
 """Prometheus metrics of one gateway process.
 
-Every label has few values: routes are templates, callers are names of keys, and no text that a client chooses
-freely is a label.
+Every label has few values: routes are templates, callers are names of keys, models those that are served, and
+no text that a client chooses freely is a label.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gateway.observe.record import RequestRecord
 
 PREFIX = "whisper_gateway"
 NOBODY = "none"  # the caller of a request without a valid key
+NO_MODEL = "none"  # of a request that reached none
 SWITCHING_PROTOCOLS = 101
 REJECTIONS = frozenset({401, 408, 413, 415, 429, 431, 503, 504})
 
@@ -35,14 +36,14 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # unused timestamps
         self.registry = CollectorRegistry()
         ProcessCollector(namespace=PREFIX, registry=self.registry)
-        self.requests = self._counter("requests", "Requests answered.", "route", "status", "caller")
+        self.requests = self._counter("requests", "Requests answered.", "route", "status", "caller", "model")
         self.request_seconds = self._histogram(
-            "request_seconds", "From the first header to the end.", "route"
+            "request_seconds", "From the first header to the end.", "route", "model"
         )
         self.first_event_seconds = self._histogram("first_event_seconds", "Until a stream's first event.")
         self.stage_seconds = self._histogram("stage_seconds", "Time of a request's stages.", "stage")
-        self.audio_seconds = self._counter("audio_seconds", "Audio of finished requests.", "caller")
-        self.windows = self._counter("windows", "Windows of finished requests.")
+        self.audio_seconds = self._counter("audio_seconds", "Audio of finished requests.", "caller", "model")
+        self.windows = self._counter("windows", "Windows of finished requests.", "model")
         self.silent_windows = self._counter("silent_windows", "Those dropped by the no-speech guard.")
         self.fallbacks = self._counter("fallbacks", "Those rejected and tried again.", "reason")
         for reason in (COMPRESSION, LOGPROB):
@@ -55,16 +56,18 @@ class Metrics:
     def observe(self, record: RequestRecord) -> None:
         """Counts a finished request."""
         caller = record.caller or NOBODY
-        self.requests.labels(record.route, str(record.status), caller).inc()
+        model = record.model or NO_MODEL
+        self.requests.labels(record.route, str(record.status), caller, model).inc()
         if record.status != SWITCHING_PROTOCOLS:  # a stream lasts as long as its client likes
-            self.request_seconds.labels(record.route).observe(record.seconds)
+            self.request_seconds.labels(record.route, model).observe(record.seconds)
         for name, seconds in record.stages_s.items():
             self.stage_seconds.labels(name).observe(seconds)
         if record.first_event_s is not None:
             self.first_event_seconds.observe(record.first_event_s)
         if record.audio_s is not None and record.status == 200:
-            self.audio_seconds.labels(caller).inc(record.audio_s)
-        self.windows.inc(record.windows)
+            self.audio_seconds.labels(caller, model).inc(record.audio_s)
+        if record.windows:
+            self.windows.labels(model).inc(record.windows)
         self.silent_windows.inc(record.silent_windows)
         for reason, count in record.fallbacks.items():
             self.fallbacks.labels(reason).inc(count)

@@ -42,6 +42,10 @@ UPSTREAM_GAUGES = {
     "workers": ("upstream_workers", "Workers of the upstream."),
     "outstanding": ("upstream_windows_outstanding", "Windows that are at this upstream now."),
 }
+MODEL_GAUGES = {
+    "ready": ("model_ready", "1 while a worker of the model answers; none of a model that is unloaded."),
+    "windows": ("model_windows", "Windows of the model that wait or are at the upstreams now."),
+}
 MEDIA_NOW = ("processes", "ready", "busy", "waiting")  # the pool's other numbers are counters
 ADMISSION_GAUGES = {
     "requests": ("admitted_requests", "Requests that are admitted and not finished."),
@@ -66,7 +70,13 @@ class StatsCollector(Collector):
         for key, (name, what) in DISPATCHER_COUNTERS.items():
             if key in dispatcher:
                 yield CounterMetricFamily(f"{PREFIX}_{name}", what, value=dispatcher[key])
-        yield from _upstreams(dispatcher.get("upstreams", ()))
+        yield from _labelled(dispatcher.get("upstreams", ()), UPSTREAM_GAUGES, "upstream", "url")
+        models = dispatcher.get("models", ())
+        yield from _labelled(models, MODEL_GAUGES, "model", "name")
+        loads = CounterMetricFamily(f"{PREFIX}_model_loads", "Loads of a model on demand.", labels=("model",))
+        for model in models:
+            loads.add_metric((model["name"],), model["loads"])
+        yield loads
         yield from _gauges(parts.admission.stats(), ADMISSION_GAUGES)
         for key, value in parts.pool.stats().items():
             if key in MEDIA_NOW:
@@ -81,11 +91,14 @@ def _gauges(stats: Mapping[str, Any], gauges: Mapping[str, tuple[str, str]]) -> 
             yield GaugeMetricFamily(f"{PREFIX}_{name}", what, value=stats[key])
 
 
-def _upstreams(upstreams: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    upstreams = list(upstreams)
-    for key, (name, what) in UPSTREAM_GAUGES.items():
-        family = GaugeMetricFamily(f"{PREFIX}_{name}", what, labels=("upstream",))
-        for upstream in upstreams:
-            if key in upstream:
-                family.add_metric((str(upstream["url"]),), float(upstream[key]))
+def _labelled(
+    parts: Iterable[Mapping[str, Any]], gauges: Mapping[str, tuple[str, str]], label: str, key_of: str
+) -> Iterator[Metric]:
+    """Each gauge with one value for every part, which `label` tells apart."""
+    parts = list(parts)
+    for key, (name, what) in gauges.items():
+        family = GaugeMetricFamily(f"{PREFIX}_{name}", what, labels=(label,))
+        for part in parts:
+            if key in part:
+                family.add_metric((str(part[key_of]),), float(part[key]))
         yield family

@@ -23,9 +23,11 @@ OPENAI_SCHEMAS: dict[str, dict[str, Any]] = {  # of fields that take more here t
     "temperature": {"type": "number", "minimum": 0, "maximum": 1}
 }
 MEANINGS = {"model": "a name that /v1/models lists; left out, the model that is served"}
+FORBIDDEN = 403  # of few paths
 ERRORS = {
     400: "a field or the form is wrong; `param` names it",
     401: "no API key, or an unknown one",
+    FORBIDDEN: "a key that may not do this",
     404: "no such model",
     408: "the upload came too slowly",
     413: "too many bytes or seconds",
@@ -52,7 +54,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": ERRORS[status],
             "content": {"application/json": {"example": examples.ERRORS[status]}},
         }
-        for status in statuses or ERRORS
+        for status in statuses or ERRORS.keys() - {FORBIDDEN}
     }
 
 

@@ -44,6 +44,7 @@ VERBOSE_JSON = {
     ],
     "words": [{"word": "The", "start": 0.416, "end": 0.52, "probability": 0.99}],
     "usage": USAGE,
+    "model": "whisper",
 }
 EVENTS = (
     'data: {"type": "transcript.text.delta", "delta": "The stale smell of old beer lingers"}\n\n'
@@ -93,6 +94,9 @@ def error(message: str, code: str, param: str | None = None, type: str = "invali
 ERRORS = {
     400: error("temperature is '2', must be a number 0..1", "invalid_value", "temperature"),
     401: error("an API key is needed: send `Authorization: Bearer KEY`", "invalid_api_key"),
+    403: error(
+        "loading and unloading models takes a key with `may_load: true` in the keys file", "permission_denied"
+    ),
     404: error(
         "The model `gpt-9` does not exist or you do not have access to it.", "model_not_found", "model"
     ),

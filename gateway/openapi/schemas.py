@@ -140,6 +140,7 @@ class TranscriptionVerbose(Shape):
     segments: list[Segment] | None = None
     words: list[Word] | None = None
     usage: Usage
+    model: str = Field(examples=["whisper"], description="that answered: its name in TorchServe")
 
 
 class Model(Shape):
@@ -147,8 +148,11 @@ class Model(Shape):
     object: Literal["model"] = "model"
     created: int = Field(description="when the gateway started, Unix time")
     owned_by: str = "whisper-torchserve"
-    state: Literal["ready", "loading", "down"] = Field("ready", description="whether a worker answers")
+    state: Literal["ready", "loading", "down", "unloading", "unloaded"] = Field(
+        "ready", description="whether a worker answers; an unloaded model loads with its first request"
+    )
     languages: list[str] = Field([], description="requests in these go to it, if they name no other model")
+    root: str = Field("whisper", description="its name in TorchServe, which all of its names share")
 
 
 class ModelList(Shape):

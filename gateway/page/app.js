@@ -10,7 +10,7 @@ import { TranscriptView } from "./transcript.js";
 const PLAY = "M8 5.5v13l11-6.5z";
 const PAUSE = "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z";
 
-const state = { file: null, model: "", maxBytes: Infinity, job: null, recording: null };
+const state = { file: null, maxBytes: Infinity, job: null, recording: null };
 
 const view = new TranscriptView($("segments"), $("preview"), (index) => player.playSegment(index));
 const player = new Player($("wave"), {
@@ -32,8 +32,23 @@ async function loadSettings() {
   $("limits").textContent = `Audio or video, up to ${size(settings.max_upload_bytes)} and ${hours(settings.max_audio_s)}`;
 }
 
-function loadModel() {
-  showModel((model) => (state.model = model));
+function loadModels() {
+  showModel(offerModels);
+}
+
+/** Offers the models where there is a choice; one that was made stays. */
+function offerModels(models) {
+  const select = $("model-choice");
+  const chosen = select.value;
+  select.replaceChildren(...models.map((model) => new Option(labelOf(model), model.id)));
+  if (models.some(({ id }) => id === chosen)) select.value = chosen;
+  $("model-field").hidden = models.length < 2;
+}
+
+function labelOf({ id, languages = [], state }) {
+  const spoken = languages.length ? ` for ${languages.join(", ")}` : "";
+  const hint = { unloaded: " (loads first)", down: " (down)", loading: " (loading)" }[state] ?? "";
+  return id + spoken + hint;
 }
 
 // --- a recording comes in
@@ -63,7 +78,7 @@ async function run(file) {
   result.setAttribute("aria-busy", "true");
   try {
     await transcribe(file, {
-      model: state.model,
+      model: $("model-choice").value,
       language: $("language").value,
       key: $("key").value,
       signal: job.signal,
@@ -214,7 +229,7 @@ function wire() {
   for (const radio of document.getElementsByName("format")) {
     radio.addEventListener("change", () => view.choose(radio.value));
   }
-  keepKey(loadModel);
+  keepKey(loadModels);
   const reason = whyNotRecord();
   $("record").disabled = Boolean(reason);
   note("record-note", reason);
@@ -223,4 +238,4 @@ function wire() {
 
 wire();
 loadSettings();
-loadModel();
+loadModels();

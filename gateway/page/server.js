@@ -23,11 +23,12 @@ export async function fetchSettings() {
   return response.json();
 }
 
-/** The names of the models that `key` may use. */
+/** The models that `key` may use, each once, under the first of its names. */
 export async function fetchModels(key) {
   const response = await fetch("v1/models", { headers: headersFor(key) });
   if (!response.ok) throw await refusalOf(response);
-  return (await response.json()).data.map((model) => model.id);
+  const listed = (await response.json()).data;
+  return listed.filter((model, index) => listed.findIndex(({ root }) => root === model.root) === index);
 }
 
 /**

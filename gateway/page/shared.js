@@ -20,20 +20,20 @@ export async function fillLanguages() {
   }
 }
 
-/** Shows the model that the key may use and hands its name to `onModel`; asks again while there is none. */
-export async function showModel(onModel = () => {}) {
+/** Shows the first model that the key may use and hands all to `onModels`; asks again while there is none. */
+export async function showModel(onModels = () => {}) {
   const badge = $("model");
   try {
-    const [model = ""] = await fetchModels($("key").value);
-    badge.textContent = model || "no model";
-    badge.dataset.state = model ? "ready" : "absent";
-    onModel(model);
+    const models = await fetchModels($("key").value);
+    badge.textContent = models[0]?.id ?? "no model";
+    badge.dataset.state = models.length ? "ready" : "absent";
+    onModels(models);
   } catch (error) {
-    onModel("");
+    onModels([]);
     badge.textContent = { 401: "needs an API key", 503: "not ready yet" }[error.status] ?? "not reachable";
     badge.dataset.state = "absent";
     if (error.status === 401) $("key-details").open = true;
-    else setTimeout(() => showModel(onModel), ASK_AGAIN_MS);
+    else setTimeout(() => showModel(onModels), ASK_AGAIN_MS);
   }
 }
 

@@ -50,7 +50,7 @@ async def serve(websocket: WebSocket) -> None:
     with service.stream_places.take(handshake.caller), service.metrics.live.streams.track_inprogress():
         max_s = service.settings.realtime.max_stream_s
         outbox = Outbox(websocket.send_text, service.settings.server.send_timeout_s)
-        conversation = _conversation(service, handshake, outbox)
+        conversation = await service.after_loading(lambda: _conversation(service, handshake, outbox))
         await websocket.accept(subprotocol=handshake.protocol)
         began_at = time.monotonic()
         connection = _Connection(websocket, conversation, outbox)

@@ -78,7 +78,7 @@ class Conversation:
         if kind == "input_audio_buffer.append":
             await self.turns.hear(await audio_of(event))
         elif kind in self._actions:
-            self._actions[kind](event)
+            await self._service.after_loading(lambda: self._actions[kind](event))
         else:
             raise UnknownEvent(f"{kind[:80]!r} is no event of a transcription session", param="type")
 

@@ -28,12 +28,14 @@ async def transcribed(
     model, options = request.model, request.options
     record = current_record()
     record.audio_s = (record.audio_s or 0.0) + audio.duration_s
+    record.model = model.name
     await service.limiter.check_audio(caller, audio.duration_s)
     async with within(service.settings.admission.default_deadline_s):
         prepared = await asyncio.to_thread(prepared_from, audio, options, model.spec.n_mels)
         session = await off_loop(audio.duration_s, open_session, prepared, options, model.spec)
-        with model.dispatcher.ticket(caller, audio.duration_s, "final") as ticket:
-            await run_session(session, ticket)
+        async with service.fleet.using(model):
+            with model.dispatcher.ticket(caller, audio.duration_s, "final") as ticket:
+                await run_session(session, ticket)
     if session.error is not None:
         raise session.error
     transcript = session.transcript()

@@ -36,7 +36,7 @@ class Turns:
         self, service: Service, caller: Caller, outbox: Outbox, config: SessionConfig, request: ModelRequest
     ) -> None:
         self.items = Items()
-        self.record = StreamRecord(service.metrics.live, caller.name)
+        self.record = StreamRecord(service.metrics.live, caller.name, request.model.name)
         self._service, self._caller, self._outbox = service, caller, outbox
         self._config, self._request = config, request
         self._ear = Ear(config.encoding)
@@ -49,6 +49,7 @@ class Turns:
         if config.encoding != self._ear.encoding:
             self._take(*self._ear.change_encoding(config.encoding))
         self._config, self._request = config, request
+        self.record.model = request.model.name
         self._listener.set_rules(config.rules)
         if self._item is not None and self._item.partials is not None and not self._item.text:
             self._item.close()  # begins again as configured now
@@ -146,6 +147,7 @@ class Turns:
         self._finals.start(item, turn.samples, self._request)
 
     def _new_item(self) -> OpenItem:
+        self._service.fleet.expect(self._request.model)  # it may have gone while nobody spoke
         return OpenItem(self._outbox, self.record, is_quiet=self._asked_pace() is None)
 
     def _close_item(self) -> None:

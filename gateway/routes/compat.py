@@ -40,7 +40,7 @@ router = APIRouter(tags=["plain"])
 async def transcribe(request: Request, caller: AdmittedCaller, query: PlainQuery) -> Text:
     """The text of one file."""
     async with received_call(request, caller) as call, while_connected(request.receive):
-        model_request = plain_request(call, query.language)
+        model_request = await plain_request(call, query.language)
         return Text(text=await _text(call, call.form.single_upload(), model_request))
 
 
@@ -54,7 +54,7 @@ async def transcribe_batch(request: Request, caller: AdmittedCaller, query: Plai
     """The text of several files, side by side; a file that fails has its error in the text's place."""
     received = received_call(request, caller, MAX_BATCH_FILES)
     async with received as call, while_connected(request.receive):
-        model_request = plain_request(call, query.language)
+        model_request = await plain_request(call, query.language)
         uploads = call.form.uploads_named(*FILE_NAMES)
         await call.service.limiter.check_batch(caller, len(uploads))
         async with asyncio.TaskGroup() as group:
@@ -72,7 +72,7 @@ async def transcribe_stream(request: Request, caller: AdmittedCaller, query: Pla
     """The text of one file as it is found: the events of /v1/audio/transcriptions with stream=true."""
     async with AsyncExitStack() as stack:
         call = await stack.enter_async_context(received_call(request, caller))
-        model_request = plain_request(call, query.language)
+        model_request = await plain_request(call, query.language)
         running = call.run(call.form.single_upload().path, model_request)
         return LiveEvents(transcript_events(stack.pop_all(), running, model_request.options))
 

@@ -44,8 +44,9 @@ async def create_client_secret(request: Request, caller: AdmittedCaller) -> Clie
     service = service_of(request)
     asked = await _asked(request)
     session: dict[str, Any] = asked.session or {}
-    config = effective(stated(session), service.model(None, caller).spec.name)
-    model_request(config, service, caller)
+    default = await service.after_loading(lambda: service.model(None, caller))
+    config = effective(stated(session), default.spec.name)
+    await service.after_loading(lambda: model_request(config, service, caller))
     value, secret = service.client_secrets.issue(caller, session, asked.expires_after.seconds)
     stream = Stream(new_id("sess"), int(time.time() + service.settings.realtime.max_stream_s))
     return ClientSecret(value=value, expires_at=secret.expires_at, session=shown(config, stream, "current"))

@@ -17,7 +17,7 @@ from gateway.http.forms import announced_bytes
 from gateway.http.options import transcription_request, translation_request
 from gateway.http.transcripts import LiveEvents, transcript_events, transcript_response
 from gateway.openapi import documents
-from gateway.patience import deadline_s, while_connected
+from gateway.patience import deadline_s, while_connected, within
 from gateway.service import RECEIVING_S, ModelRequest, Service
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
@@ -56,7 +56,8 @@ async def transcribed(request: Request, read_fields: ReadFields) -> Response:
         with service.coming_upload(announced_bytes(request), RECEIVING_S):
             reading = received_audio(request, service.settings.media.spool_dir)
             received = await stack.enter_async_context(reading)
-        model_request = read_fields(received.fields, service, caller)
+        async with within(deadline):
+            model_request = await service.after_loading(lambda: read_fields(received.fields, service, caller))
         options = model_request.options
         running = service.run(received.upload, model_request, caller, deadline)
         if options.stream:

@@ -47,7 +47,7 @@ async def visualize(
 ) -> Response:
     """A picture of one file: waveform, segments and log-Mel spectrogram over the same time axis."""
     async with received_call(request, caller) as call:
-        model_request = plain_request(call, query.language)
+        model_request = await plain_request(call, query.language)
         upload = call.form.single_upload().path
         async with while_connected(request.receive), call.run(upload, model_request) as run:
             await run.finish()

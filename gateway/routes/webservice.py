@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -44,7 +45,7 @@ async def asr(
 ) -> Response:
     """The text of one file. Query parameters beside these are not looked at, as the webservice does it."""
     async with _received(request, caller, encode=query.encode) as (call, upload):
-        model_request = webservice_request(query, call.service, caller)
+        model_request = await call.chosen(partial(webservice_request, query, call.service, caller))
         async with while_connected(request.receive), call.run(upload.path, model_request) as run:
             await run.finish()
             audio_s = run.prepared.audio.duration_s

@@ -23,6 +23,7 @@ VERSION = "1.0"  # of the model, in TorchServe's paths; the archive's
 CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = messages.MAX_HYPOTHESIS_BYTES + 65_536  # with the head; TorchServe's own are shorter
 ASK_TIMEOUT_S = 30.0  # of requests other than windows; each waits behind the windows in the queue
+SCALING = 206  # some of the workers are not there yet
 BINARY = {"Content-Type": "application/octet-stream"}
 START_HEADER = "X-Request-Start"  # tells the worker how long a window waited for it
 
@@ -95,13 +96,25 @@ class TorchServeUpstream:
 
     async def workers(self) -> int | None:
         """The number of ready workers; None without a management address or an answer from it."""
+        states = await self.worker_states()
+        return None if states is None else states.count("READY")
+
+    async def worker_states(self) -> list[str] | None:
+        """The state of every worker that TorchServe keeps, dead ones that it starts again included."""
         if self._management is None:
             return None
         try:
             [description, *_] = json.loads(await self._get(self._management, api="management"))
-            return [worker["status"] for worker in description["workers"]].count("READY")
+            return [str(worker["status"]) for worker in description["workers"]]
         except (NotDecoded, AsrError, ValueError, TypeError, KeyError):
             return None
+
+    async def scale(self, workers: int, timeout_s: float) -> None:
+        """Returns once so many workers are there; with 0 they are ended, whatever they decode."""
+        if self._management is None:
+            raise Unreachable(f"{self.url} has no management address")
+        url = f"{self._management}?min_worker={workers}&max_worker={workers}&synchronous=true"
+        await self._send("PUT", url, "management", timeout_s, b"")
 
     async def decode(self, window: Window) -> Hypothesis:
         """The window, decoded."""
@@ -134,7 +147,7 @@ class TorchServeUpstream:
                 raise Cut(f"{url}: {error}") from error
             except TooLong as error:  # like an answer that is no hypothesis: try again
                 raise WorkerDied(f"{url}: {error}") from error
-            if answer.status == 200:
+            if answer.status in (200, SCALING):
                 return answer.body
             problem = failure(answer.status, answer.body)
             if is_last or self._key_file is None or not isinstance(problem, KeyRefused):

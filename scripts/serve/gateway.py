@@ -10,17 +10,17 @@ import subprocess
 import sys
 import time
 import urllib.error
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.serve.addresses import Address
 from scripts.serve.arguments import ServeOptions
+from scripts.serve.gateway_models import GatewayModels
 from scripts.serve.local import open_local
 from scripts.serve.restarts import Restarts
 from scripts.serve.serve_error import ServeError
-from scripts.serve.served_models import Served, gateway_variables
 from scripts.serve.torchserve import end_with_parent
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def gateway_launch(
     properties: Mapping[str, str],
     key_file: Path | None,
     root: Path,
-    served: Sequence[Served],
+    models: GatewayModels,
 ) -> GatewayLaunch:
     """The gateway's settings with TorchServe's addresses and the command line's; raises ServeError."""
     inference, management = (
@@ -64,7 +64,7 @@ def gateway_launch(
     given = {name: str(value) for name, value in chosen.items() if value is not None}
     environment = {**os.environ, **given}
     aliases = _settings(environment).upstream.aliases
-    environment |= gateway_variables(served, aliases)
+    environment |= models.variables(aliases)
     settings = _settings(environment)
     scheme = "https" if settings.server.tls_cert else "http"
     return GatewayLaunch(

@@ -17,7 +17,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -43,6 +43,8 @@ class ModelRow(BaseModel):
     aliases: Annotated[tuple[str, ...], Field(strict=False)] = ()
     languages: Annotated[tuple[str, ...], Field(strict=False)] = ()
     fallback: str | None = None  # the model that answers while this one cannot
+    load: Literal["start", "on_demand"] = "start"  # on_demand: with its first request
+    idle_s: Annotated[float, Field(gt=0, strict=False)] | None = None  # on demand: it goes after this time
 
     @field_validator("languages")
     @classmethod
@@ -130,7 +132,11 @@ def checked(table: ModelTable) -> ModelTable:
         raise ServeError(
             f"{default} is the first model and takes every language: give languages to others alone"
         )
+    if row.load == "on_demand":
+        raise ServeError(f"{default} is the first model and loads at start: give `load: on_demand` to others")
     for name, row in table.rows.items():
+        if row.idle_s is not None and row.load != "on_demand":
+            raise ServeError(f"{name}: idle_s is for models with `load: on_demand`")
         if row.fallback is not None and (row.fallback not in table.rows or row.fallback == name):
             raise ServeError(f"{name}: fallback is {row.fallback!r}, must be another model of the table")
     return _first_is_whisper(table)

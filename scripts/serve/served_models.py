@@ -30,6 +30,11 @@ class Served:
         """The MODEL that was asked for."""
         return self.row.checkpoint
 
+    @property
+    def is_on_demand(self) -> bool:
+        """Whether it loads with its first request, and not at start."""
+        return self.row.load == "on_demand"
+
 
 def served_models(options: ServeOptions, root: Path, called_from: Path) -> tuple[Served, ...]:
     """The models of the command line, else of config/models.yaml, else base; the default one first.
@@ -78,19 +83,22 @@ def model_configs(
     return configs
 
 
-def gateway_variables(served: Sequence[Served], aliases: Sequence[str]) -> dict[str, str]:
-    """What the gateway must know of the models; nothing where there is one without names of its own.
+def for_torchserve(
+    configs: Mapping[str, Mapping[str, Any]], served: Sequence[Served]
+) -> dict[str, dict[str, Any]]:
+    """The same configurations, those of models on demand without workers, which the gateway starts."""
+    none = {"minWorkers": 0, "maxWorkers": 0}
+    on_demand = {each.name for each in served if each.is_on_demand}
+    return {name: {**config, **(none if name in on_demand else {})} for name, config in configs.items()}
 
-    aliases: of the default model in config/gateway.yaml.
+
+def on_demand_properties(
+    configs: Mapping[str, Mapping[str, Any]], served: Sequence[Served]
+) -> dict[str, str]:
+    """What config.properties needs so that a model on demand is registered and has no worker at first.
+
+    TorchServe 0.12 takes no number of workers below 1 but this default, as long as the most is above it.
     """
-    default, *others = served
-    variables = {}
-    if default.row.aliases:
-        variables["GATEWAY_UPSTREAM__ALIASES"] = json.dumps([*aliases, *default.row.aliases])
-    if default.row.fallback:
-        variables["GATEWAY_UPSTREAM__FALLBACK"] = default.row.fallback
-    if others:
-        rows = {each.name: each.row.model_dump(include={"aliases", "languages", "fallback", "workers"},
-                                               exclude_none=True) for each in others}  # fmt: skip
-        variables["GATEWAY_UPSTREAM__MODELS"] = json.dumps(rows)
-    return variables
+    most = {each.name: {"1.0": {"maxWorkers": configs[each.name]["minWorkers"]}}
+            for each in served if each.is_on_demand}  # fmt: skip
+    return {"default_workers_per_model": "-1", "models": json.dumps(most)} if most else {}

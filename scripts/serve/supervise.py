@@ -18,6 +18,7 @@ from scripts.serve import addresses, archive, models, settings, tuning
 from scripts.serve.addresses import Address
 from scripts.serve.arguments import ServeOptions
 from scripts.serve.gateway import GatewayLaunch, GatewayProcess, gateway_launch
+from scripts.serve.gateway_models import GatewayModels
 from scripts.serve.java import find_java
 from scripts.serve.models import Weights
 from scripts.serve.readiness import (
@@ -30,7 +31,14 @@ from scripts.serve.readiness import (
 )
 from scripts.serve.restarts import Restarts
 from scripts.serve.serve_error import ServeError, Stop
-from scripts.serve.served_models import Served, fetched, model_configs, served_models
+from scripts.serve.served_models import (
+    Served,
+    fetched,
+    for_torchserve,
+    model_configs,
+    on_demand_properties,
+    served_models,
+)
 from scripts.serve.settings import Paths
 from scripts.serve.torchserve import Launch, TorchServe
 
@@ -44,9 +52,10 @@ def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
     served = served_models(options, root, called_from)
     paths, properties, configs = _configuration(options, root, served)
     if options.print_config:
-        _print_config(properties, configs)
+        _print_config(properties, for_torchserve(configs, served))
         return
-    gateway = _gateway(options, properties, paths, served)
+    workers = {name: int(config["minWorkers"]) for name, config in configs.items()}
+    gateway = _gateway(options, properties, paths, GatewayModels(served, workers))
     addresses.check_free(properties, *([gateway.address] if gateway else []))
     java = find_java(os.environ)
     if options.dry_run:
@@ -57,7 +66,12 @@ def serve(options: ServeOptions, root: Path, called_from: Path) -> None:
     for each in served:
         _announce(each)
         settings.put_checkpoint(configs[each.name], each.weights.checkpoint, each.weights.adapter)
-    settings.prepare(paths, properties, configs, gateway.address.url if gateway else None)
+    if sum(workers.values()) > 1:  # one worker checks itself
+        models = GatewayModels(served, workers).with_memory(configs, root)
+        gateway = _gateway(options, properties, paths, models)
+    settings.prepare(
+        paths, properties, for_torchserve(configs, served), gateway.address.url if gateway else None
+    )
     for name in configs:
         if archive.ensure_archive(paths, name):
             say(f"built {paths.model_store / name}.mar")
@@ -103,10 +117,11 @@ def _serve_once(launch: Launch, plan: Plan, gateway: GatewayProcess | None, *, i
     say(f"starting TorchServe with {launch.java}")
     server = TorchServe(launch)
     try:
-        probe, *others = [_probe(each, plan, launch) for each in plan.served]
+        at_start = [each for each in plan.served if not each.is_on_demand]
+        probe, *others = [_probe(each, plan, launch) for each in at_start]
         patience_s = plan.options.startup_timeout_s
         text = wait_until_ready(server, probe, patience_s, say, _care_for(gateway, is_restart))
-        for each, other in zip(plan.served[1:], others, strict=True):
+        for each, other in zip(at_start[1:], others, strict=True):
             say(wait_for_another(server, other, each.name, patience_s))
         if gateway is not None:
             gateway.wait_until_ready(GATEWAY_READY_S, lambda: check_alive(server, probe))
@@ -131,12 +146,12 @@ def _care_for(gateway: GatewayProcess | None, has_served: bool) -> Callable[[], 
 
 
 def _gateway(
-    options: ServeOptions, properties: Mapping[str, str], paths: Paths, served: Sequence[Served]
+    options: ServeOptions, properties: Mapping[str, str], paths: Paths, models: GatewayModels
 ) -> GatewayLaunch | None:
     if options.no_gateway:
         return None
     key_file = paths.key_file if has_keys(properties) else None
-    return gateway_launch(options, properties, key_file, paths.root, served)
+    return gateway_launch(options, properties, key_file, paths.root, models)
 
 
 def _configuration(
@@ -163,6 +178,7 @@ def _configuration(
     for config in configs.values():
         tuning.put_folder(config, config_dir)
         settings.check_handler_section(config)
+    properties |= on_demand_properties(configs, served)
     return paths, properties, configs
 
 
@@ -192,7 +208,8 @@ def _announce(served: Served) -> None:
         say("  ./serve.sh base           (99 languages, 145 MB)   or   ./serve.sh large-v3-turbo   (1.6 GB)")
     else:
         languages = f", for {', '.join(served.row.languages)}" if served.row.languages else ""
-        say(f"MODEL {served.model}: {_described(served.weights)}{languages}")
+        loads = ", loads with its first request to the gateway" if served.is_on_demand else ""
+        say(f"MODEL {served.model}: {_described(served.weights)}{languages}{loads}")
 
 
 def _described(weights: Weights) -> str:

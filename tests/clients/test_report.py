@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from load_kit.load import LoadRun, Outcome
+from load_kit.load import Clip, Job, LoadRun, LoadRunner, Outcome
 from load_kit.load_command import exit_code
 from load_kit.load_report import (
     latency_figures,
@@ -20,7 +21,9 @@ from load_kit.load_report import (
     percentile,
     report_text,
 )
+from load_kit.models_report import models_text
 from load_kit.schedule import at_random, in_turn, poisson_arrivals
+from whisper_client.client import Reply
 from whisper_client.errors import BadArgument
 
 SECONDS = st.floats(0, 1e4, allow_nan=False)
@@ -193,3 +196,29 @@ def test_clips_are_spread(clips: list[int], count: int, seed: int) -> None:
     drawn = list(islice(at_random(clips, seed), count))
     assert len(drawn) == count and set(drawn) <= set(clips)
     assert drawn == list(islice(at_random(clips, seed), count))
+
+
+def test_each_model_is_reported_with_its_files() -> None:
+    ends = [("hindi.opus", "hi", 1.0), ("marathi.opus", "hi", 3.0), ("jfk.flac", "whisper", 2.0)]
+    outcomes = tuple(outcome(seconds, path=f"clips/{path}", model=model) for path, model, seconds in ends)
+    report = make_report(LoadRun(outcomes, 3.0))
+    assert {model: figures.count for model, figures in report.latency_by_model.items()} == {
+        "hi": 2,
+        "whisper": 1,
+    }
+    document = level_document(1, report, outcomes)
+    assert document["figures"]["latency_by_model_s"]["hi"]["p50"] == 1.0
+    assert [row["model"] for row in document["outcomes"]] == ["hi", "hi", "whisper"]
+    first, files, *_ = models_text(outcomes).splitlines()
+    assert first.split()[:5] == ["answered", "by", "hi:", "2", "requests,"]
+    assert files.split() == ["hindi.opus,", "marathi.opus"]
+
+
+def test_nothing_is_said_of_models_where_one_answered_all() -> None:
+    assert models_text([outcome(model="whisper"), outcome(model="whisper"), outcome()]) == ""
+
+
+def test_the_model_is_the_one_that_the_server_names() -> None:
+    answer = Reply(200, b"{}", 1.0, 1, "application/json", model="hi")
+    run = LoadRunner(lambda _: answer, 1, judge=lambda *_: (None, "")).run([Job(Clip(Path("a.wav"), 1.0))])
+    assert [one.model for one in run.outcomes] == ["hi"]

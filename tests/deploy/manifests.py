@@ -12,7 +12,7 @@ import yaml
 from tests.deploy.images import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
-BUILDS = ("overlays/cpu", "overlays/gpu", "kserve")
+BUILDS = ("overlays/cpu", "overlays/gpu", "overlays/several", "kserve")
 
 Resource = dict[str, Any]
 

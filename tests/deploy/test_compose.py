@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
+from clients.download_model import CHECKPOINTS
 from gateway.settings import Settings
 from scripts.serve.arguments import parse_options
+from scripts.serve.model_table import read_table
 from scripts.serve.supervise import LOW_DISK_BYTES
 from tests.deploy.images import ROOT, image_directories, image_user
 
 DEPLOY = ROOT / "deploy"
-FILES = (DEPLOY / "compose.yaml", DEPLOY / "compose.gpu.yaml")
+FILES = (DEPLOY / "compose.yaml", DEPLOY / "compose.gpu.yaml", DEPLOY / "compose.models.yaml")
 SIZES = {"m": 10**6, "g": 10**9}
 
 
@@ -92,6 +94,16 @@ def test_the_options_and_settings_exist(monkeypatch: pytest.MonkeyPatch) -> None
     assert str(settings.media.spool_dir) in image_directories()
     grace = int(services()["server"]["stop_grace_period"].rstrip("s"))
     assert grace > settings.server.drain_s + 30  # serve.sh waits 10 s for it and 20 s for TorchServe
+
+
+def test_several_models_are_those_of_the_mounted_table() -> None:
+    server = yaml.safe_load((DEPLOY / "compose.models.yaml").read_text())["services"]["server"]
+    source, target, _ = server["volumes"][0].split(":")
+    assert target == "/app/config/models.yaml"
+    table = read_table(DEPLOY / source)
+    assert table is not None and len(table.rows) > 1
+    assert {row.checkpoint for row in table.rows.values()} <= set(CHECKPOINTS)
+    assert parse_options(server["command"], environment(), ROOT, ROOT).models == ()
 
 
 def test_a_key_withdrawn_on_the_host_is_withdrawn_in_the_container() -> None:

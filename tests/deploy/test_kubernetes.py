@@ -11,8 +11,10 @@ import yaml
 from clients.download_model import CHECKPOINTS
 from gateway.observe.metrics import PREFIX
 from gateway.observe.stats import ADMISSION_GAUGES
-from gateway.settings import Settings
+from gateway.settings import Settings, load_settings
 from scripts.serve import settings as serve_settings
+from scripts.serve.arguments import parse_options
+from scripts.serve.model_table import read_table
 from tests.deploy.images import ROOT, image_copies, image_directories, image_user
 from tests.deploy.manifests import (
     BUILDS,
@@ -110,7 +112,7 @@ def test_writable_mounts_are_the_images_directories_and_never_the_weights(folder
             mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
             assert {each["name"] for each in mounts.values()} <= names
             writable = {path for path, each in mounts.items() if not each.get("readOnly")}
-            if container["name"] != "download":
+            if not container["name"].startswith("download"):
                 assert writable <= {"/tmp", *image_directories()}
         assert all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume)
 
@@ -159,6 +161,35 @@ def test_no_worker_starts_before_its_weights_are_verified(folder: str) -> None:
     """Init containers run in their order, and a strategic merge may change it."""
     names = list(server_containers(folder))
     assert names == ["verify", "worker", "gateway"] or not shutil.which("kubectl")
+
+
+def test_several_models_are_downloaded_verified_and_known_to_the_gateway() -> None:
+    if not shutil.which("kubectl"):
+        pytest.skip("needs kubectl to apply the patches")
+    folder = "overlays/several"
+    table = read_table(FOLDER / folder / "models.yml")
+    assert table is not None
+    maps = {
+        each["metadata"]["name"].rpartition("-")[0]: each["data"] for each in of_kind("ConfigMap", folder)
+    }
+    assert yaml.safe_load(maps["whisper-models"]["models.yaml"])["models"].keys() == table.rows.keys()
+    server = server_containers(folder)
+    assert list(server) == ["verify", "verify-english", "worker", "gateway"]
+    job = next(of_kind("Job", folder))["spec"]["template"]["spec"]
+    fetching = [each["command"][2] for each in containers(job)]
+    verified = [server[name]["command"][2] for name in ("verify", "verify-english")]
+    default = maps["whisper-model"]["WHISPER_MODEL"]
+    for names in (fetching, verified):
+        found = {default if name == "$(WHISPER_MODEL)" else name for name in names}
+        assert found == {row.checkpoint for row in table.rows.values()}
+    options = parse_options(server["worker"]["args"], variables(server["worker"]), ROOT, ROOT)
+    assert options.models == (), "the table counts"
+    settings = load_settings(variables(server["gateway"]))
+    others = {name: row.model_dump(include={"languages", "fallback"}) for name, row in table.others.items()}
+    assert others == {
+        name: model.model_dump(include={"languages", "fallback"})
+        for name, model in settings.upstream.models.items()
+    }
 
 
 def test_a_gpu_pod_asks_for_one_gpu_for_its_worker() -> None:

@@ -23,7 +23,7 @@ OF_THE_PROCESSES = "tests/live/faults/"
 
 def functions(path: str) -> set[str]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def produced_by(chapter: str) -> list[tuple[str, str]]:

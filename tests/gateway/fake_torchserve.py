@@ -28,46 +28,24 @@ import uvicorn
 from asr.errors import AsrError, EngineFailure, Overloaded
 from asr.schema import Hypothesis, Window
 from asr.wire import messages
+from tests.gateway.fake_answers import (
+    BATCH_FAILURES,
+    NO_MEMORY,
+    NO_WORKER,
+    WINDOW_FAILURES,
+    Answer,
+    Row,
+    answer_all,
+    refusal,
+    torchserve_error,
+)
 from tests.gateway.fake_hypotheses import SPEC, fake_hypothesis
 
 START_TIMEOUT_S = 20
 JSON = "application/json"
-NO_WORKER = (
-    'Model "whisper" Version 1.0 has no worker to serve inference request. '
-    "Please use scale workers API to add workers."
-)
-BATCH_FAILURES = {  # a whole batch meets it
-    "die": (500, "InternalServerException", "Worker died."),
-    "killed": (507, "InternalServerException", "Worker died."),  # by SIGKILL or for memory
-    "failed": (503, "InternalServerException", "Prediction failed"),  # the handler raised
-    "exhausted": (507, "InternalServerException", "Out of resources"),  # it raised MemoryError
-}
-NO_MEMORY = "not enough memory to decode this window now; try again later"
-# met as a window arrives
-WINDOW_FAILURES = ("busy", "hang", "garbage", "endless", "reset", "refused", "overloaded")
-
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    body: bytes
-
-
-@dataclasses.dataclass(eq=False, slots=True)
-class Row:
-    """One request that waits for a worker; without a window it is a canary or asks for the model."""
-
-    window: Window | None
-    good: Answer
-    answer: asyncio.Future[Answer]
-
-
-def torchserve_error(status: int, kind: str, message: str) -> Answer:
-    return Answer(status, json.dumps({"code": status, "type": kind, "message": message}).encode())
 
 
 class FakeTorchServe:
@@ -98,7 +76,13 @@ class FakeTorchServe:
         self.starves: Callable[[Window], bool] = lambda window: False  # there is no memory for it
         self.spec = SPEC  # of every model
         self.models = {"whisper"}  # by their names; another one is a path that is not there
+        self.without_workers: set[str] = set()  # of `models`; the management API changes it
+        self.load_s = 0.0  # until a model's worker is there
+        self.fails_to_load: set[str] = set()
+        self.scaled: list[tuple[str, int]] = []  # (model, workers), as the management API was asked for
         self.asked: Counter[str] = Counter()  # windows by the model that they went to
+        self.under_way: Counter[str] = Counter()  # of them, those without an answer
+        self.lost: Counter[str] = Counter()  # of them, those whose worker was ended
         self.windows: list[Window] = []  # received, in order, those refused and failed included
         self.num_windows = 0
         self.batches: list[list[Window]] = []  # begun
@@ -180,12 +164,12 @@ class FakeTorchServe:
             try:
                 await asyncio.sleep(self.delay_s if windows else 0)
             except asyncio.CancelledError:  # scaled down: what it held is lost
-                _answer_all(rows, torchserve_error(*BATCH_FAILURES["die"]))
+                answer_all(rows, torchserve_error(*BATCH_FAILURES["die"]))
                 raise
             for row in rows:
                 if row.window is not None and self.starves(row.window):
-                    row.good = _refusal(Overloaded(NO_MEMORY))
-            _answer_all(rows, failure)
+                    row.good = refusal(Overloaded(NO_MEMORY))
+            answer_all(rows, failure)
             if failure is not None and b"Worker died" in failure.body:
                 self.deaths += 1
                 await asyncio.sleep(self.restart_s)
@@ -214,7 +198,10 @@ class FakeTorchServe:
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b"".join([chunk async for chunk in _body(receive)])
-        answer = await self._route(scope["path"], dict(scope["headers"]), body)
+        if scope["method"] == "PUT":
+            answer: Answer | None = await self._scale(scope["path"], scope["query_string"].decode())
+        else:
+            answer = await self._route(scope["path"], dict(scope["headers"]), body)
         if answer is None:  # uvicorn cuts the connection of an answer that does not go on
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
             return
@@ -234,6 +221,8 @@ class FakeTorchServe:
             return torchserve_error(404, "ModelNotFoundException", f"Model not found: {model}")
         if kind == "models":
             return Answer(200, json.dumps([self._description(model)]).encode())
+        if model in self.without_workers:
+            return torchserve_error(503, "ServiceUnavailableException", NO_WORKER)
         tail = rest[0].removeprefix("1.0/")
         if tail == "healthz":
             return await self._enqueue(None, Answer(200, b'{"status": "ok", "model": "fake"}'))
@@ -241,14 +230,32 @@ class FakeTorchServe:
             return await self._enqueue(None, Answer(200, json.dumps(self._model()).encode()))
         if tail == "windows":
             self.asked[model] += 1
-            return await self._take_window(body)
+            self.under_way[model] += 1
+            answer = await self._take_window(body)
+            self.under_way[model] -= 1
+            return answer
         return torchserve_error(404, "ResourceNotFoundException", "Requested resource is not found")
+
+    async def _scale(self, path: str, query: str) -> Answer:
+        """Workers of one model: none, or as many as the server has."""
+        model = path.rpartition("/")[2]
+        workers = int(dict(pair.split("=") for pair in query.split("&"))["min_worker"])
+        self.scaled.append((model, workers))
+        if workers == 0:
+            self.lost[model] += self.under_way[model]
+            self.without_workers.add(model)
+            return Answer(200, b"{}")
+        await asyncio.sleep(self.load_s)
+        if model in self.fails_to_load:
+            return torchserve_error(500, "InternalServerException", "Failed to start workers for model")
+        self.without_workers.discard(model)
+        return Answer(200, b"{}")
 
     async def _take_window(self, body: bytes) -> Answer | None:
         try:
             window = messages.decode_window(body)
         except AsrError as error:
-            return _refusal(error)
+            return refusal(error)
         self.num_windows += 1
         if self.keep_windows:
             self.windows.append(window)
@@ -262,8 +269,8 @@ class FakeTorchServe:
         good = {
             "garbage": Answer(200, b'{"tokens": "no hypothesis"}'),
             "endless": Answer(200, b"[" * (20 * messages.MAX_HYPOTHESIS_BYTES)),
-            "refused": _refusal(EngineFailure("the engine broke on this window")),
-            "overloaded": _refusal(Overloaded(NO_MEMORY)),
+            "refused": refusal(EngineFailure("the engine broke on this window")),
+            "overloaded": refusal(Overloaded(NO_MEMORY)),
         }.get(kind or "", Answer(200, messages.encode_hypothesis(self.hypothesis(window))))
         return await self._enqueue(window, good)
 
@@ -279,18 +286,9 @@ class FakeTorchServe:
         return {"object": "model", **dataclasses.asdict(self.spec), **facts}
 
     def _description(self, model: str) -> dict[str, Any]:
-        workers = [{"id": str(9000 + i), "status": "READY", "gpu": False} for i in range(self.workers)]
+        num_workers = 0 if model in self.without_workers else self.workers
+        workers = [{"id": str(9000 + i), "status": "READY", "gpu": False} for i in range(num_workers)]
         return {"modelName": model, "batchSize": self.batch_size, "workers": workers}
-
-
-def _answer_all(rows: list[Row], failure: Answer | None) -> None:
-    for row in rows:
-        if not row.answer.done():
-            row.answer.set_result(failure or row.good)
-
-
-def _refusal(error: AsrError) -> Answer:
-    return Answer(error.status, json.dumps(error.body()).encode())
 
 
 async def _body(receive: Receive) -> Any:

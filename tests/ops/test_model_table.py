@@ -10,11 +10,20 @@ import yaml
 from gateway.settings import load_settings
 from scripts.serve import settings
 from scripts.serve.arguments import parse_options
+from scripts.serve.gateway_models import GatewayModels
+from scripts.serve.memory import Memory, Need
 from scripts.serve.model_table import read_table, table_of_words
 from scripts.serve.serve_error import ServeError
-from scripts.serve.served_models import gateway_variables, model_configs, served_models
+from scripts.serve.served_models import (
+    Served,
+    for_torchserve,
+    model_configs,
+    on_demand_properties,
+    served_models,
+)
 from tests.ops.commands import ROOT, last_line, serve
 
+BASE = settings.read_model_config(ROOT / "config" / "model-config.yaml")
 TABLE = """
 models:
   whisper: {checkpoint: base, workers: 1, aliases: [gpt-4o-transcribe, Systran/faster-whisper-base]}
@@ -90,6 +99,9 @@ def test_a_file_without_models_is_none(tmp_path: Path, text: str) -> None:
         ("a: {checkpoint: b}, whisper: {checkpoint: b}", "whisper is the first model's name in TorchServe"),
         ("a: {checkpoint: b, fallback: b}", "a: fallback is 'b', must be another model"),
         ("a: {checkpoint: b, fallback: a}", "a: fallback is 'a', must be another model"),
+        ("a: {checkpoint: b, load: on_demand}", "a is the first model and loads at start"),
+        ("a: {checkpoint: b}, b: {checkpoint: b, idle_s: 60}", "b: idle_s is for models with `load: on_"),
+        ("a: {checkpoint: b}, b: {checkpoint: b, load: later}", "b: load: Input should be 'start' or 'on_"),
     ],
 )  # fmt: skip
 def test_a_table_that_is_not_clear_is_refused(tmp_path: Path, rows: str, said: str) -> None:
@@ -150,7 +162,8 @@ def test_the_gateway_learns_of_the_models(tmp_path: Path) -> None:
     (tmp_path / "models" / "whisper-hindi" / "config.json").write_text("{}")
     table_file(tmp_path)
     served = served_models(parse_options([], {}, tmp_path, tmp_path), tmp_path, tmp_path)
-    upstream = load_settings(gateway_variables(served, ["whisper-1"])).upstream
+    models = GatewayModels(served, {"whisper": 1, "hindi": 2, "english": 1})
+    upstream = load_settings(models.variables(["whisper-1"])).upstream
     assert upstream.model == "whisper"
     assert upstream.aliases == ("whisper-1", "gpt-4o-transcribe", "Systran/faster-whisper-base")
     assert list(upstream.models) == ["hindi", "english"]
@@ -160,7 +173,79 @@ def test_the_gateway_learns_of_the_models(tmp_path: Path) -> None:
 
 def test_one_model_changes_nothing_for_the_gateway(tmp_path: Path) -> None:
     served = served_models(parse_options(["demo"], {}, ROOT, tmp_path), ROOT, tmp_path)
-    assert gateway_variables(served, ["whisper-1"]) == {}
+    assert GatewayModels(served, {"whisper": 1}).variables(["whisper-1"]) == {}
+
+
+ON_DEMAND = """
+models:
+  whisper: {checkpoint: whisper-models/demo.pt}
+  hindi: {checkpoint: whisper-models/demo.pt, workers: 2, load: on_demand, idle_s: 60}
+"""
+
+
+def test_a_model_on_demand_is_registered_without_workers(tmp_path: Path) -> None:
+    served = demo_models(tmp_path, ON_DEMAND)
+    configs = model_configs(BASE, parse_options([], {}, tmp_path, tmp_path), served)
+    written = for_torchserve(configs, served)
+    assert [(written[name]["minWorkers"], written[name]["maxWorkers"]) for name in written] == [
+        (1, 1),
+        (0, 0),
+    ]
+    assert on_demand_properties(configs, served) == {
+        "default_workers_per_model": "-1",
+        "models": '{"hindi": {"1.0": {"maxWorkers": 2}}}',
+    }
+    assert on_demand_properties(configs, served[:1]) == {}
+
+
+@pytest.mark.slow
+def test_the_gateway_learns_what_models_on_demand_take(tmp_path: Path) -> None:
+    """Nothing is known of a model that cannot be read: its worker will say why."""
+    (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
+    served = demo_models(tmp_path, ON_DEMAND + "  bad: {checkpoint: bad.pt}\n")
+    configs = model_configs(BASE, parse_options([], {}, tmp_path, tmp_path), served)
+    models = GatewayModels(served, {"whisper": 1, "hindi": 2, "bad": 1}).with_memory(configs, ROOT)
+    assert models.needs_mb.keys() == {"whisper", "hindi"}
+    environ = models.variables(["whisper-1"])
+    environ["GATEWAY_UPSTREAM__MANAGEMENT_URLS"] = "http://127.0.0.1:8081"
+    upstream = load_settings(environ).upstream
+    hindi = upstream.models["hindi"]
+    assert (hindi.load, hindi.idle_s, hindi.workers) == ("on_demand", 60, 2)
+    assert 2 * 400 < hindi.memory_mb["cpu"] < 2 * 2_000
+    assert upstream.memory_mb["cpu"] > hindi.memory_mb["cpu"]
+
+
+def test_models_that_do_not_fit_together_are_refused_with_the_numbers() -> None:
+    needs = [
+        Need("whisper", {"cpu": 3_000_000_000}, workers=2, is_on_demand=False),
+        Need("hindi", {"cpu": 2_500_000_000}, workers=1, is_on_demand=False),
+    ]
+    assert Memory(needs, {"cpu": 5_500_000_000}).for_on_demand == {}
+    with pytest.raises(ServeError) as refusal:
+        _ = Memory(needs, {"cpu": 4_000_000_000}).for_on_demand
+    assert str(refusal.value).startswith(
+        "the models need 5.5 GB of memory together, 4.0 GB are free: whisper 2 x 1.5 GB, hindi 2.5 GB. "
+        "Nothing was loaded: serve fewer models or smaller ones, lower `batch_size` or `workers`"
+    )
+
+
+def test_a_model_on_demand_must_fit_beside_those_that_load_at_start() -> None:
+    needs = [
+        Need("whisper", {"cpu": 1_000_000_000, "cuda": 6_000_000_000}, workers=1, is_on_demand=False),
+        Need("hindi", {"cpu": 1_000_000_000, "cuda": 6_000_000_000}, workers=1, is_on_demand=True),
+        Need("tamil", {"cpu": 1_000_000_000, "cuda": 6_000_000_000}, workers=1, is_on_demand=True),
+    ]
+    free = {"cpu": 16_000_000_000, "cuda": 16_000_000_000}
+    assert Memory(needs, free).for_on_demand == {"cpu": 15_000_000_000, "cuda": 10_000_000_000}
+    with pytest.raises(ServeError, match=r"hindi loads on demand and needs 6.0 GB of GPU memory; 5.0 GB are"):
+        _ = Memory(needs, free | {"cuda": 11_000_000_000}).for_on_demand
+
+
+def demo_models(folder: Path, table: str) -> tuple[Served, ...]:
+    (folder / "whisper-models").mkdir()
+    (folder / "whisper-models" / "demo.pt").symlink_to(ROOT / "whisper-models" / "demo.pt")
+    table_file(folder, table)
+    return served_models(parse_options([], {}, folder, folder), folder, folder)
 
 
 @pytest.mark.slow

@@ -64,7 +64,8 @@ def launch(folder: Path) -> Any:
     return SimpleNamespace(java="java", properties={}, paths=SimpleNamespace(key_file=folder / "keys"))
 
 
-PLAN = supervise.Plan((SimpleNamespace(name="whisper"),), SimpleNamespace(startup_timeout_s=1))  # type: ignore[arg-type]
+WHISPER = SimpleNamespace(name="whisper", is_on_demand=False)
+PLAN = supervise.Plan((WHISPER,), SimpleNamespace(startup_timeout_s=1))  # type: ignore[arg-type]
 
 
 def test_a_gateway_that_never_served_ends_the_start_at_once(gateway: StandInGateway, tmp_path: Path) -> None:

@@ -23,6 +23,12 @@ MODELS = {
 SOUND = {"vad_filter": "false"}
 
 
+@pytest.fixture(autouse=True)
+def one_model_again(fake: FakeTorchServe) -> Iterator[None]:
+    yield
+    fake.models = {"whisper"}
+
+
 @pytest.fixture
 def gateway(fake: FakeTorchServe, start_gateway: StartGateway) -> Gateway:
     fake.models = {"whisper", *MODELS}
@@ -227,3 +233,21 @@ async def test_two_hundred_mixed_requests_are_each_answered_by_the_right_model(
             group.create_task(ask(client, number))
     assert len(set(texts.values())) == 200, "every answer is about its own audio"
     assert fake.deaths == 2
+
+
+def test_the_answer_and_the_metrics_name_the_model(
+    gateway: Gateway, asked: Callable[..., tuple[str, dict[str, int]]]
+) -> None:
+    with httpx2.Client(base_url=gateway.url, timeout=TIMEOUT_S) as client:
+        data = SOUND | {"language": "hi", "response_format": "verbose_json"}
+        answer = client.post("/v1/audio/transcriptions", data=data, files={"file": ("a.wav", wav(tone(2.0)))})
+        assert answer.json()["model"] == "hindi"
+        lines = client.get("/metrics").text.splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    values = {name: float(value) for name, _, value in pairs}
+    labels = 'caller="local",model="hindi",route="/v1/audio/transcriptions",status="200"'
+    assert values[f"whisper_gateway_requests_total{{{labels}}}"] == 1
+    assert values['whisper_gateway_windows_total{model="hindi"}'] == 1
+    assert values['whisper_gateway_audio_seconds_total{caller="local",model="hindi"}'] == 2.0
+    assert values['whisper_gateway_model_ready{model="hindi"}'] == 1
+    assert values['whisper_gateway_model_loads_total{model="hindi"}'] == 0

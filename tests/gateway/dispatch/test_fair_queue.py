@@ -222,3 +222,51 @@ def test_whoever_waits_is_served_within_the_bound(waiting: int, seed: int) -> No
         else:
             queue.drop(name)
             alive -= 1
+
+
+def served_by_two_models(weight: float, ticks: int) -> Counter[tuple[str, str]]:
+    """(caller, model) → windows; "two" uses both models without end, and "one" the second model alone."""
+    models: dict[str, FairQueue[str]] = {"first": FairQueue(), "second": FairQueue()}
+    models["first"].neighbours, models["second"].neighbours = (models["second"],), (models["first"],)
+    for model, caller, its in (("first", "two", weight), ("second", "two", weight), ("second", "one", 1.0)):
+        models[model].open(caller, caller, its)
+        for _ in range(ticks):
+            models[model].push(caller, caller, WINDOW_S)
+    served: Counter[tuple[str, str]] = Counter()
+    for _ in range(ticks):
+        for model, queue in models.items():
+            if (caller := queue.pop()) is not None:
+                served[caller, model] += 1
+    return served
+
+
+def test_a_caller_with_two_models_has_no_more_than_one_with_one() -> None:
+    served = served_by_two_models(weight=1.0, ticks=300)
+    assert served["two", "first"] == 300, "nobody else wants it"
+    assert served["one", "second"] >= 295
+    total = served["two", "first"] + served["two", "second"]
+    assert total <= served["one", "second"] * 1.05
+
+
+def test_a_weight_counts_over_all_models() -> None:
+    """With twice the weight it has all of the first model and a third of the second: two to one in all."""
+    served = served_by_two_models(weight=2.0, ticks=300)
+    total = served["two", "first"] + served["two", "second"]
+    assert abs(total / served["one", "second"] - 2) < 0.1
+    assert 90 <= served["two", "second"] <= 110
+
+
+def test_a_debt_from_a_faster_model_is_bounded() -> None:
+    """A caller of a model that is a hundred times as fast has its turn soon after it has left that one."""
+    slow: FairQueue[str] = FairQueue()
+    fast: FairQueue[str] = FairQueue()
+    fast.neighbours = (slow,)
+    for queue, caller in ((fast, "both"), (slow, "both"), (slow, "other")):
+        queue.open(caller, caller)
+        for _ in range(1_000):
+            queue.push(caller, caller, WINDOW_S)
+    for _ in range(1_000):
+        fast.pop()
+    turns = [slow.pop() for _ in range(12)]
+    assert turns[:2] == ["other", "other"]
+    assert turns.count("both") >= 4

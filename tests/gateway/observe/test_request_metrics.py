@@ -19,6 +19,7 @@ ROUTE = "/v1/audio/transcriptions"
 DISPATCHER = {
     "outstanding": 5, "waiting_windows": 7, "waiting_audio_s": 12.5, "sent": 100, "retries": 2, "resent": 1,
     "deaths": 1, "upstreams": [{"url": "http://a:8080", "alive": True, "workers": 2, "outstanding": 5}],
+    "models": [{"name": "hindi", "ready": False, "windows": 4, "loads": 3}],
 }  # fmt: skip
 
 
@@ -26,7 +27,14 @@ def loaded() -> Metrics:
     metrics = Metrics()
     for status, code in ((200, None), (200, None), (429, "queue_full"), (400, "invalid_value")):
         record = RequestRecord(
-            route=ROUTE, status=status, caller="alice", error_code=code, audio_s=30, windows=1, seconds=0.2
+            route=ROUTE,
+            status=status,
+            caller="alice",
+            error_code=code,
+            audio_s=30,
+            windows=1,
+            seconds=0.2,
+            model="hindi" if status == 200 else None,
         )
         record.stages_s["prepare"] = 0.05
         record.fallbacks["logprob"] = 2
@@ -57,16 +65,17 @@ def samples(text: str) -> dict[str, float]:
 
 def test_the_values_are_those_of_the_load() -> None:
     found = samples(loaded().exposition().decode())
-    assert found[f"requests_total{{caller=alice,route={ROUTE},status=200}}"] == 2
-    assert found[f"requests_total{{caller=none,route={ROUTE},status=401}}"] == 1
-    assert found["audio_seconds_total{caller=alice}"] == 60  # of answered requests only
+    assert found[f"requests_total{{caller=alice,model=hindi,route={ROUTE},status=200}}"] == 2
+    assert found[f"requests_total{{caller=none,model=none,route={ROUTE},status=401}}"] == 1
+    assert found["audio_seconds_total{caller=alice,model=hindi}"] == 60  # of answered requests only
     assert found["rejected_total{reason=queue_full}"] == 1
     assert found["rejected_total{reason=headers_too_slow}"] == 1
     assert "rejected_total{reason=invalid_value}" not in found  # a mistake, not a limit
-    assert found[f"request_seconds_count{{route={ROUTE}}}"] == 5
+    assert found[f"request_seconds_count{{model=hindi,route={ROUTE}}}"] == 2
+    assert found[f"request_seconds_count{{model=none,route={ROUTE}}}"] == 3
     assert found["first_event_seconds_count"] == 1
     assert found["stage_seconds_count{stage=prepare}"] == 4
-    assert found["windows_total"] == 4
+    assert (found["windows_total{model=hindi}"], found["windows_total{model=none}"]) == (2, 2)
     assert (found["fallbacks_total{reason=logprob}"], found["fallbacks_total{reason=compression_ratio}"]) == (
         8,
         0,
@@ -82,6 +91,8 @@ def test_the_parts_are_asked_when_prometheus_asks() -> None:
     )
     assert (found["window_retries_total"], found["worker_deaths_total"]) == (2, 1)
     assert found["upstream_up{upstream=http://a:8080}"] == 1
+    assert found["model_ready{model=hindi}"] == 0
+    assert (found["model_windows{model=hindi}"], found["model_loads_total{model=hindi}"]) == (4, 3)
     assert (found["admitted_audio_seconds"], found["media_busy"]) == (90, 1)
     assert found["media_prepared_total"] == 4
 

@@ -41,6 +41,7 @@ class Script:
     key: str | None = None
     ready: bool = True
     max_upload_bytes: int = 150_000_000
+    models: tuple[dict[str, Any], ...] = ({"id": "whisper-demo", "root": "whisper"},)
     forms: list[dict[str, Any]] = field(default_factory=list)  # received
     uploads: list[bytes] = field(default_factory=list)
 
@@ -95,7 +96,7 @@ def stand_in_app(script: Script) -> FastAPI:
 
     @app.get("/v1/models", response_model=None)
     async def models(request: Request) -> Response:
-        return unauthorized(request) or JSONResponse({"object": "list", "data": [{"id": "whisper-demo"}]})
+        return unauthorized(request) or JSONResponse({"object": "list", "data": script.models})
 
     @app.post("/v1/audio/transcriptions", response_model=None)
     async def transcriptions(request: Request) -> Response:

@@ -50,6 +50,35 @@ def test_an_upload_becomes_segments_and_files(tab: Watched, url: str, script: Sc
     assert json.loads(tab.page.evaluate("navigator.clipboard.readText()")) == document
 
 
+SEVERAL = (
+    {"id": "base", "root": "whisper", "state": "ready", "languages": []},
+    {"id": "whisper-1", "root": "whisper", "state": "ready", "languages": []},
+    {"id": "hindi", "root": "hindi", "state": "unloaded", "languages": ["hi", "mr"]},
+)
+
+
+def test_one_model_leaves_nothing_to_choose(tab: Watched, url: str, script: Script) -> None:
+    script.models = SEVERAL[:2]
+    tab.open(url)
+    assert not tab.page.is_visible("#model-choice"), "two names of one model"
+
+
+def test_a_person_chooses_among_several_models(tab: Watched, url: str, script: Script) -> None:
+    script.models = SEVERAL
+    tab.open(url)
+    assert tab.page.is_visible("#model-choice")
+    offered = tab.page.locator("#model-choice option").all_inner_texts()
+    assert offered == ["base", "hindi for hi, mr (loads first)"]
+    assert tab.page.get_by_role("combobox", name="Model").count() == 1
+    tab.page.select_option("#model-choice", "hindi")
+    tab.page.set_input_files("#file", HARVARD)
+    tab.finish()
+    tab.page.select_option("#model-choice", "base")
+    tab.page.click("#again")
+    tab.finish()
+    assert [form["model"] for form in script.forms] == ["hindi", "base"]
+
+
 def test_text_arrives_while_the_rest_is_missing(tab: Watched, url: str, script: Script) -> None:
     script.delay_s = 0.4
     tab.upload(url)

@@ -24,8 +24,9 @@ from gateway.torchserve.http_client import HttpClient
 from gateway.torchserve.upstream import MAX_ANSWER_BYTES, TorchServeUpstream
 from tests.gateway.dispatch.conftest import Running
 from tests.gateway.dispatch.sessions import Plain, make_window, run_all, text_of
+from tests.gateway.fake_answers import NO_WORKER
 from tests.gateway.fake_hypotheses import SPEC, fake_text
-from tests.gateway.fake_torchserve import NO_WORKER, FakeTorchServe
+from tests.gateway.fake_torchserve import FakeTorchServe
 
 Fakes = Callable[..., FakeTorchServe]
 

@@ -216,7 +216,7 @@ def test_more_audio_than_may_wait(server: Server, tmp_path: Path) -> None:
 
 
 def test_torchserve_is_gone(tmp_path: Path) -> None:
-    """TargetDown and WorkerDown; nobody starts Java again here, as serve.sh would."""
+    """TargetDown, WorkerDown and ModelDown; nobody starts Java again here, as serve.sh would."""
     server = started_server(tmp_path / "server")
     gateway = Gateway(tmp_path, [server])
     try:
@@ -230,6 +230,7 @@ def test_torchserve_is_gone(tmp_path: Path) -> None:
             assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline_exceeded")
             assert_fires(prometheus, "TargetDown")
             assert_fires(prometheus, "WorkerDown")
+            assert_fires(prometheus, "ModelDown")
             assert value(prometheus, "sum(whisper_gateway_upstream_up)") == 0
         assert f"{server.url} does not answer" in gateway.log.read_text()
     finally:

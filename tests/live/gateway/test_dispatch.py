@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -26,30 +26,8 @@ from tests.servers import Server, start_server
 
 pytestmark = pytest.mark.server
 
-OVERRIDES = {
-    "batchSize": 8,
-    "maxBatchDelay": 20,
-    # the same words for the same window whatever shares its batch, so that answers can be compared
-    "handler": {
-        "engine": {
-            "precision": "float32",
-            "deterministic": True,
-            "full_windows": True,
-            "max_batch_size": 8,
-            "threads": 1,
-        }
-    },
-}
 LENGTHS_S = (2.0, 40.0, 4.0, 3.0, 70.0, 5.0, 1.0, 6.0)
 Request = tuple[PreparedAudio, RequestOptions]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    checkpoint = random_checkpoint(tmp_path_factory.mktemp("model"), dims(layers=1))
-    running = start_server(checkpoint, tmp_path_factory.mktemp("server"), model_config=OVERRIDES)
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -5,20 +5,17 @@ A nested value has two underscores: GATEWAY_SERVER__PORT=9000. An unknown key is
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     AnyHttpUrl,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -26,7 +23,6 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
@@ -36,37 +32,14 @@ from pydantic_settings import (
 )
 
 from asr.languages import LANGUAGES
+from gateway.setting_types import ApiKeys, Count, MetricsOpen, Names, Positive, Urls
 from gateway.settings_errors import SettingsError as SettingsError
 from gateway.settings_errors import complaints, read_yaml, unknown_key
+from gateway.settings_outgoing import OutboundSettings, WebhookSettings
 
 CONFIG_FILE = Path(__file__).resolve().parents[1] / "config" / "gateway.yaml"
 PREFIX = "GATEWAY_"
 CONFIG_VARIABLE = "GATEWAY_CONFIG"  # names another file; only the default one may be absent
-
-
-def _listed(value: Any) -> Any:
-    """A list from an environment variable: JSON, or entries separated by commas."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [entry.strip() for entry in value.split(",") if entry.strip()]
-
-
-def _flag(value: Any) -> Any:
-    """True or false from an environment variable, which a Literal does not parse itself."""
-    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
-
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-Urls = Annotated[tuple[AnyHttpUrl, ...], NoDecode, BeforeValidator(_listed)]
-# "loopback": to this machine; true: to everybody; false: to nobody
-MetricsOpen = Annotated[Literal["loopback", True, False], BeforeValidator(_flag)]
-MIN_KEY_CHARS, MAX_KEY_CHARS = 16, 512
-ApiKey = Annotated[SecretStr, Field(min_length=MIN_KEY_CHARS, max_length=MAX_KEY_CHARS)]
-ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Section(BaseModel):
@@ -236,6 +209,8 @@ class Settings(BaseSettings):
     admission: AdmissionSettings = AdmissionSettings()
     realtime: RealtimeSettings = RealtimeSettings()
     observe: ObserveSettings = ObserveSettings()
+    outbound: OutboundSettings = OutboundSettings()
+    webhooks: WebhookSettings = WebhookSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -131,9 +131,11 @@ GATEWAY_FLOORS = (
     ("http",),
     ("service", "openapi", "visualize"),
     ("dispatch",),
-    ("torchserve", "access", "media"),
+    ("torchserve", "access", "media", "outbound"),
     ("observe", "patience"),
     ("settings",),
+    ("settings_outgoing",),
+    ("setting_types",),
     ("api_errors", "caller", "drain", "settings_errors"),
 )
 

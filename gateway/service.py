@@ -37,6 +37,7 @@ from gateway.observe.record import RequestRecord, current_record
 from gateway.observe.stats import StatsCollector
 from gateway.patience import within
 from gateway.settings import Settings
+from gateway.webhooks.webhooks import Webhooks
 
 SHORT_S = 30.0  # one window of audio
 RECEIVING_S = 0.25  # a good network brings a form in this time; nothing waits longer for a slow sender
@@ -110,6 +111,7 @@ class Service:
         self.stream_places = StreamPlaces(settings.realtime)
         self.pool = MediaPool(settings.media, self.limits)
         self.fleet = Fleet(settings.upstream)
+        self.webhooks: Webhooks | None = None  # where there are jobs
         self.drain = Drain()
         self.metrics = Metrics()
         self.metrics.registry.register(StatsCollector(self))
@@ -117,8 +119,12 @@ class Service:
     async def start(self) -> None:
         await self.pool.start()
         await self.fleet.start()
+        if self.webhooks is not None:
+            await self.webhooks.start()
 
     async def close(self) -> None:
+        if self.webhooks is not None:
+            await self.webhooks.close()
         await self.fleet.close()
         await self.pool.close()
 

@@ -130,7 +130,7 @@ GATEWAY_FLOORS = (
     ("realtime",),
     ("http",),
     ("service", "openapi", "visualize"),
-    ("dispatch",),
+    ("dispatch", "webhooks"),
     ("torchserve", "access", "media", "outbound"),
     ("observe", "patience"),
     ("settings",),

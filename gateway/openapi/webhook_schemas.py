@@ -25,7 +25,7 @@ def _distinct(types: list[EventType]) -> list[EventType]:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)]
-Url = Annotated[str, Field(min_length=1, max_length=2_048, description="https:// and a public host")]
+Url = Annotated[str, Field(min_length=1, max_length=2_048, description="of a public host, by https")]
 EventTypes = Annotated[list[EventType], Field(min_length=1), AfterValidator(_distinct)]
 
 

@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urljoin
 
-from gateway.outbound.errors import BadAnswer, Broken, OutboundError, RefusedUrl
+from gateway.outbound.errors import BadAnswer, Broken, FetchingOff, OutboundError, RefusedUrl
 from gateway.outbound.exchange import Exchange, Head, Pace, exchanged
 from gateway.outbound.resolver import LookUp, Resolver, SystemLookUp
 from gateway.outbound.target import Target, target_of
@@ -72,8 +72,9 @@ class OutboundClient:
         """Writes what the URL leads to into this file; raises OutboundError, or OSError for the disk's
         faults. After an error there is no file."""
         if not self._settings.fetch:
-            raise RefusedUrl(
-                "this server fetches nothing by URL (outbound.fetch is off); upload the file instead"
+            raise FetchingOff(
+                "this server fetches nothing by URL (outbound.fetch is off): upload the audio to /v1/files and "
+                "send its file_id, or a data: URL"
             )
         target = self._target(url)
         try:

@@ -1,6 +1,7 @@
 """Why a request to another server failed. The message is for the caller and names no address.
 
 OutboundError
+ ├─ FetchingOff   the settings do not allow to fetch
  ├─ RefusedUrl    this server does not go there: a wrong URL, or an address that is not public
  ├─ Unreachable   no name, no connection, or a certificate that does not fit
  ├─ Broken        the answer did not come in time, or is not HTTP
@@ -15,6 +16,10 @@ class OutboundError(Exception):
     """A request that leaves the gateway failed; `code` says how, for programs."""
 
     code = "fetch_failed"
+
+
+class FetchingOff(OutboundError):
+    code = "outbound_fetching_is_off"
 
 
 class RefusedUrl(OutboundError):

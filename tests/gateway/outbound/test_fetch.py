@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway.outbound.errors import BadAnswer, Broken, OutboundError, RefusedUrl, TooLong, Unreachable
+from asr.errors import AsrError
+from gateway.outbound.audio_fetch import AudioFetch
+from gateway.outbound.errors import (
+    BadAnswer,
+    Broken,
+    FetchingOff,
+    OutboundError,
+    RefusedUrl,
+    TooLong,
+    Unreachable,
+)
 from tests.gateway.outbound.conftest import MAX_BYTES, NAME, Certificate, Names, OpenClient, Site
 
 Serve = Callable[..., Awaitable[Site]]
@@ -257,7 +267,23 @@ async def test_nobody_there(open_client: OpenClient, tmp_path: Path, serve: Serv
 
 async def test_off_by_default(open_client: OpenClient, tmp_path: Path) -> None:
     words = r"outbound\.fetch is off"
-    await refused(open_client(fetch=False), "https://files.example/", tmp_path / "a", RefusedUrl, words)
+    await refused(open_client(fetch=False), "https://files.example/", tmp_path / "a", FetchingOff, words)
+
+
+async def test_a_jobs_line_gets_the_reason_as_its_own_error(
+    serve: Serve, open_client: OpenClient, tmp_path: Path
+) -> None:
+    site = await serve(OK)
+    fetch = AudioFetch(open_client())
+    await fetch(to(site), tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    for url, code in (("http://10.0.0.1/", "url_not_allowed"), (f"http://{NAME}:1/", "host_unreachable")):
+        with pytest.raises(AsrError) as refusal:
+            await fetch(url, tmp_path / "b")
+        assert (refusal.value.status, refusal.value.code, refusal.value.param) == (400, code, "url")
+    with pytest.raises(AsrError) as refusal:
+        await fetch(to(site), tmp_path / "gone" / "a")
+    assert refusal.value.status == 503
 
 
 async def test_the_disks_faults_are_the_callers_to_explain(

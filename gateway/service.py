@@ -35,6 +35,7 @@ from gateway.media.sizes import LARGE_BYTES, SMALL_BYTES
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import RequestRecord, current_record
 from gateway.observe.stats import StatsCollector
+from gateway.outbound.client import OutboundClient
 from gateway.patience import within
 from gateway.settings import Settings
 from gateway.webhooks.webhooks import Webhooks
@@ -111,7 +112,8 @@ class Service:
         self.stream_places = StreamPlaces(settings.realtime)
         self.pool = MediaPool(settings.media, self.limits)
         self.fleet = Fleet(settings.upstream)
-        self.webhooks: Webhooks | None = None  # where there are jobs
+        self.outbound: OutboundClient | None = None  # both only where there are jobs
+        self.webhooks: Webhooks | None = None
         self.drain = Drain()
         self.metrics = Metrics()
         self.metrics.registry.register(StatsCollector(self))
@@ -125,6 +127,8 @@ class Service:
     async def close(self) -> None:
         if self.webhooks is not None:
             await self.webhooks.close()
+        if self.outbound is not None:
+            self.outbound.close()
         await self.fleet.close()
         await self.pool.close()
 

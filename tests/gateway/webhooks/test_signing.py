@@ -12,6 +12,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from gateway.settings_errors import SettingsError
+from gateway.webhooks.__main__ import main
 from gateway.webhooks.outbox import event_body
 from gateway.webhooks.signing import SigningKey, hint, read_signing_key, signed_headers
 
@@ -87,3 +88,12 @@ def test_a_broken_key_file_is_named(content: str, tmp_path: Path) -> None:
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file"):
         read_signing_key(tmp_path / "nowhere" / "webhook.key")
+
+
+def test_the_operator_prints_a_callers_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "webhook.key"
+    assert main([str(path), "alice"]) == 1 and not path.exists()
+    key = read_signing_key(path)
+    assert main([str(path), "alice"]) == 0
+    assert capsys.readouterr().out == key.caller_secret("alice") + "\n"
+    assert main([]) == 2

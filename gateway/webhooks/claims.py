@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from gateway.webhooks.retries import Outcome, verdict
 from gateway.webhooks.tables import DELIVERIES, ENDPOINTS, EVENTS
 
 LEASE_S = 60.0  # longer than an attempt; a killed gateway's attempt is repeated after it
+MAX_CANDIDATES = 1_000  # read at once
 MAX_LOGGED = 50  # attempts in a delivery's log; redeliveries add to them
 
 
@@ -44,7 +45,8 @@ class Claims:
         """
         per_key = Counter(running)
         claims: list[Claim] = []
-        for endpoint_id, key in self._candidates(now):
+        full = [key for key, number in running.items() if number >= max_per_key]
+        for endpoint_id, key in self._candidates(now, full):
             if len(claims) >= room:
                 break
             if per_key[key] < max_per_key and (claim := self._lease(endpoint_id, now)) is not None:
@@ -103,7 +105,8 @@ class Claims:
             row = connection.execute(query.where(DELIVERIES.c.status == "pending")).one()
         return row[0], max(0.0, now - row[1]) if row[0] else 0.0
 
-    def _candidates(self, now: float) -> list[tuple[str, str]]:
+    def _candidates(self, now: float, without_keys: Collection[str]) -> list[tuple[str, str]]:
+        """Endpoints with something due, and their keys."""
         due = sa.func.min(DELIVERIES.c.next_at)
         query = (
             sa.select(ENDPOINTS.c.id, ENDPOINTS.c.key)
@@ -112,9 +115,11 @@ class Claims:
                 DELIVERIES.c.status == "pending",
                 DELIVERIES.c.next_at <= now,
                 ENDPOINTS.c.lease_until <= now,
+                ENDPOINTS.c.key.not_in(without_keys),
             )
             .group_by(ENDPOINTS.c.id, ENDPOINTS.c.key)
             .order_by(due)
+            .limit(MAX_CANDIDATES)
         )
         with self._engine.connect() as connection:
             return [(row.id, row.key) for row in connection.execute(query)]

@@ -163,8 +163,10 @@ def page_after(
         serial = connection.execute(place).scalar_one_or_none() if is_id(after) else None
         if serial is None:
             raise InvalidOption(f"after is {after[:80]!r}, must be an id of this list", param="after")
-        query = query.where(table.c.serial < serial)
-    rows = connection.execute(query.order_by(table.c.serial.desc()).limit(limit + 1)).all()
+        cursor = sa.tuple_(sa.literal(serial, sa.BigInteger), sa.literal(after, sa.String))
+        query = query.where(sa.tuple_(table.c.serial, table.c.id) < cursor)
+    newest_first = (table.c.serial.desc(), table.c.id.desc())
+    rows = connection.execute(query.order_by(*newest_first).limit(limit + 1)).all()
     return Page(rows[:limit], len(rows) > limit)
 
 

@@ -46,7 +46,7 @@ def test_a_chapter_leads_from_the_symptom_to_the_action(chapter: str) -> None:
 
 
 def test_ten_failures_and_more_are_produced_against_the_real_processes() -> None:
-    """Each of the table at the top is; a GPU's memory and a leak are not, and say so. Webhooks need no worker."""
+    """Each of the table at the top is; a GPU's memory and a leak are not. Webhooks need no worker."""
     produced = {
         chapter
         for chapter in CHAPTERS

@@ -21,8 +21,9 @@ from gateway.webhooks.signing import SigningKey, signed_headers
 log = logging.getLogger(__name__)
 
 MEASURE_EVERY_S = 15.0
-POLL_S = 1.0  # another gateway's events, and transactions that commit after their wake
+POLL_S = 1.0  # another gateway's events, and transactions that commit late
 OTHER_KEY = "this server has another key file than the endpoint's secret was made from; rotate the secret"
+COMMIT_S = 0.02  # a wake comes from within its transaction
 LEAVE_S = 3.0  # for running attempts when the gateway stops
 
 
@@ -68,6 +69,7 @@ class Deliverer:
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._woken.wait()
+                await asyncio.sleep(COMMIT_S)
             except TimeoutError:
                 pass
 

@@ -9,8 +9,19 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
+from gateway.app import create_app
 from gateway.outbound.client import OutboundClient
+from gateway.service import Service
+from gateway.settings import Settings
 from gateway.settings_outgoing import WebhookSettings
 from gateway.webhooks.webhooks import Webhooks
 from tests.gateway.fake_torchserve import FakeTorchServe
@@ -23,6 +34,12 @@ pytestmark = pytest.mark.slow
 ALICE, BOB = "sk-alice-0123456789", "sk-bob-0123456789"
 NAMES = {"alice": ALICE, "bob": BOB}
 ENDPOINTS = "/v1/webhook_endpoints"
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +51,9 @@ def site(fake: FakeTorchServe, tmp_path_factory: pytest.TempPathFactory) -> Iter
     engine = sqlite_engine(folder / "jobs.sqlite")
     client = OutboundClient(LOCAL, "test/1", 1000)
     gateway = Gateway(settings_for(fake, folder, access={"keys_file": keys}))
-    settings = WebhookSettings(max_endpoints_per_key=3, timeout_s=5)
+    few = WebhookSettings(max_endpoints_per_key=3, timeout_s=5)
     metrics = gateway.service.metrics.webhooks
-    gateway.service.webhooks = Webhooks(engine, client, settings, folder / "webhook.key", metrics)
+    gateway.service.webhooks = Webhooks(engine, client, few, folder / "webhook.key", metrics)
     with gateway:
         yield gateway
     client.close()
@@ -250,6 +267,17 @@ def test_strangers_are_refused_first(site: Gateway, receiver: Receiver) -> None:
 def test_a_server_without_jobs_says_so(gateway: Gateway) -> None:
     answer = httpx2.get(f"{gateway.url}{ENDPOINTS}", timeout=30)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "webhooks_off")
+
+
+schema = schemathesis.openapi.from_dict(create_app(Service(Settings())).openapi())
+
+
+@schema.include(path_regex="^/v1/webhook_").parametrize()
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+def test_made_up_requests(case: schemathesis.Case, site: Gateway) -> None:
+    case.call_and_validate(
+        base_url=site.url, headers={"Authorization": f"Bearer {BOB}"}, checks=CHECKS, timeout=30
+    )
 
 
 def test_metrics_count_the_deliveries(site: Gateway, alice: openai.OpenAI, receiver: Receiver) -> None:

@@ -44,6 +44,6 @@ class WebhookSettings(BaseModel):
     enabled: bool = True  # wherever jobs are
     key_file: Path | None = None  # all signing secrets come from it; None: in the jobs' folder
     max_endpoints_per_key: Count = 20
-    timeout_s: Positive = 15.0  # of one attempt, from the name to the answer
-    max_attempts_running: Count = 16  # at once, of all endpoints; each endpoint has one at a time
+    timeout_s: float = Field(15.0, gt=0, le=45)  # of one attempt, from the name to the answer
+    max_attempts_running: Count = 16  # at once, half of them of one key; each endpoint has one at a time
     keep_days: Positive = 7.0  # finished deliveries, in the delivery log

@@ -64,9 +64,16 @@ class OutboundClient:
         """The head of the answer, be it a redirect; the rest is read up to a cap and dropped. Raises
         OutboundError."""
         pace = replace(self._pace, total_s=timeout_s)
-        async with self._exchange("POST", self._target(url), headers, body, pace) as (exchange, head):
-            await _drop(exchange)
-            return head
+        answer: Head | None = None
+        try:
+            async with self._exchange("POST", self._target(url), headers, body, pace) as (exchange, head):
+                answer = head
+                await _drop(exchange)
+        except Broken:
+            if answer is None:
+                raise
+        assert answer is not None
+        return answer
 
     async def fetch(self, url: str, to_path: Path) -> Fetched:
         """Writes what the URL leads to into this file; raises OutboundError, or OSError for the disk's

@@ -47,13 +47,13 @@ class Exchange:
         """Reads until the headers end; raises Broken or BadAnswer."""
         num_bytes = 0
         while not self._answer.has_head:
-            piece = await self._piece()
-            num_bytes += len(piece)
-            if not piece:
-                raise Broken("the connection ended before an answer")
             if num_bytes > MAX_HEAD_BYTES:
                 raise Broken("the answer's headers never end")
-            self._feed(piece)
+            data = await self._piece()
+            if not data:
+                raise Broken("the connection ended before an answer")
+            num_bytes += len(data)
+            self._feed(data)
         head = Head(self._answer.parser.get_status_code(), self._answer.headers)
         if head.headers.get("transfer-encoding", "chunked").lower() != "chunked":
             raise BadAnswer("the answer has a transfer encoding that was not asked for")
@@ -66,8 +66,10 @@ class Exchange:
         if announced.isdecimal() and int(announced) > max_bytes:
             raise TooLong(f"the answer has more than {max_bytes} bytes")
         room = max_bytes
-        while True:
-            for piece in self._answer.taken():
+        framing = 0  # bytes since the last ones of the body: a chunk's head, or trailers, may be endless too
+        while framing <= MAX_HEAD_BYTES:
+            for piece in self._answer.take():
+                framing = 0
                 room -= len(piece)
                 if room < 0:
                     raise TooLong(f"the answer has more than {max_bytes} bytes")
@@ -79,7 +81,9 @@ class Exchange:
                 if announced or "transfer-encoding" in headers:
                     raise Broken("the connection ended in the middle of the answer")
                 return  # an answer without a length ends with its connection
+            framing += len(data)
             self._feed(data)
+        raise Broken("the answer has more framing than body")
 
     async def _piece(self) -> bytes:
         try:
@@ -107,7 +111,8 @@ class _Answer:
         self.is_complete = False
         self._pieces: list[bytes] = []
 
-    def taken(self) -> list[bytes]:
+    def take(self) -> list[bytes]:
+        """The pieces of the body that have come since the last call."""
         pieces, self._pieces = self._pieces, []
         return pieces
 
@@ -117,7 +122,8 @@ class _Answer:
         self.headers = {}  # those of a 1xx are not the answer's
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
+        if not self.has_head:  # others are trailers
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
 
     def on_headers_complete(self) -> None:
         self.has_head = self.parser.get_status_code() >= 200

@@ -13,7 +13,7 @@ from gateway.webhooks.ids import new_id
 from gateway.webhooks.retries import Outcome, verdict
 from gateway.webhooks.tables import DELIVERIES, ENDPOINTS, EVENTS
 
-LEASE_S = 60.0  # longer than an attempt; a killed gateway's attempt is repeated after it
+LEASE_S = 60.0  # longer than any attempt; a killed gateway's attempt is repeated after it
 MAX_CANDIDATES = 1_000  # read at once
 MAX_LOGGED = 50  # attempts in a delivery's log; redeliveries add to them
 

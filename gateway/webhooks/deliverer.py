@@ -8,8 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from gateway.observe.webhook_metrics import WebhookMetrics
 from gateway.outbound.client import OutboundClient
 from gateway.outbound.errors import OutboundError
@@ -62,9 +60,9 @@ class Deliverer:
                 await self.start_due()
                 await self._measure()
                 is_away = False
-            except SQLAlchemyError:
+            except Exception:
                 if not is_away:
-                    log.exception("webhooks wait for their database")
+                    log.exception("webhooks wait until this has passed")
                 is_away = True
             try:
                 async with asyncio.timeout(POLL_S):

@@ -116,6 +116,6 @@ class Webhooks:
         while True:
             try:
                 await asyncio.to_thread(self.deliveries.remove_old)
-            except sa.exc.SQLAlchemyError:
+            except Exception:
                 log.exception("old deliveries could not be removed")
             await asyncio.sleep(CLEAN_EVERY_S)

@@ -149,6 +149,31 @@ async def test_a_slow_drip_is_cut_off(
     await refused(client, to(await serve(drip)), tmp_path / "a", Broken, r"longer than 0\.3 s")
 
 
+@pytest.mark.parametrize("framing", [b"X-More: " + b"x" * 5000 + b"\r\n", b"x" * 5000])
+async def test_trailers_without_an_end(
+    framing: bytes, serve: Serve, open_client: OpenClient, tmp_path: Path
+) -> None:
+    async def for_ever(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: ")
+        while True:
+            writer.write(framing)
+            await writer.drain()
+
+    await refused(open_client(), to(await serve(for_ever)), tmp_path / "a", Broken, "more framing")
+
+
+async def test_a_head_in_two_pieces_before_a_long_body(
+    serve: Serve, open_client: OpenClient, tmp_path: Path
+) -> None:
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX-First: 1\r\n")
+        await asyncio.sleep(0.05)
+        writer.write(b"Content-Length: 150000\r\n\r\n" + bytes(150_000))
+
+    fetched = await open_client().fetch(to(await serve(send)), tmp_path / "a")
+    assert fetched.num_bytes == 150_000
+
+
 async def test_silence_is_cut_off(serve: Serve, open_client: OpenClient, tmp_path: Path) -> None:
     async def silent(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(30)
@@ -292,6 +317,18 @@ async def test_the_disks_faults_are_the_callers_to_explain(
     site = await serve(OK)
     with pytest.raises(FileNotFoundError):
         await open_client().fetch(to(site), tmp_path / "gone" / "a")
+
+
+async def test_a_status_counts_although_the_rest_drips(serve: Serve, open_client: OpenClient) -> None:
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    assert (await open_client().post(to(await serve(drip)), {}, b"", 0.3)).status == 200
 
 
 async def test_a_post_gets_the_status_and_no_redirect(serve: Serve, open_client: OpenClient) -> None:

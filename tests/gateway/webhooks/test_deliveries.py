@@ -388,7 +388,7 @@ async def test_the_database_is_away_for_a_moment(
     await arrived(receiver, 1)
     running.cancel()
     await site.webhooks.deliverer.stop()
-    assert caplog.text.count("webhooks wait for their database") == 1 and path.exists()
+    assert caplog.text.count("webhooks wait until this has passed") == 1 and path.exists()
 
 
 async def exhausted(site: Site) -> int:

@@ -51,8 +51,8 @@ class Metrics:
         self.rejected = self._counter("rejected", "Requests turned away.", "reason")
         self.running = self._gauge("requests_running", "Requests at work now.")
         self.uploads = self._gauge("uploads", "Bodies that are being received now.")
-        self.live = LiveMetrics(self.registry)
         self.webhooks = WebhookMetrics(self.registry)
+        self.live = LiveMetrics(self.registry)
 
     def observe(self, record: RequestRecord) -> None:
         """Counts a finished request."""

@@ -16,6 +16,7 @@ from gateway.outbound.errors import BadAnswer, Broken, FetchingOff, OutboundErro
 from gateway.outbound.exchange import Exchange, Head, Pace, exchanged
 from gateway.outbound.resolver import LookUp, Resolver, SystemLookUp
 from gateway.outbound.target import Target, target_of
+from gateway.settings_errors import SettingsError
 from gateway.settings_outgoing import OutboundSettings
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -39,7 +40,7 @@ class OutboundClient:
     def __init__(
         self, settings: OutboundSettings, user_agent: str, max_bytes: int, look_up: LookUp | None = None
     ) -> None:
-        """max_bytes: cap of a fetched file. look_up: the machine's resolver if None."""
+        """max_bytes: cap of a fetched file. look_up: the machine's resolver if None. Raises SettingsError."""
         self._settings = settings
         self._max_bytes = max_bytes
         self._user_agent = user_agent
@@ -48,7 +49,10 @@ class OutboundClient:
         self._resolver = Resolver(look_up or self._system, networks, settings.allowed_hosts)
         self._tls = ssl.create_default_context()
         if settings.ca_file is not None:
-            self._tls.load_verify_locations(settings.ca_file)
+            try:
+                self._tls.load_verify_locations(settings.ca_file)
+            except OSError as error:  # ssl.SSLError is one
+                raise SettingsError(f"outbound.ca_file is {str(settings.ca_file)!r}: {error}") from error
         self._pace = Pace(settings.connect_s, settings.idle_s, settings.total_s)
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from gateway.outbound.errors import (
     TooLong,
     Unreachable,
 )
+from gateway.settings_errors import SettingsError
 from tests.gateway.outbound.conftest import MAX_BYTES, NAME, Certificate, Names, OpenClient, Site
 
 Serve = Callable[..., Awaitable[Site]]
@@ -283,6 +284,13 @@ async def test_the_certificate_is_the_names(
     await refused(client, wrong, tmp_path / "b", Unreachable, "TLS of other.example does not fit: Hostname")
     strange = open_client(names)
     await refused(strange, to(site, scheme="https"), tmp_path / "b", Unreachable, "self-signed certificate")
+
+
+def test_a_file_of_authorities_that_is_none_is_named(open_client: OpenClient, tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    for name in ("empty.pem", "missing.pem"):
+        with pytest.raises(SettingsError, match=rf"outbound\.ca_file is '.*{name}'"):
+            open_client(ca_file=tmp_path / name)
 
 
 async def test_nobody_there(open_client: OpenClient, tmp_path: Path, serve: Serve) -> None:

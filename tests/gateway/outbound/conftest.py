@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway.outbound.client import OutboundClient
+from gateway.outbound.errors import OutboundError
 from gateway.settings_outgoing import OutboundSettings
 
 MAX_BYTES = 200_000
@@ -92,6 +94,24 @@ async def site(reply: Reply, tls: Certificate | None = None, host: str = "127.0.
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def to(site: Site, path: str = "/a.wav", scheme: str = "http") -> str:
+    return f"{scheme}://{NAME}:{site.port}{path}"
+
+
+def moved(url: str) -> bytes:
+    return f"HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+async def refused(
+    client: OutboundClient, url: str, path: Path, error: type[OutboundError], words: str
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(error, match=words):
+        await client.fetch(url, path)
+    assert not path.exists()
+    assert time.monotonic() - began < 3
 
 
 OpenClient = Callable[..., OutboundClient]

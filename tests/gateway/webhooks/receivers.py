@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -83,3 +85,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+async def arrived(receiver: Receiver, number: int) -> None:
+    """Waits until the receiver has answered this number of requests."""
+    give_up = time.monotonic() + 10
+    while len(receiver.received) < number:
+        assert time.monotonic() < give_up
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)  # for the answer to be written down

@@ -84,8 +84,8 @@ class OutboundClient:
         faults. After an error there is no file."""
         if not self._settings.fetch:
             raise FetchingOff(
-                "this server fetches nothing by URL (outbound.fetch is off): upload the audio to /v1/files "
-                "and send its file_id, or a data: URL"
+                "outbound fetching is off here (outbound.fetch): upload the audio to /v1/files and send its "
+                "file_id, or a data: URL"
             )
         target = self._target(url)
         try:

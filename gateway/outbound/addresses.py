@@ -43,7 +43,7 @@ PUBLIC_IPV6 = IPv6Network("2000::/3")  # all that is handed out; loopback, priva
 NAT64 = IPv6Network("64:ff9b::/96")  # the last 32 bits are an IPv4 address
 
 
-def embedded(address: Address) -> Address:
+def inner_address(address: Address) -> Address:
     """The IPv4 address that an IPv6 address leads to; the address itself if it is no such."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
@@ -58,7 +58,7 @@ def is_allowed(address: Address, listed: Iterable[Network]) -> bool:
 
     listed: networks that are allowed although they are not public.
     """
-    inner = embedded(address)
+    inner = inner_address(address)
     if any(one in network for network in listed for one in (address, inner)):
         return True
     if isinstance(inner, IPv6Address) and inner not in PUBLIC_IPV6:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from gateway.outbound.errors import BadAnswer, Broken, FetchingOff, OutboundError, RefusedUrl
-from gateway.outbound.exchange import Exchange, Head, Pace, exchanged
+from gateway.outbound.exchange import Exchange, Head, Pace, exchange_with
 from gateway.outbound.resolver import LookUp, Resolver, SystemLookUp
 from gateway.outbound.target import Target, target_of
 from gateway.settings_errors import SettingsError
@@ -93,8 +93,8 @@ class OutboundClient:
                 for _ in range(self._settings.max_redirects + 1):
                     async with self._exchange("GET", target, {}, b"", self._pace) as (exchange, head):
                         if head.status not in REDIRECTS:
-                            return await _written(exchange, head, target, to_path, self._max_bytes)
-                        target = self._redirected(target, head)
+                            return await _write(exchange, head, target, to_path, self._max_bytes)
+                        target = self._redirect_target(target, head)
             raise BadAnswer(f"the URL leads to more than {self._settings.max_redirects} redirects")
         except BaseException:
             to_path.unlink(missing_ok=True)
@@ -103,7 +103,7 @@ class OutboundClient:
     def _target(self, url: str) -> Target:
         return target_of(url, allow_http=self._settings.allow_http)
 
-    def _redirected(self, here: Target, head: Head) -> Target:
+    def _redirect_target(self, here: Target, head: Head) -> Target:
         there = self._target(urljoin(here.url, head.headers.get("location", "")))
         if here.tls and not there.tls:
             raise RefusedUrl("a redirect leads from https to http")
@@ -127,7 +127,7 @@ class OutboundClient:
         request = "\r\n".join([*lines, "", ""]).encode("ascii") + body
         async with (
             _within(pace.total_s),
-            exchanged(target, self._resolver, request, self._tls, pace) as exchange,
+            exchange_with(target, self._resolver, request, self._tls, pace) as exchange,
         ):
             yield exchange, await exchange.head()
 
@@ -148,7 +148,7 @@ async def _drop(exchange: Exchange) -> None:
                 pass
 
 
-async def _written(exchange: Exchange, head: Head, target: Target, to_path: Path, max_bytes: int) -> Fetched:
+async def _write(exchange: Exchange, head: Head, target: Target, to_path: Path, max_bytes: int) -> Fetched:
     if not 200 <= head.status < 300:
         raise BadAnswer(f"{target.host} answered {head.status}")
     if head.headers.get("content-encoding", "identity").lower() != "identity":

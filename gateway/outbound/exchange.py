@@ -136,12 +136,12 @@ class _Answer:
 
 
 @asynccontextmanager
-async def exchanged(
+async def exchange_with(
     target: Target, resolver: Resolver, request: bytes, tls: ssl.SSLContext, pace: Pace
 ) -> AsyncIterator[Exchange]:
     """The exchange, once the request is sent; raises RefusedUrl, Unreachable or Broken. The connection goes
     to an address that was checked and to no other, and the certificate must be the host's."""
-    reader, writer = await _connected(target, resolver, tls, pace.connect_s)
+    reader, writer = await _connect(target, resolver, tls, pace.connect_s)
     try:
         try:
             async with asyncio.timeout(pace.idle_s):
@@ -154,7 +154,7 @@ async def exchanged(
         writer.transport.abort()
 
 
-async def _connected(
+async def _connect(
     target: Target, resolver: Resolver, tls: ssl.SSLContext, connect_s: float
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     name = target.host.removesuffix(".") if target.tls else None

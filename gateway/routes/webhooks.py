@@ -100,7 +100,7 @@ async def list_webhook_endpoints(
 ) -> shapes.WebhookEndpointList:
     """The endpoints of this key."""
     page = await asyncio.to_thread(webhooks.endpoints.page, caller.name, after, limit)
-    return shapes.WebhookEndpointList(**_listed(page, webhooks.endpoints.shown))
+    return shapes.WebhookEndpointList(**_list_fields(page, webhooks.endpoints.shown))
 
 
 @router.get(ENDPOINT, responses=READ | documents.json_response("the endpoint", shapes.ENDPOINT))
@@ -198,7 +198,7 @@ async def list_webhook_deliveries(
 ) -> shapes.WebhookDeliveryList:
     """What became of the events of the last days; not in OpenAI's API."""
     page = await asyncio.to_thread(webhooks.deliveries.page, caller.name, webhook_endpoint_id, after, limit)
-    return shapes.WebhookDeliveryList(**_listed(page, shown_delivery))
+    return shapes.WebhookDeliveryList(**_list_fields(page, shown_delivery))
 
 
 @router.post(
@@ -216,7 +216,7 @@ async def redeliver_webhook(
     return shapes.WebhookDelivery(**shown_delivery(row))
 
 
-def _listed(page: Page, shown: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+def _list_fields(page: Page, shown: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     data = [shown(row) for row in page.rows]
     return {
         "data": data,

@@ -128,12 +128,12 @@ class Claims:
         """The endpoint's first due delivery; None if another gateway was quicker."""
         lease = new_id("lease_")
         with self._engine.begin() as connection:
-            taken = connection.execute(
+            update = connection.execute(
                 sa.update(ENDPOINTS)
                 .where(ENDPOINTS.c.id == endpoint_id, ENDPOINTS.c.lease_until <= now)
                 .values(lease=lease, lease_until=now + LEASE_S)
             )
-            if taken.rowcount != 1:
+            if update.rowcount != 1:
                 return None
             endpoint = connection.execute(sa.select(ENDPOINTS).where(ENDPOINTS.c.id == endpoint_id)).one()
             row = connection.execute(
@@ -154,9 +154,9 @@ class Claims:
 
     def _return(self, connection: sa.Connection, claim: Claim, **changes: float) -> bool:
         """Ends the lease; False if it has ended by itself."""
-        returned = connection.execute(
+        update = connection.execute(
             sa.update(ENDPOINTS)
             .where(ENDPOINTS.c.id == claim.endpoint.id, ENDPOINTS.c.lease == claim.lease)
             .values(lease=None, lease_until=0.0, **changes)
         )
-        return returned.rowcount == 1
+        return update.rowcount == 1

@@ -75,12 +75,12 @@ class Endpoints:
             count = sa.select(sa.func.count()).where(ENDPOINTS.c.key == key, ENDPOINTS.c.listed)
             if connection.execute(count).scalar_one() > self._max_per_key:
                 raise TooManyEndpoints(f"a key may have {self._max_per_key} webhook endpoints; delete one")
-            return _found(connection, key, endpoint_id)
+            return _row_of(connection, key, endpoint_id)
 
     def get(self, key: str, endpoint_id: str) -> sa.Row[Any]:
         """One endpoint; raises EndpointNotFound."""
         with self._engine.connect() as connection:
-            return _found(connection, key, endpoint_id)
+            return _row_of(connection, key, endpoint_id)
 
     def page(self, key: str, after: str | None, limit: int) -> Page:
         """The endpoints after the one with this id; raises InvalidOption for a wrong one."""
@@ -91,7 +91,7 @@ class Endpoints:
         """The endpoint with new values of `name`, `url` and `event_types`. A URL, be it the old one, enables
         a disabled endpoint. Raises EndpointNotFound."""
         with self._engine.begin() as connection:
-            row = _found(connection, key, endpoint_id)
+            row = _row_of(connection, key, endpoint_id)
             values: dict[str, Any] = dict(changes)
             if any(getattr(row, name) != value for name, value in changes.items()):
                 values["updated_at"] = self._clock()
@@ -99,7 +99,7 @@ class Endpoints:
                 values["disabled_at"] = None
             if values:
                 connection.execute(sa.update(ENDPOINTS).where(ENDPOINTS.c.id == endpoint_id).values(**values))
-            return _found(connection, key, endpoint_id)
+            return _row_of(connection, key, endpoint_id)
 
     def rotate(self, key: str, endpoint_id: str, *, keep_old: bool) -> sa.Row[Any]:
         """The endpoint with a new secret.
@@ -118,12 +118,12 @@ class Endpoints:
                     signing_key=self._signing_key.fingerprint,
                 )
             )
-            return _found(connection, key, endpoint_id)
+            return _row_of(connection, key, endpoint_id)
 
     def delete(self, key: str, endpoint_id: str) -> None:
         """Removes the endpoint and its deliveries; raises EndpointNotFound."""
         with self._engine.begin() as connection:
-            _found(connection, key, endpoint_id)
+            _row_of(connection, key, endpoint_id)
             connection.execute(sa.delete(DELIVERIES).where(DELIVERIES.c.endpoint_id == endpoint_id))
             connection.execute(sa.delete(ENDPOINTS).where(ENDPOINTS.c.id == endpoint_id))
 
@@ -174,7 +174,7 @@ def _own(key: str) -> tuple[sa.ColumnElement[bool], ...]:
     return (ENDPOINTS.c.key == key, ENDPOINTS.c.listed)
 
 
-def _found(connection: sa.Connection, key: str, endpoint_id: str) -> sa.Row[Any]:
+def _row_of(connection: sa.Connection, key: str, endpoint_id: str) -> sa.Row[Any]:
     query = sa.select(ENDPOINTS).where(*_own(key), ENDPOINTS.c.id == endpoint_id)
     row = connection.execute(query).one_or_none() if is_id(endpoint_id) else None
     if row is None:

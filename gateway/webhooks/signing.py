@@ -32,11 +32,11 @@ class SigningKey:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self.fingerprint = self._derived("fingerprint").hex()[:16]
+        self.fingerprint = self._derive("fingerprint").hex()[:16]
 
     def endpoint_secret(self, endpoint_id: str, version: int) -> str:
         """The `whsec_…` of an endpoint."""
-        return _spelled(self._derived(f"endpoint\n{endpoint_id}\n{version}"))
+        return _spell(self._derive(f"endpoint\n{endpoint_id}\n{version}"))
 
     def secrets_of(self, endpoint: sa.Row[Any], now: float) -> list[str]:
         """The secrets that sign for this endpoint now, the newest first; none if they were made from another
@@ -52,9 +52,9 @@ class SigningKey:
 
     def caller_secret(self, key: str) -> str:
         """The `whsec_…` for the webhook_url of a caller's jobs, which the operator hands over."""
-        return _spelled(self._derived(f"caller\n{key}"))
+        return _spell(self._derive(f"caller\n{key}"))
 
-    def _derived(self, name: str) -> bytes:
+    def _derive(self, name: str) -> bytes:
         return hmac.digest(self._key, name.encode(), hashlib.sha256)
 
 
@@ -89,7 +89,7 @@ def signed_headers(message_id: str, body: str, now: float, signing_secrets: list
     }
 
 
-def _spelled(secret: bytes) -> str:
+def _spell(secret: bytes) -> str:
     return PREFIX + base64.b64encode(secret).decode()
 
 

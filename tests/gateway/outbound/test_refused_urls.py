@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.outbound.addresses import embedded, is_allowed
+from gateway.outbound.addresses import inner_address, is_allowed
 from gateway.outbound.errors import RefusedUrl
 from gateway.outbound.target import target_of
 from tests.gateway.outbound.conftest import OpenClient
@@ -52,7 +52,7 @@ def test_what_python_calls_private_is_never_allowed(address: IPv4Address) -> Non
 
 @given(st.ip_addresses(v=6))
 def test_what_python_calls_private_in_ipv6_is_never_allowed(address: IPv6Address) -> None:
-    if embedded(address) is address and (not address.is_global or address.is_reserved):
+    if inner_address(address) is address and (not address.is_global or address.is_reserved):
         assert not is_allowed(address, ())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from asr.errors import Overloaded
 from gateway.api_errors import GatewayError
 from gateway.outbound.client import OutboundClient
-from gateway.outbound.errors import OutboundError
+from gateway.outbound.outbound_errors import OutboundError
 
 
 class CannotFetch(GatewayError):

@@ -12,8 +12,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urljoin
 
-from gateway.outbound.errors import BadAnswer, Broken, FetchingOff, OutboundError, RefusedUrl
 from gateway.outbound.exchange import Exchange, Head, Pace, exchange_with
+from gateway.outbound.outbound_errors import BadAnswer, Broken, FetchingOff, OutboundError, RefusedUrl
 from gateway.outbound.resolver import LookUp, Resolver, SystemLookUp
 from gateway.outbound.target import Target, target_of
 from gateway.settings_errors import SettingsError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import httptools
 
-from gateway.outbound.errors import BadAnswer, Broken, TooLong, Unreachable
+from gateway.outbound.outbound_errors import BadAnswer, Broken, TooLong, Unreachable
 from gateway.outbound.resolver import Resolver
 from gateway.outbound.target import Target
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 
 from gateway.outbound.addresses import Address, Network, is_allowed
-from gateway.outbound.errors import RefusedUrl, Unreachable
+from gateway.outbound.outbound_errors import RefusedUrl, Unreachable
 
 THREADS = 8  # a stranger's name server may never answer: the threads of other work are not for it
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from gateway.outbound.errors import RefusedUrl
+from gateway.outbound.outbound_errors import RefusedUrl
 
 MAX_URL_CHARS = 2_048
 PORTS = {"http": 80, "https": 443}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from gateway.observe.webhook_metrics import WebhookMetrics
 from gateway.outbound.client import OutboundClient
-from gateway.outbound.errors import OutboundError
+from gateway.outbound.outbound_errors import OutboundError
 from gateway.settings_outgoing import WebhookSettings
 from gateway.webhooks.claims import Claim, Claims
 from gateway.webhooks.retries import Outcome, retry_after_s

@@ -16,7 +16,7 @@ from asr.errors import InvalidOption
 from gateway.api_errors import GatewayError
 from gateway.observe.webhook_metrics import WebhookMetrics
 from gateway.outbound.client import OutboundClient
-from gateway.outbound.errors import OutboundError, RefusedUrl
+from gateway.outbound.outbound_errors import OutboundError, RefusedUrl
 from gateway.settings_outgoing import WebhookSettings
 from gateway.webhooks.claims import Claims
 from gateway.webhooks.deliverer import OTHER_KEY, Deliverer

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway.outbound.client import OutboundClient
-from gateway.outbound.errors import OutboundError
+from gateway.outbound.outbound_errors import OutboundError
 from gateway.settings_outgoing import OutboundSettings
 
 MAX_BYTES = 200_000

@@ -12,7 +12,7 @@ import pytest
 
 from asr.errors import AsrError
 from gateway.outbound.audio_fetch import AudioFetch
-from gateway.outbound.errors import (
+from gateway.outbound.outbound_errors import (
     BadAnswer,
     Broken,
     FetchingOff,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.outbound.errors import (
+from gateway.outbound.outbound_errors import (
     BadAnswer,
     RefusedUrl,
     Unreachable,

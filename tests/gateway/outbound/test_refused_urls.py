@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.outbound.addresses import inner_address, is_allowed
-from gateway.outbound.errors import RefusedUrl
+from gateway.outbound.outbound_errors import RefusedUrl
 from gateway.outbound.target import target_of
 from tests.gateway.outbound.conftest import OpenClient
 

@@ -103,7 +103,6 @@ def sqlite_engine(path: Path) -> sa.Engine:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    pytest.importorskip("psycopg")
     if postgres.program("initdb") is None or postgres.program("postgres") is None:
         pytest.skip("no PostgreSQL")
     with postgres.running() as url:

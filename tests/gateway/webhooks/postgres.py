@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+
 from tests.processes import started
 
 DEBIAN = Path("/usr/lib/postgresql")
@@ -42,14 +44,19 @@ def running() -> Iterator[str]:
             command,  # type: ignore[arg-type]
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **as_user,
         ):  # fmt: skip
-            _wait_for(folder / f".s.PGSQL.{port}")
-            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+            address = f"postgres@127.0.0.1:{port}/postgres"
+            _wait_for(f"postgresql://{address}")
+            yield f"postgresql+psycopg://{address}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_for(path: Path) -> None:
+def _wait_for(url: str) -> None:
+    """Its port is open before it takes connections."""
     give_up = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < give_up, "PostgreSQL did not start"
-        time.sleep(0.05)
+    while True:
+        try:
+            return psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            assert time.monotonic() < give_up, "PostgreSQL did not start"
+            time.sleep(0.05)

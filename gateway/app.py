@@ -13,7 +13,18 @@ from gateway.middleware.head import HeadAsGet
 from gateway.middleware.stack import add_middleware
 from gateway.observe.tracing import telemetry
 from gateway.openapi import documents
-from gateway.routes import compat, docs, health, models, page, realtime, transcriptions, visualize, webservice
+from gateway.routes import (
+    compat,
+    docs,
+    health,
+    models,
+    page,
+    realtime,
+    transcriptions,
+    visualize,
+    webhooks,
+    webservice,
+)
 from gateway.service import Service
 
 TITLE = "Whisper on TorchServe"
@@ -26,6 +37,7 @@ ROUTERS = (
     compat.router,
     webservice.router,
     visualize.router,
+    webhooks.router,
     health.router,
     docs.router,
     page.router,

@@ -1,4 +1,4 @@
-"""The kinds of values that settings have."""
+"""What a value in the settings may be, and how a variable spells it."""
 
 from __future__ import annotations
 

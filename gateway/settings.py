@@ -33,6 +33,7 @@ from pydantic_settings import (
 from gateway.setting_types import ApiKeys, Count, MetricsOpen, Names, Positive, Section
 from gateway.settings_errors import SettingsError as SettingsError
 from gateway.settings_errors import complaints, read_yaml, unknown_key
+from gateway.settings_outgoing import OutboundSettings, WebhookSettings
 from gateway.upstream_settings import ModelSettings as ModelSettings
 from gateway.upstream_settings import UpstreamSettings as UpstreamSettings
 
@@ -146,6 +147,8 @@ class Settings(BaseSettings):
     admission: AdmissionSettings = AdmissionSettings()
     realtime: RealtimeSettings = RealtimeSettings()
     observe: ObserveSettings = ObserveSettings()
+    outbound: OutboundSettings = OutboundSettings()
+    webhooks: WebhookSettings = WebhookSettings()
 
     @classmethod
     def settings_customise_sources(

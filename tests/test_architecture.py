@@ -130,11 +130,11 @@ GATEWAY_FLOORS = (
     ("realtime",),
     ("http",),
     ("service", "openapi", "visualize"),
-    ("dispatch",),
-    ("torchserve", "access", "media"),
+    ("dispatch", "webhooks"),
+    ("torchserve", "access", "media", "outbound"),
     ("observe", "patience"),
     ("settings",),
-    ("upstream_settings",),
+    ("upstream_settings", "settings_outgoing"),
     ("api_errors", "caller", "drain", "setting_types", "settings_errors"),
 )
 

@@ -28,7 +28,7 @@ def add_middleware(app: FastAPI, service: Service) -> None:
         app.add_middleware(
             Cors,
             allow_origins=settings.server.cors_origins,
-            allow_methods=("GET", "POST"),
+            allow_methods=("GET", "POST", "DELETE"),
             allow_headers=("*",),
             expose_headers=READABLE,
         )

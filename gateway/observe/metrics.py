@@ -19,6 +19,7 @@ from prometheus_client.exposition import generate_latest
 from asr.text.guards import COMPRESSION, LOGPROB
 from gateway.observe.live_metrics import LiveMetrics
 from gateway.observe.record import RequestRecord
+from gateway.observe.webhook_metrics import WebhookMetrics
 
 PREFIX = "whisper_gateway"
 NOBODY = "none"  # the caller of a request without a valid key
@@ -51,6 +52,7 @@ class Metrics:
         self.rejected = self._counter("rejected", "Requests turned away.", "reason")
         self.running = self._gauge("requests_running", "Requests at work now.")
         self.uploads = self._gauge("uploads", "Bodies that are being received now.")
+        self.webhooks = WebhookMetrics(self.registry)
         self.live = LiveMetrics(self.registry)
 
     def observe(self, record: RequestRecord) -> None:

@@ -6,12 +6,11 @@ import time
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.websockets import WebSocket
 
-from asr.errors import InvalidOption, TooLarge
 from gateway.http.authentication import AdmittedCaller, service_of
+from gateway.http.small_json import small_json
 from gateway.openapi import documents, examples
 from gateway.openapi.schemas import ClientSecret, ClientSecretRequest
 from gateway.realtime import connection
@@ -23,8 +22,6 @@ from gateway.realtime.transcription_request import model_request
 PATH = "/v1/realtime"  # of the WebSocket
 
 router = APIRouter(prefix=PATH, tags=["realtime"])
-
-MAX_BODY_BYTES = 64 * 1024
 
 
 @router.websocket("")
@@ -42,7 +39,7 @@ async def realtime(websocket: WebSocket) -> None:
 async def create_client_secret(request: Request, caller: AdmittedCaller) -> ClientSecret:
     """A key for a browser, good for streams of this configuration until it expires."""
     service = service_of(request)
-    asked = await _asked(request)
+    asked = await small_json(request, ClientSecretRequest)
     session: dict[str, Any] = asked.session or {}
     default = await service.after_loading(lambda: service.model(None, caller))
     config = effective(stated(session), default.spec.name)
@@ -50,18 +47,3 @@ async def create_client_secret(request: Request, caller: AdmittedCaller) -> Clie
     value, secret = service.client_secrets.issue(caller, session, asked.expires_after.seconds)
     stream = Stream(new_id("sess"), int(time.time() + service.settings.realtime.max_stream_s))
     return ClientSecret(value=value, expires_at=secret.expires_at, session=shown(config, stream, "current"))
-
-
-async def _asked(request: Request) -> ClientSecretRequest:
-    """The body; raises TooLarge and InvalidOption."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
-    try:
-        return ClientSecretRequest.model_validate_json(body or b"{}")
-    except ValidationError as error:
-        first = error.errors()[0]
-        param = ".".join(map(str, first["loc"]))[:80]
-        raise InvalidOption(f"{param or 'the body'}: {first['msg']}", param=param or None) from None

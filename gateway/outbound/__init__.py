@@ -1,0 +1,1 @@
+"""Requests to addresses that strangers name: resolved, checked, pinned and bounded."""

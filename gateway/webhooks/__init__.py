@@ -1,0 +1,1 @@
+"""Events of jobs, signed and delivered to the endpoints that callers registered."""

@@ -5,17 +5,15 @@ A nested value has two underscores: GATEWAY_SERVER__PORT=9000. An unknown key is
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     AnyHttpUrl,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -26,7 +24,6 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
@@ -36,37 +33,13 @@ from pydantic_settings import (
 )
 
 from asr.languages import LANGUAGES
+from gateway.setting_types import ApiKeys, Count, MetricsOpen, Names, Positive, Urls
 from gateway.settings_errors import SettingsError as SettingsError
 from gateway.settings_errors import complaints, read_yaml, unknown_key
 
 CONFIG_FILE = Path(__file__).resolve().parents[1] / "config" / "gateway.yaml"
 PREFIX = "GATEWAY_"
 CONFIG_VARIABLE = "GATEWAY_CONFIG"  # names another file; only the default one may be absent
-
-
-def _listed(value: Any) -> Any:
-    """A list from an environment variable: JSON, or entries separated by commas."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [entry.strip() for entry in value.split(",") if entry.strip()]
-
-
-def _flag(value: Any) -> Any:
-    """True or false from an environment variable, which a Literal does not parse itself."""
-    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
-
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-Urls = Annotated[tuple[AnyHttpUrl, ...], NoDecode, BeforeValidator(_listed)]
-# "loopback": to this machine; true: to everybody; false: to nobody
-MetricsOpen = Annotated[Literal["loopback", True, False], BeforeValidator(_flag)]
-MIN_KEY_CHARS, MAX_KEY_CHARS = 16, 512
-ApiKey = Annotated[SecretStr, Field(min_length=MIN_KEY_CHARS, max_length=MAX_KEY_CHARS)]
-ApiKeys = Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Section(BaseModel):
@@ -209,6 +182,21 @@ class RealtimeSettings(Section):
     max_waiting_audio_s: Positive = 600.0  # of one stream, received and without its transcript
 
 
+class JobsSettings(Section):
+    """Files and batches, which outlive the request that made them."""
+
+    enabled: bool = True
+    directory: Path | None = None  # of the files and the database; None: there are no jobs
+    database: SecretStr | None = None  # postgresql://…, shared with `directory` by several gateways
+    lines: Count = 16  # of batches that are transcribed at the same time
+    max_running_audio_s: Positive = 7_200.0  # of the lines that are transcribed now; further ones wait
+    max_lines: Count = 50_000  # of one batch
+    max_file_bytes: Count = 1_000_000_000  # put together from parts; one request has media.max_upload_bytes
+    max_stored_bytes_per_key: Count = 50_000_000_000
+    max_batches_per_key: Count = 100  # that are not finished; further ones are answered 429
+    retention_s: Positive = 30 * 86_400.0  # of files and finished batches without a time of their own
+
+
 class ObserveSettings(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_text: bool = False  # transcripts are private
@@ -235,6 +223,7 @@ class Settings(BaseSettings):
     access: AccessSettings = AccessSettings()
     admission: AdmissionSettings = AdmissionSettings()
     realtime: RealtimeSettings = RealtimeSettings()
+    jobs: JobsSettings = JobsSettings()
     observe: ObserveSettings = ObserveSettings()
 
     @classmethod

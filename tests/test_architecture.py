@@ -134,6 +134,7 @@ GATEWAY_FLOORS = (
     ("torchserve", "access", "media"),
     ("observe", "patience"),
     ("settings",),
+    ("setting_types",),
     ("api_errors", "caller", "drain", "settings_errors"),
 )
 

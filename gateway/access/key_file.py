@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.caller import Caller
-from gateway.settings import AccessSettings, ApiKey, Count, Positive, SettingsError
+from gateway.setting_types import ApiKey, Count, Positive
+from gateway.settings import AccessSettings, SettingsError
 from gateway.settings_errors import complaints, read_yaml
 
 

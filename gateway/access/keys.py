@@ -27,7 +27,8 @@ from gateway.access.key_file import KeyEntry, key_digest, read_key_file
 from gateway.access.wrong_keys import WrongKeys
 from gateway.api_errors import Unauthorized
 from gateway.caller import Caller
-from gateway.settings import MAX_KEY_CHARS, AccessSettings, SettingsError
+from gateway.setting_types import MAX_KEY_CHARS
+from gateway.settings import AccessSettings, SettingsError
 
 log = logging.getLogger(__name__)
 

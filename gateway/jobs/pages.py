@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from gateway.jobs.ids import is_id
 from gateway.jobs.refusals import Refused
 
 
@@ -32,9 +33,8 @@ def listed(
     place = sa.tuple_(table.c.serial, table.c.id)
     query = sa.select(table).where(where)
     if page.after is not None:
-        row = connection.execute(
-            sa.select(table.c.serial, table.c.id).where(where, table.c.id == page.after)
-        ).one_or_none()
+        mine = sa.select(table.c.serial, table.c.id).where(where, table.c.id == page.after)
+        row = connection.execute(mine).one_or_none() if is_id(page.after) else None
         if row is None:
             raise Refused(f"after is {page.after[:80]!r}, must be an id of this list", param="after")
         cursor = sa.tuple_(sa.literal(row.serial, sa.BigInteger), sa.literal(row.id, sa.String))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from gateway.jobs.database import writing
 from gateway.jobs.files.contents import Contents, sha256_of
-from gateway.jobs.ids import new_id, now, serial
+from gateway.jobs.ids import is_id, new_id, now, serial
 from gateway.jobs.pages import Page, listed
 from gateway.jobs.refusals import Conflict, FileNotFound, Refused, StorageFull
 from gateway.jobs.replies import RETRY_WINDOW_S, Asked, Reply, digest_of, earlier_reply, remember
@@ -41,8 +41,8 @@ class NewFile:
                 param="purpose",
             )
         check_lifetime(self.expires_s, "expires_after[seconds]")
-        if len(self.filename) > MAX_FILENAME_CHARS:
-            raise Refused(f"the filename has more than {MAX_FILENAME_CHARS} characters", param="file")
+        if len(self.filename) > MAX_FILENAME_CHARS or not self.filename.isprintable():
+            raise Refused(f"the filename must be a text of {MAX_FILENAME_CHARS} characters", param="file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +172,8 @@ def add_row(connection: sa.Connection, key: str, stored: Stored) -> sa.Row[Any]:
 
 def found(connection: sa.Connection, key: str, file_id: str) -> sa.Row[Any]:
     """The row of the key's file; raises FileNotFound."""
-    row = connection.execute(
-        sa.select(FILES).where(FILES.c.id == file_id, FILES.c.key == key, FILES.c.expires_at > now())
-    ).one_or_none()
+    mine = (FILES.c.id == file_id) & (FILES.c.key == key) & (FILES.c.expires_at > now())
+    row = connection.execute(sa.select(FILES).where(mine)).one_or_none() if is_id(file_id) else None
     if row is None:
         raise FileNotFound(f"there is no file {file_id[:80]!r}", param="file_id")
     return row

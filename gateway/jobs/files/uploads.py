@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from gateway.jobs.database import writing
 from gateway.jobs.files.catalogue import Files, NewFile, Stored, add_row, file_object
 from gateway.jobs.files.contents import Contents
-from gateway.jobs.ids import new_id, now
+from gateway.jobs.ids import is_id, new_id, now
 from gateway.jobs.refusals import Conflict, FileTooLarge, Refused, UploadNotFound
 from gateway.jobs.tables import PARTS, UPLOADS
 from gateway.settings import JobsSettings
@@ -121,9 +121,8 @@ class Uploads:
 
 
 def _found(connection: sa.Connection, key: str, upload_id: str) -> sa.Row[Any]:
-    row = connection.execute(
-        sa.select(UPLOADS).where(UPLOADS.c.id == upload_id, UPLOADS.c.key == key)
-    ).one_or_none()
+    mine = (UPLOADS.c.id == upload_id) & (UPLOADS.c.key == key)
+    row = connection.execute(sa.select(UPLOADS).where(mine)).one_or_none() if is_id(upload_id) else None
     if row is None:
         raise UploadNotFound(f"there is no upload {upload_id[:80]!r}", param="upload_id")
     return row

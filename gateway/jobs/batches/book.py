@@ -41,9 +41,12 @@ class Batches:
         self._submit = submit
         self._cancelled = cancelled
 
-    def create(self, asked: Asked, new: NewBatch) -> Reply:
-        """OpenAI's Batch. Raises Refused, FileNotFound as a 400, BatchQueueFull and KeyReused."""
-        digest = digest_of(new)
+    def create(self, asked: Asked, new: NewBatch, digest: str | None = None) -> Reply:
+        """OpenAI's Batch. Raises Refused, BatchQueueFull and KeyReused.
+
+        digest: by which the same request is recognised, if not by `new`.
+        """
+        digest = digest or digest_of(new)
         with writing(self._engine, f"batches {asked.key}") as connection:
             if (reply := earlier_reply(connection, asked, digest)) is not None:
                 return reply

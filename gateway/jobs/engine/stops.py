@@ -18,6 +18,8 @@ class Stops:
         self._loop = asyncio.get_running_loop()
         self._of_batch: defaultdict[str, set[Stop]] = defaultdict(set)
         self._drain = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     @property
     def batch_ids(self) -> list[str]:
@@ -29,12 +31,15 @@ class Stops:
         self.check()
         stop = Stop()
         self._of_batch[batch_id].add(stop)
+        self._is_idle.clear()
         try:
             yield stop
         finally:
             self._of_batch[batch_id].discard(stop)
             if not self._of_batch[batch_id]:
                 del self._of_batch[batch_id]
+            if not self._of_batch:
+                self._is_idle.set()
 
     def stop(self, batch_id: str) -> None:
         """Has the batch stop its lines. From any thread."""
@@ -47,8 +52,7 @@ class Stops:
     async def drain(self) -> None:
         """Returns when every batch has stopped."""
         self._set_all()
-        while self._of_batch:
-            await asyncio.sleep(0.01)
+        await self._is_idle.wait()
 
     def check(self) -> None:
         """Raises CancelledError if the server goes down."""

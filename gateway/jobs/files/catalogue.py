@@ -112,6 +112,10 @@ class Files:
         with self._engine.connect() as connection:
             return found(connection, key, file_id)
 
+    def show(self, key: str, file_id: str) -> dict[str, Any]:
+        """OpenAI's FileObject; raises FileNotFound."""
+        return file_object(self.get(key, file_id))
+
     def list(self, key: str, page: Page, purpose: str | None) -> dict[str, Any]:
         """OpenAI's list; raises Refused."""
         where = (FILES.c.key == key) & (FILES.c.expires_at > now())

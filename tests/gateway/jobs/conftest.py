@@ -1,0 +1,110 @@
+"""One gateway with jobs before one fake TorchServe, and OpenAI's client."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import openai
+import pytest
+
+from tests.asr.containers import tone, wav
+from tests.gateway.fake_torchserve import FakeTorchServe
+from tests.gateway.served import Gateway, settings_for
+
+TIMEOUT_S = 60
+ENDPOINT = "/v1/audio/transcriptions"
+ALICE, BOB = "sk-alice-0123456789", "sk-bob-0123456789ab"
+ENDED = ("completed", "failed", "expired", "cancelled")
+WHOLE = {"vad_filter": False, "language": "en"}  # a tone is no speech: decode it all the same
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[FakeTorchServe]:
+    with FakeTorchServe(delay_s=0.005, keep_windows=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def job_settings() -> dict[str, Any]:
+    """The section `jobs` of a module's gateway; modules lay their own over it."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    upstream: FakeTorchServe, job_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("jobs")
+    settings = settings_for(
+        upstream,
+        tmp_path_factory.mktemp("spool"),
+        jobs={"directory": folder, **job_settings},
+        access={"keys": [ALICE, BOB]},
+    )
+    with Gateway(settings) as running:
+        yield running
+
+
+def client_of(gateway: Gateway, key: str) -> openai.OpenAI:
+    return openai.OpenAI(api_key=key, base_url=f"{gateway.url}/v1", max_retries=0, timeout=TIMEOUT_S)
+
+
+@pytest.fixture(scope="module")
+def alice(gateway: Gateway) -> Iterator[openai.OpenAI]:
+    with client_of(gateway, ALICE) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def bob(gateway: Gateway) -> Iterator[openai.OpenAI]:
+    with client_of(gateway, BOB) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def tone_wav() -> bytes:
+    """Two seconds."""
+    return wav(tone(2.0))
+
+
+def upload(client: openai.OpenAI, content: bytes, purpose: Any = "user_data", name: str = "a.wav") -> str:
+    """The new file's id."""
+    return client.files.create(file=(name, content), purpose=purpose).id
+
+
+def line(custom_id: str, **body: Any) -> dict[str, Any]:
+    return {"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": {"model": "whisper-1", **body}}
+
+
+def submit(client: openai.OpenAI, lines: Sequence[Any], **options: Any) -> Any:
+    """The new batch of these lines."""
+    text = "".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in lines)
+    file_id = upload(client, text.encode(), "batch", "lines.jsonl")
+    chosen: dict[str, Any] = {"endpoint": ENDPOINT, "completion_window": "24h", **options}
+    return client.batches.create(input_file_id=file_id, **chosen)
+
+
+def wait(client: openai.OpenAI, batch_id: str, statuses: Sequence[str] = ENDED) -> Any:
+    """The batch once it has one of the statuses."""
+    return until(lambda: client.batches.retrieve(batch_id), lambda batch: batch.status in statuses)
+
+
+def until(look: Callable[[], Any], good: Callable[[Any], bool], seconds: float = TIMEOUT_S) -> Any:
+    give_up = time.monotonic() + seconds
+    while not good(seen := look()):
+        assert time.monotonic() < give_up, seen
+        time.sleep(0.05)
+    return seen
+
+
+def rows(client: openai.OpenAI, file_id: str | None) -> dict[str, dict[str, Any]]:
+    """The lines of an output or error file by their `custom_id`, of which none is there twice."""
+    if file_id is None:
+        return {}
+    lines = [json.loads(text) for text in client.files.content(file_id).text.splitlines()]
+    found = {one["custom_id"]: one for one in lines}
+    assert len(found) == len(lines)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import openai
@@ -108,3 +109,15 @@ def rows(client: openai.OpenAI, file_id: str | None) -> dict[str, dict[str, Any]
     found = {one["custom_id"]: one for one in lines}
     assert len(found) == len(lines)
     return found
+
+
+@contextmanager
+def held_back(gateway: Gateway) -> Iterator[None]:
+    """No line begins during the block."""
+    places = gateway.app.state.jobs.driver.places
+    give, places.give = places.give, lambda: None
+    try:
+        yield
+    finally:
+        places.give = give
+        gateway.app.state.jobs.stops._loop.call_soon_threadsafe(give)

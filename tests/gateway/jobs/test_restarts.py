@@ -1,0 +1,138 @@
+"""A gateway that ends in order, or ended at a bad moment, and the next one on the same directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.app import create_app
+from gateway.jobs.tables import BATCHES, LINES
+from gateway.service import Service
+from gateway.settings import SettingsError
+from tests.gateway.fake_torchserve import FakeTorchServe
+from tests.gateway.jobs.conftest import (
+    ALICE,
+    WHOLE,
+    client_of,
+    held_back,
+    line,
+    rows,
+    submit,
+    until,
+    upload,
+    wait,
+)
+from tests.gateway.served import Gateway, settings_for
+
+pytestmark = pytest.mark.slow
+
+NUM_LINES = 20
+ALL = {str(n) for n in range(NUM_LINES)}
+
+
+def started(upstream: FakeTorchServe, folder: Path) -> Gateway:
+    spool = folder / "spool"
+    spool.mkdir(exist_ok=True)
+    jobs = {"directory": folder / "jobs", "lines": 4}
+    return Gateway(settings_for(upstream, spool, jobs=jobs, access={"keys": [ALICE]}))
+
+
+def run_lines(gateway: Gateway, tone_wav: bytes) -> str:
+    """The id of a batch that has just been made."""
+    with client_of(gateway, ALICE) as client:
+        audio = upload(client, tone_wav)
+        return submit(client, [line(str(n), file_id=audio, **WHOLE) for n in range(NUM_LINES)]).id
+
+
+def table(gateway: Gateway, query: Any) -> Any:
+    with gateway.app.state.jobs.engine.begin() as connection:
+        return connection.execute(query)
+
+
+def test_what_a_drain_interrupts_goes_on_after_the_restart(
+    upstream: FakeTorchServe, tone_wav: bytes, tmp_path: Path
+) -> None:
+    upstream.delay_s = 0.2
+    try:
+        with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
+            batch_id = run_lines(gateway, tone_wav)
+            until(lambda: client.batches.retrieve(batch_id), lambda one: one.request_counts.completed > 2)
+            with pytest.raises(SettingsError, match="which another gateway uses"):
+                create_app(Service(gateway.settings))
+            gateway.service.drain.begin(5)
+            until(lambda: gateway.app.state.jobs.driver.places.num_at_work, lambda count: not count, 2)
+            states = table(gateway, sa.select(LINES.c.status, LINES.c.attempts)).all()
+            assert {(status, attempts) for status, attempts in states} == {("waiting", 0), ("done", 1)}
+    finally:
+        upstream.delay_s = 0.005
+    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
+        done = wait(client, batch_id)
+        assert done.status == "completed" and rows(client, done.output_file_id).keys() == ALL
+
+
+def test_a_line_at_which_the_process_ended_three_times_fails_alone(
+    upstream: FakeTorchServe, tone_wav: bytes, tmp_path: Path
+) -> None:
+    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client, held_back(gateway):
+        batch_id = run_lines(gateway, tone_wav)
+        wait(client, batch_id, ["in_progress"])
+        gateway.service.drain.begin(5)
+        until(lambda: gateway.app.state.jobs.stops.batch_ids, lambda ids: not ids)
+        for number, attempts in ((3, 3), (5, 2), (7, 1)):  # as a killed process leaves them
+            values = {"status": "running", "attempts": attempts}
+            table(gateway, sa.update(LINES).where(LINES.c.number == number).values(**values))
+    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
+        done = wait(client, batch_id)
+        errors = rows(client, done.error_file_id)
+        assert {name: one["error"]["code"] for name, one in errors.items()} == {"2": "worker_crashed"}
+        assert rows(client, done.output_file_id).keys() == ALL - {"2"}
+        assert (done.request_counts.completed, done.request_counts.failed) == (NUM_LINES - 1, 1)
+
+
+def test_a_file_at_whose_reading_the_process_ended_three_times_fails(
+    upstream: FakeTorchServe, tmp_path: Path
+) -> None:
+    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
+        gateway.service.drain.begin(5)
+        gateway.app.state.jobs.stops._drain.set()
+        gateway.service.drain.draining = False  # the gateway answers, and its jobs rest
+        batch_id = submit(client, [line("0", url="data:,")]).id
+        table(gateway, sa.update(BATCHES).values(attempts=3))
+    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
+        done = wait(client, batch_id)
+        assert [error.code for error in done.errors.data] == ["worker_crashed"]
+
+
+def test_an_end_that_was_interrupted_is_made_once(
+    upstream: FakeTorchServe, tone_wav: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are written, and the process ends before the transaction that ends the batch."""
+    ended: list[Any] = []
+
+    def record_end(events: Any, connection: sa.Connection, batch: Any) -> None:
+        ended.append(batch.id)
+        if len(ended) < 3:
+            raise OSError("the disk is full")
+
+    monkeypatch.setattr("gateway.jobs.engine.finishing.record_end", record_end)
+    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
+        batch_id = run_lines(gateway, tone_wav)
+        done = wait(client, batch_id)
+        assert ended == [batch_id] * 3, "what fails is tried again"
+        assert rows(client, done.output_file_id).keys() == ALL
+        assert len([file for file in client.files.list() if file.purpose == "batch_output"]) == 1
+
+
+def test_batches_that_dbos_knows_no_more_are_found(
+    upstream: FakeTorchServe, tone_wav: bytes, tmp_path: Path
+) -> None:
+    with started(upstream, tmp_path) as gateway:
+        gateway.app.state.jobs.stops._drain.set()
+        batch_id = run_lines(gateway, tone_wav)
+        with gateway.app.state.jobs.engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM workflow_status")
+    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
+        assert wait(client, batch_id).status == "completed"

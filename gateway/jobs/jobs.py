@@ -23,16 +23,17 @@ from gateway.jobs.engine.stops import Stops
 from gateway.jobs.engine.sweeper import SWEEP_S, Sweeper
 from gateway.jobs.engine.validation import Validation
 from gateway.jobs.fetch import Fetch, NoFetch
-from gateway.jobs.files.catalogue import Files
+from gateway.jobs.files.catalogue import UNFINISHED, Files
 from gateway.jobs.files.contents import Contents
 from gateway.jobs.files.uploads import Uploads
 from gateway.jobs.ids import now
-from gateway.jobs.tables import BATCHES
+from gateway.jobs.tables import BATCHES, FILES
 from gateway.service import Service
 from gateway.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
+COUNT_S = 10.0  # between two counts for the metrics
 LOOK_S = 1.0  # between two looks for batches that expired, or that another gateway cancelled
 
 
@@ -75,6 +76,7 @@ class Jobs:
         await self._durable.start()
         await asyncio.to_thread(self._sweeper.submit_lost)
         self._every(LOOK_S, self._stop_due)
+        self._every(COUNT_S, self._count)
         self._every(SWEEP_S, self._sweeper.sweep)
         if self._identity.is_shared:
             self._every(BEAT_S, self._beat)
@@ -112,6 +114,20 @@ class Jobs:
             wanted = sa.select(BATCHES.c.id).where(BATCHES.c.id.in_(ids), due)
             for batch_id in connection.execute(wanted).scalars():
                 self.stops.stop(batch_id)
+
+    def _count(self) -> None:
+        metrics = self.service.metrics.jobs
+        by_status = sa.select(BATCHES.c.status, sa.func.count()).where(BATCHES.c.status.in_(UNFINISHED))
+        with self.engine.connect() as connection:
+            counts = {
+                status: count for status, count in connection.execute(by_status.group_by(BATCHES.c.status))
+            }
+            stored = connection.execute(
+                sa.select(sa.func.coalesce(sa.func.sum(FILES.c.bytes), 0))
+            ).scalar_one()
+        for status in UNFINISHED:
+            metrics.batches.labels(status).set(counts.get(status, 0))
+        metrics.stored_bytes.set(stored)
 
     def _beat(self) -> None:
         self._identity.beat()

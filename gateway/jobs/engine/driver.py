@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -50,6 +51,7 @@ class Driver:
         self._runner = runner
         self._validation, self._finishing = steps
         self._stops = stops
+        self._metrics = service.metrics.jobs
         self._one_validates = asyncio.Lock()
         self.places = Places(settings.lines, settings.max_running_audio_s)
         self.ledger = Ledger(engine)
@@ -122,7 +124,7 @@ class Driver:
         rank = Rank(batch.key, caller.weight, batch.priority, batch.serial)
         async with asyncio.TaskGroup() as lines:
             async for row in self._waiting(batch.id):
-                place = self.places.one(rank, alone=row.attempts == MAX_ATTEMPTS - 1)
+                place = self.places.one(rank, row.attempts, alone=row.attempts == MAX_ATTEMPTS - 1)
                 begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 lines.create_task(self._line(batch, row, caller, place, begun.set_result))
                 await begun
@@ -137,26 +139,32 @@ class Driver:
             try:
                 if not await self.ledger.begin(batch.id, row.number, attempt):
                     return
-                raw = await asyncio.to_thread(self._read, batch.input_file_id, row)
-                answer = await self._runner.run(raw, caller, held)
-                await self.ledger.end(batch.id, row.number, attempt, answer)
+                with self._metrics.at_work.track_inprogress():
+                    begun_at = time.monotonic()
+                    raw = await asyncio.to_thread(self._read, batch.input_file_id, row)
+                    answer = await self._runner.run(raw, caller, held)
+                if await self.ledger.end(batch.id, row.number, attempt, answer):
+                    seconds = time.monotonic() - begun_at
+                    self._metrics.count_line(caller.name, answer.status, answer.audio_s, seconds)
             except asyncio.CancelledError:
                 await self.ledger.give_back(batch.id, row.number, attempt)
                 raise
 
     async def _waiting(self, batch_id: str) -> AsyncIterator[sa.Row[Any]]:
-        """The rows of the lines that wait, in order."""
-        last = 0
+        """The rows of the lines that wait, in order: suspects come last."""
+        last = (0, 0)
         while rows := await asyncio.to_thread(self._chunk, batch_id, last):
             for row in rows:
-                last = row.number
+                last = (row.attempts, row.number)
                 yield row
 
-    def _chunk(self, batch_id: str, after: int) -> list[sa.Row[Any]]:
-        waits = (LINES.c.batch_id == batch_id) & (LINES.c.status == "waiting") & (LINES.c.number > after)
+    def _chunk(self, batch_id: str, after: tuple[int, int]) -> list[sa.Row[Any]]:
+        waits = (LINES.c.batch_id == batch_id) & (LINES.c.status == "waiting")
+        order = (LINES.c.attempts, LINES.c.number)
+        cursor = sa.tuple_(*map(sa.literal, after))
         with self._engine.connect() as connection:
-            query = sa.select(LINES).where(waits).order_by(LINES.c.number).limit(CHUNK_LINES)
-            return list(connection.execute(query).all())
+            query = sa.select(LINES).where(waits, sa.tuple_(*order) > cursor).order_by(*order)
+            return list(connection.execute(query.limit(CHUNK_LINES)).all())
 
     def _take_over(self, batch_id: str) -> None:
         """Lines at work belong to a gateway that ended: they wait again, but not for ever."""

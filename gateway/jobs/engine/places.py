@@ -1,8 +1,11 @@
 """Whose line goes next: as many run at a time as the settings say, fair over the keys.
 
-A key with fewer lines at work for its weight goes first, then the key that was served longest ago; within one
-key the smaller priority, then the older batch. Places alone do not bound the memory, since a line may be four
-hours long: no further line begins while those at work have more than `max_audio_s`.
+A key with fewer lines at work for its weight goes first, then the key that was served longest ago. Within one
+key lines at which the process has not ended yet go first, then the smaller priority, then the older batch. So
+a line that ends the process is tried again when the others are done, and the last time alone.
+
+Places alone do not bound the memory, since a line may be four hours long: no further line begins while those
+at work have more than `max_audio_s`.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ class Place:
     """One line at work. Set `audio_s` once it is known."""
 
     rank: Rank
+    num_interrupted: int = 0  # times that the process ended while the line was at work
     alone: bool = False
     audio_s: float = 0.0
     is_given: asyncio.Event = field(default_factory=asyncio.Event)
@@ -57,12 +61,12 @@ class Places:
         return sum(place.audio_s for place in self._at_work)
 
     @asynccontextmanager
-    async def one(self, rank: Rank, *, alone: bool = False) -> AsyncIterator[Place]:
+    async def one(self, rank: Rank, num_interrupted: int = 0, *, alone: bool = False) -> AsyncIterator[Place]:
         """Holds a place during the block.
 
-        alone: no other line is at work meanwhile, for this one may have ended the process.
+        alone: no other line is at work meanwhile.
         """
-        place = Place(rank, alone)
+        place = Place(rank, num_interrupted, alone)
         self._waiting.append(place)
         self.give()
         try:
@@ -94,6 +98,7 @@ class Places:
         is_alone = any(place.alone for place in self._at_work)
         return len(self._at_work) < self._num_places and self.audio_s < self._max_audio_s and not is_alone
 
-    def _order(self, place: Place) -> tuple[float, int, int, int]:
+    def _order(self, place: Place) -> tuple[float, int, int, int, int]:
         rank = place.rank
-        return self._of_key[rank.key] / rank.weight, self._served[rank.key], rank.priority, rank.serial
+        turn = (self._of_key[rank.key] / rank.weight, self._served[rank.key])
+        return *turn, place.num_interrupted, rank.priority, rank.serial

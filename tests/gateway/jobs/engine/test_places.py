@@ -100,6 +100,19 @@ async def test_a_suspect_is_alone() -> None:
     await crowd.go_all()
 
 
+async def test_a_line_that_was_interrupted_waits_for_the_others_of_its_key() -> None:
+    places = Places(1, 1e9)
+    order: list[str] = []
+
+    async def one(name: str, serial: int, num_interrupted: int) -> None:
+        async with places.one(Rank("a", serial=serial), num_interrupted):
+            order.append(name)
+            await asyncio.sleep(0.01)
+
+    await asyncio.gather(one("first", 0, 0), one("suspect", 1, 1), one("fresh", 2, 0))
+    assert order == ["first", "fresh", "suspect"]
+
+
 async def test_who_is_cancelled_while_it_waits_leaves_its_turn_to_the_next() -> None:
     places = Places(1, 1e9)
     crowd = Crowd(places)

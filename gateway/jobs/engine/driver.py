@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 30.0  # between two tries while the disk or the database takes nothing
 CHUNK_LINES = 64
+SUSPECT_S = 2.0  # after a start, for each time that a process ended at the line: the others go first
 
 
 class Driver:
@@ -53,6 +54,7 @@ class Driver:
         self._stops = stops
         self._metrics = service.metrics.jobs
         self._one_validates = asyncio.Lock()
+        self._started_at = time.monotonic()
         self.places = Places(settings.lines, settings.max_running_audio_s)
         self.ledger = Ledger(engine)
 
@@ -124,6 +126,7 @@ class Driver:
         rank = Rank(batch.key, caller.weight, batch.priority, batch.serial)
         async with asyncio.TaskGroup() as lines:
             async for row in self._waiting(batch.id):
+                await asyncio.sleep(self._started_at + row.attempts * SUSPECT_S - time.monotonic())
                 place = self.places.one(rank, row.attempts, alone=row.attempts == MAX_ATTEMPTS - 1)
                 begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 lines.create_task(self._line(batch, row, caller, place, begun.set_result))

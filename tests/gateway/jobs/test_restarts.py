@@ -33,6 +33,11 @@ NUM_LINES = 20
 ALL = {str(n) for n in range(NUM_LINES)}
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.jobs.engine.driver.SUSPECT_S", 0.05)
+
+
 def started(upstream: FakeTorchServe, folder: Path) -> Gateway:
     spool = folder / "spool"
     spool.mkdir(exist_ok=True)

@@ -67,6 +67,7 @@ class Identity:
         if self._file is not None:
             self._file.close()
         if self._session is not None:
+            self._session.execute(sa.text("SELECT pg_advisory_unlock_all()"))  # the pool keeps the session
             self._session.close()
 
 

@@ -15,6 +15,9 @@ from typing import Any
 import openai
 import pytest
 
+from gateway.jobs.database import create_tables, open_engine
+from gateway.jobs.engine import identity
+from gateway.jobs.engine.identity import Identity
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.jobs.conftest import ENDPOINT, WHOLE, line, rows, submit, upload, wait
 from tests.gateway.jobs.postgres import running_postgres
@@ -97,3 +100,26 @@ def test_whatever_is_killed_each_line_is_answered_once(
             assert rows(client, done.output_file_id).keys() == {str(n) for n in range(NUM_LINES)}
             assert (done.request_counts.completed, done.request_counts.failed) == (NUM_LINES, 0)
         assert done.completed_at is not None and time.monotonic() - begun < 60
+
+
+def test_gateways_on_one_database_have_names_of_their_own(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(database)
+    create_tables(engine)
+    first, second = Identity(engine, tmp_path), Identity(engine, tmp_path)
+    assert first.is_shared and first.id != second.id
+    for one in (first, second, first):
+        one.beat()
+    assert first.dead() == []
+    monkeypatch.setattr(identity, "SILENT_S", -1.0)
+    assert first.dead() == [second.id] and second.dead() == [first.id]
+    first.forget([second.id])
+    assert first.dead() == []
+    name = second.id
+    second.close()
+    again = Identity(engine, tmp_path)
+    assert again.id == name, "a gateway that starts again has its name back"
+    again.close()
+    first.close()
+    engine.dispose()

@@ -141,3 +141,22 @@ def test_batches_that_dbos_knows_no_more_are_found(
             connection.exec_driver_sql("DELETE FROM workflow_status")
     with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
         assert wait(client, batch_id).status == "completed"
+
+
+def test_the_batches_of_a_dead_gateway_go_on_in_another(
+    upstream: FakeTorchServe, tone_wav: bytes, tmp_path: Path
+) -> None:
+    """The contract of dbos's private function."""
+    with started(upstream, tmp_path) as gateway:
+        gateway.app.state.jobs.stops._drain.set()
+        batch_id = run_lines(gateway, tone_wav)
+        pending = "SELECT count(*) FROM workflow_status WHERE status = 'PENDING'"
+        until(lambda: table(gateway, sa.text(pending)).scalar(), lambda count: count == 1)
+        table(gateway, sa.text("UPDATE workflow_status SET executor_id = 'gateway-9'"))
+    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
+        jobs = gateway.app.state.jobs
+        assert client.batches.retrieve(batch_id).status == "validating", "it belongs to another"
+        jobs._durable.recover(["gateway-9"])
+        assert wait(client, batch_id).status == "completed"
+        jobs._durable.recover(["gateway-9"])
+        jobs._durable.forget_ended()

@@ -56,7 +56,8 @@ class Durable:
 
         DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(run_batch)
         DBOS.launch()  # here and not in a thread, or the batches would run on another loop
-        await DBOS.register_queue_async(
+        await asyncio.to_thread(  # the asynchronous call would give this loop a thread pool that `close` ends
+            DBOS.register_queue,
             QUEUE,
             worker_concurrency=MAX_BATCHES,
             partition_worker_concurrency=MAX_BATCHES_PER_KEY,

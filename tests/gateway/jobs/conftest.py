@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -18,35 +19,64 @@ from tests.gateway.served import Gateway, settings_for
 TIMEOUT_S = 60
 ENDPOINT = "/v1/audio/transcriptions"
 ALICE, BOB = "sk-alice-0123456789", "sk-bob-0123456789ab"
+LIMITS: dict[str, Any] = {
+    "lines": 4,
+    "max_batches_per_key": 5,
+    "max_file_bytes": 2_000_000,
+    "max_stored_bytes_per_key": 20_000_000,
+}
 ENDED = ("completed", "failed", "expired", "cancelled")
 WHOLE = {"vad_filter": False, "language": "en"}  # a tone is no speech: decode it all the same
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def upstream() -> Iterator[FakeTorchServe]:
     with FakeTorchServe(delay_s=0.005, keep_windows=False) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def job_settings() -> dict[str, Any]:
-    """The section `jobs` of a module's gateway; modules lay their own over it."""
-    return {}
+class House:
+    """The gateway that the modules share. dbos allows one in a process, so some have to close it."""
+
+    def __init__(self, upstream: FakeTorchServe, folder: Path) -> None:
+        (folder / "spool").mkdir()
+        self._settings = settings_for(
+            upstream,
+            folder / "spool",
+            jobs={"directory": folder / "jobs", **LIMITS},
+            access={"keys": [ALICE, BOB]},
+        )
+        self._running: Gateway | None = None
+
+    def gateway(self) -> Gateway:
+        """The gateway; starts it."""
+        if self._running is None:
+            self._running = Gateway(self._settings)
+            self._running.__enter__()
+        return self._running
+
+    def close(self) -> None:
+        if self._running is not None:
+            self._running.__exit__(None, None, None)
+            self._running = None
+
+
+@pytest.fixture(scope="package")
+def house(upstream: FakeTorchServe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(upstream, tmp_path_factory.mktemp("house"))
+    yield house
+    house.close()
 
 
 @pytest.fixture(scope="module")
-def gateway(
-    upstream: FakeTorchServe, job_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("jobs")
-    settings = settings_for(
-        upstream,
-        tmp_path_factory.mktemp("spool"),
-        jobs={"directory": folder, **job_settings},
-        access={"keys": [ALICE, BOB]},
-    )
-    with Gateway(settings) as running:
-        yield running
+def gateway(house: House) -> Gateway:
+    return house.gateway()
+
+
+@pytest.fixture(scope="module")
+def alone(house: House) -> None:
+    """No gateway runs: Hypothesis reads the modules that are loaded, and a gateway's threads load some."""
+    house.close()
 
 
 def client_of(gateway: Gateway, key: str) -> openai.OpenAI:

@@ -75,7 +75,7 @@ def test_metrics(alice: openai.OpenAI, gateway: Gateway, tone_wav: bytes) -> Non
     text = httpx2.get(f"{gateway.url}/metrics").text
     values = dict(re.findall(r"^whisper_gateway_job_(\S+) (\S+)$", text, re.MULTILINE))
     assert float(values['lines_total{outcome="done"}']) >= 1
-    assert float(values['lines_total{outcome="failed"}']) == 1
+    assert float(values['lines_total{outcome="failed"}']) >= 1
     assert values["lines_running"] == "0.0" and float(values["stored_bytes"]) > 64_000
     assert float(values["line_seconds_count"]) >= 2
     assert 'batches{status="in_progress"}' in values

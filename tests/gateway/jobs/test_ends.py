@@ -18,11 +18,6 @@ pytestmark = pytest.mark.slow
 NUM_LINES = 30
 
 
-@pytest.fixture(scope="module")
-def job_settings() -> dict[str, Any]:
-    return {"lines": 4}
-
-
 @pytest.fixture
 def slow(upstream: FakeTorchServe) -> Any:
     upstream.delay_s = 0.2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import openai
@@ -16,11 +15,6 @@ from tests.gateway.jobs.conftest import ALICE, WHOLE, held_back, line, submit, u
 from tests.gateway.served import Gateway
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def job_settings() -> dict[str, Any]:
-    return {"max_stored_bytes_per_key": 3_000_000, "max_file_bytes": 2_000_000}
 
 
 def contents(gateway: Gateway) -> set[str]:
@@ -104,10 +98,11 @@ def test_a_file_that_a_batch_needs_stays(alice: openai.OpenAI, gateway: Gateway,
 
 
 def test_a_key_stores_no_more_than_it_may(alice: openai.OpenAI, bob: openai.OpenAI, gateway: Gateway) -> None:
-    held = [upload(bob, bytes(1_000_000)) for _ in range(3)]
+    stored = sum(file.bytes for file in bob.files.list())
+    held = [upload(bob, bytes((20_000_000 - stored) // 4)) for _ in range(4)]
     before = contents(gateway)
     with pytest.raises(openai.RateLimitError) as full:
-        upload(bob, b"x")
+        upload(bob, b"1234")
     assert full.value.code == "storage_quota_exceeded" and "Retry-After" in full.value.response.headers
     assert contents(gateway) == before
     upload(alice, b"x")

@@ -8,10 +8,13 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.jobs.batches.input_lines import MAX_ID_CHARS, InputLine, LineError, checked_lines
+
+pytestmark = pytest.mark.usefixtures("alone")
 
 ENDPOINT = "/v1/audio/transcriptions"
 
@@ -58,6 +61,7 @@ def test_any_bytes_are_lines_or_errors(content: bytes) -> None:
         assert isinstance(one, LineError) and one.code in ("invalid_json_line", "empty_file")
 
 
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     json_values,
     json_values,

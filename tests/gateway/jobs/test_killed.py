@@ -25,7 +25,7 @@ from tests.gateway.process.running import GatewayProcess
 
 pytestmark = pytest.mark.slow
 
-NUM_KILLS = int(os.environ.get("JOBS_KILLS", "2"))  # by hand: 20
+NUM_KILLS = int(os.environ.get("JOBS_KILLS", "1"))  # by hand: 20
 NUM_LINES = 12
 DATABASES = ("sqlite", "postgresql")
 

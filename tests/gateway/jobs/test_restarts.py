@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.jobs.conftest import (
     ALICE,
     WHOLE,
+    House,
     client_of,
     held_back,
     line,
@@ -33,9 +35,13 @@ NUM_LINES = 20
 ALL = {str(n) for n in range(NUM_LINES)}
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.jobs.engine.driver.SUSPECT_S", 0.05)
+@pytest.fixture(autouse=True, scope="module")
+def quick(house: House) -> Iterator[None]:
+    """No other gateway in this process, and no patience with suspects."""
+    house.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.jobs.engine.driver.SUSPECT_S", 0.05)
+        yield
 
 
 def started(upstream: FakeTorchServe, folder: Path) -> Gateway:
@@ -78,39 +84,6 @@ def test_what_a_drain_interrupts_goes_on_after_the_restart(
         assert done.status == "completed" and rows(client, done.output_file_id).keys() == ALL
 
 
-def test_a_line_at_which_the_process_ended_three_times_fails_alone(
-    upstream: FakeTorchServe, tone_wav: bytes, tmp_path: Path
-) -> None:
-    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client, held_back(gateway):
-        batch_id = run_lines(gateway, tone_wav)
-        wait(client, batch_id, ["in_progress"])
-        gateway.service.drain.begin(5)
-        until(lambda: gateway.app.state.jobs.stops.batch_ids, lambda ids: not ids)
-        for number, attempts in ((3, 3), (5, 2), (7, 1)):  # as a killed process leaves them
-            values = {"status": "running", "attempts": attempts}
-            table(gateway, sa.update(LINES).where(LINES.c.number == number).values(**values))
-    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
-        done = wait(client, batch_id)
-        errors = rows(client, done.error_file_id)
-        assert {name: one["error"]["code"] for name, one in errors.items()} == {"2": "worker_crashed"}
-        assert rows(client, done.output_file_id).keys() == ALL - {"2"}
-        assert (done.request_counts.completed, done.request_counts.failed) == (NUM_LINES - 1, 1)
-
-
-def test_a_file_at_whose_reading_the_process_ended_three_times_fails(
-    upstream: FakeTorchServe, tmp_path: Path
-) -> None:
-    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
-        gateway.service.drain.begin(5)
-        gateway.app.state.jobs.stops._drain.set()
-        gateway.service.drain.draining = False  # the gateway answers, and its jobs rest
-        batch_id = submit(client, [line("0", url="data:,")]).id
-        table(gateway, sa.update(BATCHES).values(attempts=3))
-    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
-        done = wait(client, batch_id)
-        assert [error.code for error in done.errors.data] == ["worker_crashed"]
-
-
 def test_an_end_that_was_interrupted_is_made_once(
     upstream: FakeTorchServe, tone_wav: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,32 +104,69 @@ def test_an_end_that_was_interrupted_is_made_once(
         assert len([file for file in client.files.list() if file.purpose == "batch_output"]) == 1
 
 
-def test_batches_that_dbos_knows_no_more_are_found(
-    upstream: FakeTorchServe, tone_wav: bytes, tmp_path: Path
-) -> None:
-    with started(upstream, tmp_path) as gateway:
-        gateway.app.state.jobs.stops._drain.set()
-        batch_id = run_lines(gateway, tone_wav)
-        with gateway.app.state.jobs.engine.begin() as connection:
-            connection.exec_driver_sql("DELETE FROM workflow_status")
-    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
-        assert wait(client, batch_id).status == "completed"
+@pytest.fixture(scope="module")
+def left(
+    upstream: FakeTorchServe, tone_wav: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Gateway, dict[str, str]]]:
+    """A gateway on what a killed one left, and the ids of its batches."""
+    folder = tmp_path_factory.mktemp("left")
+    with started(upstream, folder) as gateway, client_of(gateway, ALICE) as client, held_back(gateway):
+        ids = {"suspects": run_lines(gateway, tone_wav)}
+        wait(client, ids["suspects"], ["in_progress"])
+        gateway.app.state.jobs.stops.begin_drain()
+        until(lambda: gateway.app.state.jobs.stops.batch_ids, lambda ids: not ids)
+        for number, attempts in ((3, 3), (5, 2), (7, 1)):
+            values = {"status": "running", "attempts": attempts}
+            table(gateway, sa.update(LINES).where(LINES.c.number == number).values(**values))
+        ids["deadly"] = submit(client, [line("0", url="data:,")]).id
+        table(gateway, sa.update(BATCHES).where(BATCHES.c.id == ids["deadly"]).values(attempts=3))
+        for name, change in (
+            ("unknown", "DELETE FROM workflow_status"),
+            ("foreign", "UPDATE workflow_status SET executor_id = 'gateway-9'"),
+        ):
+            ids[name] = run_lines(gateway, tone_wav)
+            where = f"workflow_uuid = '{ids[name]}' AND status = 'PENDING'"
+            query = sa.text(f"SELECT count(*) FROM workflow_status WHERE {where}")
+            until(lambda query=query: table(gateway, query).scalar(), lambda count: count == 1)
+            table(gateway, sa.text(f"{change} WHERE {where}"))
+    with started(upstream, folder) as gateway:
+        yield gateway, ids
 
 
-def test_the_batches_of_a_dead_gateway_go_on_in_another(
-    upstream: FakeTorchServe, tone_wav: bytes, tmp_path: Path
+def test_a_line_at_which_the_process_ended_three_times_fails_alone(
+    left: tuple[Gateway, dict[str, str]],
 ) -> None:
+    gateway, ids = left
+    with client_of(gateway, ALICE) as client:
+        done = wait(client, ids["suspects"])
+        errors = rows(client, done.error_file_id)
+        assert {name: one["error"]["code"] for name, one in errors.items()} == {"2": "worker_crashed"}
+        assert rows(client, done.output_file_id).keys() == ALL - {"2"}
+        assert (done.request_counts.completed, done.request_counts.failed) == (NUM_LINES - 1, 1)
+
+
+def test_a_file_at_whose_reading_the_process_ended_three_times_fails(
+    left: tuple[Gateway, dict[str, str]],
+) -> None:
+    gateway, ids = left
+    with client_of(gateway, ALICE) as client:
+        done = wait(client, ids["deadly"])
+        assert [error.code for error in done.errors.data] == ["worker_crashed"]
+
+
+def test_batches_that_dbos_knows_no_more_are_found(left: tuple[Gateway, dict[str, str]]) -> None:
+    gateway, ids = left
+    with client_of(gateway, ALICE) as client:
+        assert wait(client, ids["unknown"]).status == "completed"
+
+
+def test_the_batches_of_a_dead_gateway_go_on_in_another(left: tuple[Gateway, dict[str, str]]) -> None:
     """The contract of dbos's private function."""
-    with started(upstream, tmp_path) as gateway:
-        gateway.app.state.jobs.stops._drain.set()
-        batch_id = run_lines(gateway, tone_wav)
-        pending = "SELECT count(*) FROM workflow_status WHERE status = 'PENDING'"
-        until(lambda: table(gateway, sa.text(pending)).scalar(), lambda count: count == 1)
-        table(gateway, sa.text("UPDATE workflow_status SET executor_id = 'gateway-9'"))
-    with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
-        jobs = gateway.app.state.jobs
-        assert client.batches.retrieve(batch_id).status == "validating", "it belongs to another"
-        jobs._durable.recover(["gateway-9"])
-        assert wait(client, batch_id).status == "completed"
-        jobs._durable.recover(["gateway-9"])
-        jobs._durable.forget_ended()
+    gateway, ids = left
+    durable = gateway.app.state.jobs._durable
+    with client_of(gateway, ALICE) as client:
+        assert client.batches.retrieve(ids["foreign"]).status == "validating", "it belongs to another"
+        for _ in range(2):
+            durable.recover(["gateway-9"])
+            assert wait(client, ids["foreign"]).status == "completed"
+    durable.forget_ended()

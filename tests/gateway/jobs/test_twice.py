@@ -14,11 +14,6 @@ from tests.gateway.served import Gateway
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def job_settings() -> dict[str, Any]:
-    return {"max_batches_per_key": 3}
-
-
 def test_a_batch_with_an_idempotency_key(alice: openai.OpenAI, bob: openai.OpenAI) -> None:
     file_id = upload(alice, b"{", "batch")
     asked: dict[str, Any] = {"input_file_id": file_id, "endpoint": ENDPOINT, "completion_window": "24h"}
@@ -75,7 +70,7 @@ def test_more_batches_than_a_key_may_have(
 ) -> None:
     audio = upload(alice, tone_wav)
     with held_back(gateway):
-        blocked = [submit(alice, [line(str(n), file_id=audio, **WHOLE)]).id for n in range(3)]
+        blocked = [submit(alice, [line(str(n), file_id=audio, **WHOLE)]).id for n in range(5)]
         with pytest.raises(openai.RateLimitError) as full:
             submit(alice, ["{"], metadata={"n": "4"})
         assert full.value.code == "batch_queue_full" and "Retry-After" in full.value.response.headers

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.jobs.engine.places import Place, Places, Rank
+
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 class Crowd:

@@ -54,6 +54,7 @@ class Jobs:
         self.uploads = Uploads(self.engine, self._contents, self.files, settings)
         self._background: list[asyncio.Task[None]] = []
         self._exits = ExitStack()
+        self._is_started = False
 
     @property
     def incoming(self) -> Path:
@@ -80,9 +81,12 @@ class Jobs:
         self._every(SWEEP_S, self._sweeper.sweep)
         if self._identity.is_shared:
             self._every(BEAT_S, self._beat)
+        self._is_started = True
 
     async def close(self) -> None:
         """Leaves what is not finished to the next start."""
+        if not self._is_started:  # the process is about to end with the reason
+            return
         self._exits.close()
         for task in self._background:
             task.cancel()

@@ -24,6 +24,7 @@ from gateway.jobs.engine.validation import MAX_ATTEMPTS, NoLongerValidating, Val
 from gateway.jobs.files.contents import Contents
 from gateway.jobs.ids import now
 from gateway.jobs.tables import BATCHES, LINES
+from gateway.observe.logs import log_event
 from gateway.service import Service
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Driver:
             try:
                 with self._stops.of(batch_id) as stop:
                     await self._run(batch_id, stop)
+                await self._log_end(batch_id)
                 return
             except (sa.exc.DBAPIError, OSError, Overloaded, NotReady) as error:
                 log.error("%s waits %g s: %s", batch_id, pause_s, error)
@@ -85,6 +87,11 @@ class Driver:
             await self._run_lines(batch, stop)
         if batch.status != "failed":
             await asyncio.to_thread(self._finishing.run, batch_id)
+
+    async def _log_end(self, batch_id: str) -> None:
+        if (row := await asyncio.to_thread(self._row, batch_id)) is not None:
+            counts = {"total": row.total, "completed": row.completed, "failed": row.failed}
+            log_event(log, "batch", caller=row.key, batch=row.id, status=row.status, **counts)
 
     async def _validate(self, batch: sa.Row[Any]) -> None:
         caller = self._service.keys.caller_named(batch.key)

@@ -81,6 +81,15 @@ def test_metrics(alice: openai.OpenAI, gateway: Gateway, tone_wav: bytes) -> Non
     assert 'batches{status="in_progress"}' in values
 
 
+def test_the_database_holds_json_and_no_pickle(alice: openai.OpenAI, gateway: Gateway) -> None:
+    wait(alice, submit(alice, ["{"]).id)
+    with gateway.app.state.jobs.engine.connect() as connection:
+        kinds = (
+            connection.exec_driver_sql("SELECT DISTINCT serialization FROM workflow_status").scalars().all()
+        )
+    assert kinds == ["portable_json"]
+
+
 def test_without_a_directory_there_are_no_jobs(upstream: Any, tmp_path: Path) -> None:
     from gateway.app import create_app
     from gateway.service import Service

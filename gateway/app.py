@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.http import failures
-from gateway.jobs.jobs import Jobs
+from gateway.jobs.job_service import Jobs
 from gateway.middleware.head import HeadAsGet
 from gateway.middleware.stack import add_middleware
 from gateway.observe.tracing import telemetry

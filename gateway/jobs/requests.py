@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.caller import Caller
 from gateway.http.authentication import authenticated, service_of
-from gateway.jobs.jobs import Jobs
+from gateway.jobs.job_service import Jobs
 from gateway.jobs.refusals import Refused
 from gateway.jobs.replies import Asked, Reply
 

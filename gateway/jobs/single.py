@@ -12,7 +12,7 @@ from typing import Any
 from gateway.http.spool import disk_room
 from gateway.jobs.batches.new_batch import FIRST, NewBatch
 from gateway.jobs.files.catalogue import BATCH, USER_DATA, NewFile
-from gateway.jobs.jobs import Jobs
+from gateway.jobs.job_service import Jobs
 from gateway.jobs.replies import Asked, Reply, digest_of
 
 INPUT_EXPIRES_S = 2 * 86_400  # the batch has a day

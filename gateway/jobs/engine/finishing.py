@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from gateway.jobs.batch_events import Events
 from gateway.jobs.database import writing
-from gateway.jobs.engine.answers import failed
+from gateway.jobs.engine.line_answers import failed
 from gateway.jobs.engine.validation import record_end
 from gateway.jobs.files.catalogue import BATCH_OUTPUT, Stored, add_row
 from gateway.jobs.files.contents import Contents

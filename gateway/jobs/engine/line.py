@@ -21,7 +21,7 @@ from gateway.http.spool import disk_room
 from gateway.http.transcripts import transcript_response
 from gateway.jobs.batches.input_lines import SOURCES, parsed_line
 from gateway.jobs.batches.new_batch import TRANSLATIONS
-from gateway.jobs.engine import answers
+from gateway.jobs.engine import line_answers
 from gateway.jobs.engine.ledger import LineAnswer
 from gateway.jobs.engine.places import Place
 from gateway.jobs.fetch import Fetch
@@ -55,16 +55,16 @@ class LineRunner:
                 try:
                     body, content_type = await self._body(request, caller, place)
                     audio_s = record.audio_s or 0.0
-                    return answers.transcribed(custom_id, request_id, body, content_type, audio_s)
+                    return line_answers.transcribed(custom_id, request_id, body, content_type, audio_s)
                 except AsrError as error:
                     if error.status < 500:
-                        return answers.refused(custom_id, request_id, error)
+                        return line_answers.refused(custom_id, request_id, error)
                     if error.status != NOT_NOW:
-                        return answers.failed(custom_id, "server_error", error.message)
+                        return line_answers.failed(custom_id, "server_error", error.message)
                     log.info("a line waits %g s: %s", pause_s, error)
                 except Exception:
                     log.exception("a line broke")
-                    return answers.failed(
+                    return line_answers.failed(
                         custom_id, "server_error", "internal error; the server's log has the cause"
                     )
                 await asyncio.sleep(pause_s)

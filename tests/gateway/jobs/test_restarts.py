@@ -40,7 +40,7 @@ def quick(house: House) -> Iterator[None]:
     """No other gateway in this process, and no patience with suspects."""
     house.close()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gateway.jobs.engine.driver.SUSPECT_S", 0.05)
+        patch.setattr("gateway.jobs.engine.batch_driver.SUSPECT_S", 0.05)
         yield
 
 

@@ -14,10 +14,10 @@ from asr.errors import Overloaded
 from gateway.api_errors import ModelNotFound, NotReady
 from gateway.caller import Caller
 from gateway.jobs.database import writing
-from gateway.jobs.engine.answers import failed
 from gateway.jobs.engine.finishing import Finishing
 from gateway.jobs.engine.ledger import Ledger
 from gateway.jobs.engine.line import LineRunner
+from gateway.jobs.engine.line_answers import failed
 from gateway.jobs.engine.places import Places, Rank
 from gateway.jobs.engine.stops import Stop, Stops
 from gateway.jobs.engine.validation import MAX_ATTEMPTS, NoLongerValidating, Validation

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from gateway.jobs.batch_events import Events, NoEvents
 from gateway.jobs.batches.book import Batches
 from gateway.jobs.database import create_tables, open_engine
-from gateway.jobs.engine.driver import Driver
+from gateway.jobs.engine.batch_driver import Driver
 from gateway.jobs.engine.durable import Durable
 from gateway.jobs.engine.finishing import Finishing
 from gateway.jobs.engine.identity import BEAT_S, Identity

@@ -29,7 +29,7 @@ RUN if [ "$DEVICE" = cpu ]; then export PIP_EXTRA_INDEX_URL="$CPU_INDEX_URL"; fi
 FROM ${PYTHON_IMAGE} AS runtime
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /app --shell /usr/sbin/nologin whisper \
     && install -d /app \
-    && install -d -o whisper -g whisper /app/tmp /app/logs /app/model-store /app/spool
+    && install -d -o whisper -g whisper /app/tmp /app/logs /app/model-store /app/spool /app/jobs
 COPY --from=requirements /opt/venv /opt/venv
 WORKDIR /app
 COPY config/ config/

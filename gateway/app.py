@@ -9,18 +9,22 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.http import failures
+from gateway.jobs.job_service import Jobs
 from gateway.middleware.head import HeadAsGet
 from gateway.middleware.stack import add_middleware
 from gateway.observe.tracing import telemetry
 from gateway.openapi import documents
 from gateway.routes import (
+    batches,
     compat,
     docs,
+    files,
     health,
     models,
     page,
     realtime,
     transcriptions,
+    uploads,
     visualize,
     webhooks,
     webservice,
@@ -43,6 +47,8 @@ ROUTERS = (
     page.router,
 )
 
+JOB_ROUTERS = (files.router, uploads.router, batches.router, batches.tasks)
+
 
 def create_app(service: Service) -> FastAPI:
     """The service as an ASGI application, which starts and closes it."""
@@ -56,8 +62,11 @@ def create_app(service: Service) -> FastAPI:
         telemetry=telemetry(service.settings.observe),
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.service = service  # the only thing there; `service_of` reads it
-    for router in ROUTERS:
+    settings = service.settings.jobs
+    jobs = Jobs(service) if settings.enabled and settings.directory is not None else None
+    app.state.service = service  # `service_of` reads it
+    app.state.jobs = jobs  # `jobs_of` reads it; nothing else is there
+    for router in (*ROUTERS, *(JOB_ROUTERS if jobs else ())):
         app.include_router(router)
     failures.install(app)
     _document(app)
@@ -79,8 +88,13 @@ def _document(app: FastAPI) -> None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
+    jobs: Jobs | None = app.state.jobs
     try:
         await service.start()
+        if jobs is not None:
+            await jobs.start()
         yield
     finally:
+        if jobs is not None:
+            await jobs.close()
         await service.close()

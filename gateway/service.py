@@ -29,6 +29,7 @@ from gateway.api_errors import ModelNotFound
 from gateway.caller import Caller
 from gateway.dispatch.driver import run_session
 from gateway.dispatch.fleet import Fleet
+from gateway.dispatch.lane import Use
 from gateway.dispatch.pending import Ticket
 from gateway.dispatch.served_model import NotLoaded, ServedModel
 from gateway.drain import Drain
@@ -211,30 +212,54 @@ class Service:
         """The upload's session at work. Leaving the block drops the windows that have not been decoded."""
         async with within(deadline_s):
             record = current_record()
-            model, options = request.model, request.options
             with record.stage("media"), self.coming_upload(upload.stat().st_size):
-                prepared = await self.pool.prepare(upload, options, model.spec.n_mels)
+                prepared = await self.pool.prepare(upload, request.options, request.model.spec.n_mels)
                 await _empty(upload)
             audio_s = prepared.audio.duration_s
             record.audio_s = (record.audio_s or 0.0) + audio_s
             with self.admission.admit(audio_s):
                 await self.limiter.check_audio(caller, audio_s)
-                if request.by_language and opening is open_session:
-                    prepared, model, options = await self._by_language(prepared, request, caller)
-                record.model = model.name
-                session = await off_loop(audio_s, opening, prepared, options, model.spec)
-                async with self.fleet.using(model):
-                    with model.dispatcher.ticket(caller, audio_s) as ticket:
-                        run = Run(prepared, session, ticket, model.name)
-                        try:
-                            with record.stage("decode"):
-                                yield run
-                        finally:
-                            await run.stop()
-                        _note(record, run)
+                async with self._decoding(prepared, request, caller, opening) as run:
+                    yield run
+
+    @asynccontextmanager
+    async def run_job(self, audio: Path, request: ModelRequest, caller: Caller) -> AsyncIterator[Run]:
+        """The same for a job's file, behind every request: the file stays, and takes no request's place."""
+        record = current_record()
+        with record.stage("media"):
+            prepared = await self.pool.prepare(audio, request.options, request.model.spec.n_mels, is_job=True)
+        record.audio_s = prepared.audio.duration_s
+        async with self._decoding(prepared, request, caller, use="job") as run:
+            yield run
+
+    @asynccontextmanager
+    async def _decoding(
+        self,
+        prepared: PreparedAudio,
+        request: ModelRequest,
+        caller: Caller,
+        opening: OpenSession = open_session,
+        use: Use = "file",
+    ) -> AsyncIterator[Run]:
+        record = current_record()
+        audio_s = prepared.audio.duration_s
+        model, options = request.model, request.options
+        if request.by_language and opening is open_session:
+            prepared, model, options = await self._by_language(prepared, request, caller, use)
+        record.model = model.name
+        session = await off_loop(audio_s, opening, prepared, options, model.spec)
+        async with self.fleet.using(model):
+            with model.dispatcher.ticket(caller, audio_s, use) as ticket:
+                run = Run(prepared, session, ticket, model.name)
+                try:
+                    with record.stage("decode"):
+                        yield run
+                finally:
+                    await run.stop()
+                _note(record, run)
 
     async def _by_language(
-        self, prepared: PreparedAudio, request: ModelRequest, caller: Caller
+        self, prepared: PreparedAudio, request: ModelRequest, caller: Caller, use: Use
     ) -> tuple[PreparedAudio, ServedModel, RequestOptions]:
         """The same request for the model of the language that the default model detects in the audio."""
         options = request.options
@@ -242,7 +267,7 @@ class Service:
             options = replace(options, vad_filter=False)
         audio_s = prepared.audio.duration_s
         session = await off_loop(audio_s, open_detection, prepared, options, request.model.spec)
-        with request.model.dispatcher.ticket(caller, audio_s) as ticket:
+        with request.model.dispatcher.ticket(caller, audio_s, use) as ticket:
             run = Run(prepared, session, ticket, request.model.name)
             try:
                 await run.finish()

@@ -15,6 +15,7 @@ from pydantic import (
     AnyHttpUrl,
     BaseModel,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -120,6 +121,21 @@ class RealtimeSettings(Section):
     max_waiting_audio_s: Positive = 600.0  # of one stream, received and without its transcript
 
 
+class JobsSettings(Section):
+    """Files and batches, which outlive the request that made them."""
+
+    enabled: bool = True
+    directory: Path | None = None  # of the files and the database; None: there are no jobs
+    database: SecretStr | None = None  # postgresql://…, shared with `directory` by several gateways
+    lines: Count = 16  # of batches that are transcribed at the same time
+    max_running_audio_s: Positive = 7_200.0  # of the lines that are transcribed now; further ones wait
+    max_lines: Count = 50_000  # of one batch
+    max_file_bytes: Count = 1_000_000_000  # put together from parts; one request has media.max_upload_bytes
+    max_stored_bytes_per_key: Count = 50_000_000_000
+    max_batches_per_key: Count = 100  # that are not finished; further ones are answered 429
+    retention_s: Positive = 30 * 86_400.0  # of files and finished batches without a time of their own
+
+
 class ObserveSettings(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_text: bool = False  # transcripts are private
@@ -146,6 +162,7 @@ class Settings(BaseSettings):
     access: AccessSettings = AccessSettings()
     admission: AdmissionSettings = AdmissionSettings()
     realtime: RealtimeSettings = RealtimeSettings()
+    jobs: JobsSettings = JobsSettings()
     observe: ObserveSettings = ObserveSettings()
     outbound: OutboundSettings = OutboundSettings()
     webhooks: WebhookSettings = WebhookSettings()

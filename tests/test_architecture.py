@@ -127,7 +127,7 @@ GATEWAY_FLOORS = (
     ("process",),
     ("app",),
     ("routes", "middleware"),
-    ("realtime",),
+    ("realtime", "jobs"),
     ("http",),
     ("service", "openapi", "visualize"),
     ("dispatch", "webhooks"),

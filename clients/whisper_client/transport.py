@@ -27,7 +27,7 @@ READ_TIMEOUTS = (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeout
 NO_CONNECTION = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 
 
-class _BearerToken(requests.auth.AuthBase):
+class BearerToken(requests.auth.AuthBase):
     """Sets the token; given even without one, else requests would look for a login in ~/.netrc."""
 
     def __init__(self, token: str | None) -> None:
@@ -81,7 +81,7 @@ class Transport:
         rng: random.Random | None = None,
     ) -> None:
         self.url = checked_url(url)
-        self._auth = _BearerToken(checked_token(token))
+        self._auth = BearerToken(checked_token(token))
         self._timeout_s = timeout_s
         self._policy = policy
         self._sleep = sleep

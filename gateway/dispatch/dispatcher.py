@@ -116,7 +116,8 @@ class Dispatcher:
     def ticket(self, caller: Caller, audio_s: float, use: Use = "file") -> Ticket:
         """A place in the queue for one session of `audio_s` seconds."""
         session = next(self._sessions)
-        self._queue.open(session, caller.name, caller.weight, audio_s, is_live=use != "file")
+        is_live, is_job = use in ("final", "partial"), use == "job"
+        self._queue.open(session, caller.name, caller.weight, audio_s, is_live=is_live, is_job=is_job)
         return Ticket(self, session, use)
 
     def stats(self) -> dict[str, Any]:
@@ -187,10 +188,14 @@ class Dispatcher:
             if wait_s and not self._queue.has_live:
                 self._pump_in(wait_s)
                 return
-            files_may = lane.has_room_for_file(is_live=self._queue.is_live)
-            if not (files_may or self._queue.has_live):
+            is_live = self._queue.is_live
+            room = {
+                "files_may": lane.has_room_for_file(is_live=is_live),
+                "jobs_may": lane.has_room_for_job(is_live=is_live),
+            }
+            if not self._queue.may_go(**room):
                 return  # until an answer makes room
-            pending = self._queue.pop(files_may=files_may)
+            pending = self._queue.pop(**room)
             if pending is not None and not pending.outcome.done():
                 self._send(lane, pending, now)
 

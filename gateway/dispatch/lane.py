@@ -21,8 +21,9 @@ LIVE_WAIT_S = 1.0  # a final window's wait for other windows that went before it
 ONE_DEATH_S = 0.5  # every window of a dead worker's batch reports the death within this time
 
 
-# what a session's windows are for: a file; the words of a live turn; a first idea of them while it is spoken
-Use = Literal["file", "final", "partial"]
+# what a session's windows are for: a file; a job's file, for which nobody waits; the words of a live turn; a
+# first idea of them while it is spoken
+Use = Literal["file", "job", "final", "partial"]
 
 
 def backoff_s(refusals: int) -> float:
@@ -42,7 +43,7 @@ class Lane:
     outstanding: int = 0  # windows
     places: float = 0.0  # of its batches, taken by them
     partials: float = 0.0  # of them, those of live turns that are decoded again anyway
-    files: float = 0.0  # of them, those of files
+    files: float = 0.0  # of them, those of files, jobs' included
     batch_s: float | None = None  # seconds of a batch, measured on answers
     place_s: float | None = None  # seconds of one place of a batch, likewise
     paused_until: float = 0.0
@@ -94,6 +95,11 @@ class Lane:
         """Whether a file's window may go now; `is_live`: while somebody speaks."""
         return not is_live or self.files < self._live_limit
 
+    def has_room_for_job(self, *, is_live: bool) -> bool:
+        """Whether a job's window may go now. One batch is at work and less than another one waits: a window
+        for which somebody waits finds room in the next batch, whatever jobs there are."""
+        return self.places < max(1, 2 * self.batch - 1) and self.has_room_for_file(is_live=is_live)
+
     @property
     def _live_limit(self) -> float:
         """Most places of files, and of partials, in flight while somebody speaks: a final window waits for
@@ -132,7 +138,7 @@ class Lane:
         self.outstanding += 1
         self.places += places
         self.partials += places * (use == "partial")
-        self.files += places * (use == "file")
+        self.files += places * (use in ("file", "job"))
         self.waits_since = None
 
     def record_release(self, use: Use = "file", places: float = 1.0) -> None:
@@ -143,7 +149,7 @@ class Lane:
             return
         self.places -= places
         self.partials -= places * (use == "partial")
-        self.files -= places * (use == "file")
+        self.files -= places * (use in ("file", "job"))
 
     def record_answer(self, sent_at: float, now: float, ahead: float) -> None:
         """A window was decoded. When it was sent, `ahead` places were taken, its own included."""

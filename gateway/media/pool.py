@@ -48,18 +48,22 @@ class MediaPool:
         await asyncio.gather(*self._keepers, return_exceptions=True)
 
     async def prepare(
-        self, upload: Path, options: RequestOptions, n_mels: int = DEFAULT_N_MELS
+        self, upload: Path, options: RequestOptions, n_mels: int = DEFAULT_N_MELS, *, is_job: bool = False
     ) -> PreparedAudio:
         """The upload as the sessions need it; its samples lie in sealed memory without a name.
 
+        is_job: nobody waits for it, so every other upload goes first.
         Raises AsrError. If the caller is cancelled, the process is killed: nothing else stops a decoder.
         """
-        arrived = time.monotonic()
+        size_bytes, arrived = upload.stat().st_size, time.monotonic()
         while True:
             if not self._is_open:
                 raise NotReady("the server is going down")
             try:
-                prepared = await self._prepare_once(upload, options, n_mels, arrived)
+                turn: UploadTurn[MediaProcess] = UploadTurn(
+                    size_bytes, arrived, asyncio.get_running_loop().create_future(), is_job
+                )
+                prepared = await self._prepare_once(turn, upload, options, n_mels)
             except NotTaken:
                 continue
             except Exception:
@@ -79,11 +83,8 @@ class MediaPool:
         }
 
     async def _prepare_once(
-        self, upload: Path, options: RequestOptions, n_mels: int, arrived: float
+        self, turn: UploadTurn[MediaProcess], upload: Path, options: RequestOptions, n_mels: int
     ) -> PreparedAudio:
-        turn: UploadTurn[MediaProcess] = UploadTurn(
-            upload.stat().st_size, arrived, asyncio.get_running_loop().create_future()
-        )
         self._queue.add(turn)
         self._assign()
         try:

@@ -1,7 +1,8 @@
 """Which upload is prepared next: small ones first, yet none waits for ever.
 
 A large upload may occupy a process for a minute, so its rank is delayed by its size. Small uploads that come
-soon after it go first; later ones do not. Of two or more processes, large uploads leave one free.
+soon after it go first; later ones do not. Of two or more processes, large uploads leave one free. A job's
+file goes while no upload waits.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class UploadTurn(Generic[Worker]):
     size_bytes: int
     arrived_s: float
     worker: asyncio.Future[Worker] = field(repr=False)
+    is_job: bool = False
     is_at_work: bool = False
 
     @property
@@ -31,8 +33,9 @@ class UploadTurn(Generic[Worker]):
         return self.size_bytes > LARGE_BYTES
 
     @property
-    def rank(self) -> float:
-        return self.arrived_s + self.size_bytes / DELAY_BYTES_PER_S
+    def rank(self) -> tuple[bool, float]:
+        """The smallest goes next."""
+        return self.is_job, self.arrived_s + self.size_bytes / DELAY_BYTES_PER_S
 
 
 class UploadQueue(Generic[Worker]):

@@ -17,6 +17,7 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 
 from asr.text.guards import COMPRESSION, LOGPROB
+from gateway.observe.job_metrics import JobMetrics
 from gateway.observe.live_metrics import LiveMetrics
 from gateway.observe.record import RequestRecord
 from gateway.observe.webhook_metrics import WebhookMetrics
@@ -54,6 +55,7 @@ class Metrics:
         self.uploads = self._gauge("uploads", "Bodies that are being received now.")
         self.webhooks = WebhookMetrics(self.registry)
         self.live = LiveMetrics(self.registry)
+        self.jobs = JobMetrics(self.registry)
 
     def observe(self, record: RequestRecord) -> None:
         """Counts a finished request."""

@@ -10,12 +10,15 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from asr.errors import InvalidOption
 from gateway.caller import Caller
 from gateway.http.authentication import admitted_caller, service_of
 from gateway.http.bodies import received_audio
 from gateway.http.forms import announced_bytes
 from gateway.http.options import transcription_request, translation_request
 from gateway.http.transcripts import LiveEvents, transcript_events, transcript_response
+from gateway.jobs.requests import RESPOND_ASYNC, asked, jobs_of, prefers_async, replied
+from gateway.jobs.single import submitted
 from gateway.openapi import documents
 from gateway.patience import deadline_s, while_connected, within
 from gateway.service import RECEIVING_S, ModelRequest, Service
@@ -33,7 +36,7 @@ ReadFields = Callable[[Mapping[str, Any], Service, Caller], ModelRequest]
 )
 async def create_transcription(request: Request) -> Response:
     """The text of an audio file, in its own language."""
-    return await transcribed(request, transcription_request)
+    return await answered(request, transcription_request)
 
 
 @router.post(
@@ -44,7 +47,31 @@ async def create_transcription(request: Request) -> Response:
 )
 async def create_translation(request: Request) -> Response:
     """The text of an audio file, in English."""
-    return await transcribed(request, translation_request)
+    return await answered(request, translation_request)
+
+
+async def answered(request: Request, read_fields: ReadFields) -> Response:
+    """The answer, or a batch that will have it if the client prefers that (RFC 7240) and there are jobs."""
+    if prefers_async(request):
+        return await deferred(request, read_fields)
+    return await transcribed(request, read_fields)
+
+
+async def deferred(request: Request, read_fields: ReadFields) -> Response:
+    """A batch of this one request; its fields are checked before."""
+    jobs = jobs_of(request)
+    caller = await admitted_caller(request)
+    async with received_audio(request, jobs.incoming) as received:
+        if read_fields(received.fields, jobs.service, caller).options.stream:
+            raise InvalidOption("stream is true, must be left out with Prefer: respond-async", param="stream")
+        path = request.url.path
+        reply = await submitted(jobs, asked(request, caller), received.upload, received.fields, path)
+    headers = {
+        "Location": f"/v1/batches/{reply.body['id']}",
+        "Preference-Applied": RESPOND_ASYNC,
+        "Retry-After": "1",
+    }
+    return replied(reply, 202, headers)
 
 
 async def transcribed(request: Request, read_fields: ReadFields) -> Response:

@@ -66,6 +66,9 @@ def gateway_launch(
     aliases = _settings(environment).upstream.aliases
     environment |= models.variables(aliases)
     settings = _settings(environment)
+    if settings.jobs.enabled and settings.jobs.directory is None:
+        directory = options.log_dir.parent / "jobs" / f"gateway-{settings.server.port}"
+        environment["GATEWAY_JOBS__DIRECTORY"] = str(directory)  # one for each gateway of this machine
     scheme = "https" if settings.server.tls_cert else "http"
     return GatewayLaunch(
         root=root,

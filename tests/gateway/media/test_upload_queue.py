@@ -84,3 +84,12 @@ async def test_who_leaves_before_being_served_takes_no_place() -> None:
     assert queue.take() is large[0]
     assert queue.take() is None
     assert len(queue) == 1
+
+
+async def test_a_jobs_file_goes_while_no_upload_waits() -> None:
+    queue: UploadQueue[str] = UploadQueue(1)
+    job = UploadTurn[str](SMALL, 0, asyncio.Future(), is_job=True)
+    upload = turn(SMALL, 1_000)
+    queue.add(job)
+    queue.add(upload)
+    assert [queue.take(), queue.take()] == [upload, job]

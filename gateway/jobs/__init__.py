@@ -1,0 +1,1 @@
+"""Jobs: files and batches that outlive the request that made them, and this process."""

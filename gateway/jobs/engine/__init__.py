@@ -1,0 +1,1 @@
+"""Batches at work: durable, in order, and in the place that other requests leave."""

@@ -1,0 +1,1 @@
+"""Files of the callers: what they sent, and what batches made of it."""

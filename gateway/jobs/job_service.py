@@ -1,0 +1,152 @@
+"""The parts of the jobs, and what goes on in the background while the gateway runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from gateway.jobs.batch_events import Events, NoEvents
+from gateway.jobs.batches.book import Batches
+from gateway.jobs.database import create_tables, open_engine
+from gateway.jobs.engine.batch_driver import Driver
+from gateway.jobs.engine.durable import Durable
+from gateway.jobs.engine.finishing import Finishing
+from gateway.jobs.engine.identity import BEAT_S, Identity
+from gateway.jobs.engine.line import LineRunner
+from gateway.jobs.engine.stops import Stops
+from gateway.jobs.engine.sweeper import SWEEP_S, Sweeper
+from gateway.jobs.engine.validation import Validation
+from gateway.jobs.fetch import Fetch, NoFetch
+from gateway.jobs.files.catalogue import UNFINISHED, Files
+from gateway.jobs.files.contents import Contents
+from gateway.jobs.files.uploads import Uploads
+from gateway.jobs.ids import now
+from gateway.jobs.tables import BATCHES, FILES
+from gateway.service import Service
+from gateway.settings import SettingsError
+
+log = logging.getLogger(__name__)
+
+COUNT_S = 10.0  # between two counts for the metrics
+LOOK_S = 1.0  # between two looks for batches that expired, or that another gateway cancelled
+
+
+class Jobs:
+    """Everything that the routes of files and batches use; one per process."""
+
+    def __init__(self, service: Service, events: Events | None = None, fetch: Fetch | None = None) -> None:
+        """Raises SettingsError if the directory or the database cannot be used."""
+        settings = service.settings.jobs
+        assert settings.directory is not None
+        self.service = service
+        self._events = events or NoEvents()
+        self._contents = Contents(settings.directory)
+        self.engine = _opened(settings.directory, self._contents, settings.database)
+        self._identity = Identity(self.engine, settings.directory)
+        self._runner = LineRunner(service, self._contents, fetch or NoFetch())
+        self.files = Files(self.engine, self._contents, settings)
+        self.uploads = Uploads(self.engine, self._contents, self.files, settings)
+        self._background: list[asyncio.Task[None]] = []
+        self._exits = ExitStack()
+        self._is_started = False
+
+    @property
+    def incoming(self) -> Path:
+        """Where bodies are received."""
+        return self._contents.incoming
+
+    async def start(self) -> None:
+        """Goes on with the batches that are not finished."""
+        settings = self.service.settings.jobs
+        self.stops = Stops()
+        steps = (
+            Validation(self.engine, self._contents, self._events, settings.max_lines),
+            Finishing(self.engine, self._contents, self._events, settings.retention_s),
+        )
+        self.driver = Driver(self.service, self.engine, self._contents, self._runner, steps, self.stops)
+        self._durable = Durable(self.engine, self._identity.id, self.driver.run)
+        self.batches = Batches(self.engine, settings, self._durable.submit, self.stops.stop)
+        self._sweeper = Sweeper(self.engine, self._contents, self._durable, settings)
+        self._exits.enter_context(self.service.drain.when_begun(self.stops.begin_drain))
+        await self._durable.start()
+        await asyncio.to_thread(self._sweeper.submit_lost)
+        self._every(LOOK_S, self._stop_due)
+        self._every(COUNT_S, self._count)
+        self._every(SWEEP_S, self._sweeper.sweep)
+        if self._identity.is_shared:
+            self._every(BEAT_S, self._beat)
+        self._is_started = True
+
+    async def close(self) -> None:
+        """Leaves what is not finished to the next start."""
+        if not self._is_started:  # the process is about to end with the reason
+            return
+        self._exits.close()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.stops.drain()
+        await self.driver.ledger.close()
+        await self._durable.close()
+        self._identity.close()
+        self.engine.dispose()
+
+    def _every(self, seconds: float, work: Callable[[], None]) -> None:
+        """Has `work` done in a thread again and again; it may fail."""
+
+        async def repeat() -> None:
+            while True:
+                try:
+                    await asyncio.to_thread(work)
+                except Exception:
+                    log.exception("looking after the jobs")
+                await asyncio.sleep(seconds)
+
+        self._background.append(asyncio.create_task(repeat()))
+
+    def _stop_due(self) -> None:
+        due = (BATCHES.c.status == "cancelling") | (BATCHES.c.expires_at <= now())
+        if not (ids := self.stops.batch_ids):
+            return
+        with self.engine.connect() as connection:
+            wanted = sa.select(BATCHES.c.id).where(BATCHES.c.id.in_(ids), due)
+            for batch_id in connection.execute(wanted).scalars():
+                self.stops.stop(batch_id)
+
+    def _count(self) -> None:
+        metrics = self.service.metrics.jobs
+        by_status = sa.select(BATCHES.c.status, sa.func.count()).where(BATCHES.c.status.in_(UNFINISHED))
+        with self.engine.connect() as connection:
+            counts = {
+                status: count for status, count in connection.execute(by_status.group_by(BATCHES.c.status))
+            }
+            stored = connection.execute(
+                sa.select(sa.func.coalesce(sa.func.sum(FILES.c.bytes), 0))
+            ).scalar_one()
+        for status in UNFINISHED:
+            metrics.batches.labels(status).set(counts.get(status, 0))
+        metrics.stored_bytes.set(stored)
+
+    def _beat(self) -> None:
+        self._identity.beat()
+        if dead := self._identity.dead():
+            log.warning("%s said nothing for a while; their batches go on here", ", ".join(dead))
+            self._durable.recover(dead)
+            self._identity.forget(dead)
+
+
+def _opened(directory: Path, contents: Contents, database: SecretStr | None) -> sa.Engine:
+    try:
+        contents.make()
+        file = f"sqlite:///{directory.resolve() / 'jobs.sqlite'}"
+        engine = open_engine(file if database is None else database.get_secret_value())
+        create_tables(engine)
+    except (OSError, sa.exc.SQLAlchemyError) as error:
+        raise SettingsError(f"jobs.directory or jobs.database cannot be used: {error}") from error
+    return engine

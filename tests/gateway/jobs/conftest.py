@@ -1,0 +1,153 @@
+"""One gateway with jobs before one fake TorchServe, and OpenAI's client."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.asr.containers import tone, wav
+from tests.gateway.fake_torchserve import FakeTorchServe
+from tests.gateway.served import Gateway, settings_for
+
+TIMEOUT_S = 60
+ENDPOINT = "/v1/audio/transcriptions"
+ALICE, BOB = "sk-alice-0123456789", "sk-bob-0123456789ab"
+LIMITS: dict[str, Any] = {
+    "lines": 4,
+    "max_batches_per_key": 5,
+    "max_file_bytes": 2_000_000,
+    "max_stored_bytes_per_key": 20_000_000,
+}
+ENDED = ("completed", "failed", "expired", "cancelled")
+WHOLE = {"vad_filter": False, "language": "en"}  # a tone is no speech: decode it all the same
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[FakeTorchServe]:
+    with FakeTorchServe(delay_s=0.005, keep_windows=False) as running:
+        yield running
+
+
+class House:
+    """The gateway that the modules share. dbos allows one in a process, so some have to close it."""
+
+    def __init__(self, upstream: FakeTorchServe, folder: Path) -> None:
+        (folder / "spool").mkdir()
+        self._settings = settings_for(
+            upstream,
+            folder / "spool",
+            jobs={"directory": folder / "jobs", **LIMITS},
+            access={"keys": [ALICE, BOB]},
+        )
+        self._running: Gateway | None = None
+
+    def gateway(self) -> Gateway:
+        """The gateway; starts it."""
+        if self._running is None:
+            self._running = Gateway(self._settings)
+            self._running.__enter__()
+        return self._running
+
+    def close(self) -> None:
+        if self._running is not None:
+            self._running.__exit__(None, None, None)
+            self._running = None
+
+
+@pytest.fixture(scope="package")
+def house(upstream: FakeTorchServe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(upstream, tmp_path_factory.mktemp("house"))
+    yield house
+    house.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(house: House) -> Gateway:
+    return house.gateway()
+
+
+@pytest.fixture(scope="module")
+def alone(house: House) -> None:
+    """No gateway runs: Hypothesis reads the modules that are loaded, and a gateway's threads load some."""
+    house.close()
+
+
+def client_of(gateway: Gateway, key: str) -> openai.OpenAI:
+    return openai.OpenAI(api_key=key, base_url=f"{gateway.url}/v1", max_retries=0, timeout=TIMEOUT_S)
+
+
+@pytest.fixture(scope="module")
+def alice(gateway: Gateway) -> Iterator[openai.OpenAI]:
+    with client_of(gateway, ALICE) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def bob(gateway: Gateway) -> Iterator[openai.OpenAI]:
+    with client_of(gateway, BOB) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def tone_wav() -> bytes:
+    """Two seconds."""
+    return wav(tone(2.0))
+
+
+def upload(client: openai.OpenAI, content: bytes, purpose: Any = "user_data", name: str = "a.wav") -> str:
+    """The new file's id."""
+    return client.files.create(file=(name, content), purpose=purpose).id
+
+
+def line(custom_id: str, **body: Any) -> dict[str, Any]:
+    return {"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": {"model": "whisper-1", **body}}
+
+
+def submit(client: openai.OpenAI, lines: Sequence[Any], **options: Any) -> Any:
+    """The new batch of these lines."""
+    text = "".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in lines)
+    file_id = upload(client, text.encode(), "batch", "lines.jsonl")
+    chosen: dict[str, Any] = {"endpoint": ENDPOINT, "completion_window": "24h", **options}
+    return client.batches.create(input_file_id=file_id, **chosen)
+
+
+def wait(client: openai.OpenAI, batch_id: str, statuses: Sequence[str] = ENDED) -> Any:
+    """The batch once it has one of the statuses."""
+    return until(lambda: client.batches.retrieve(batch_id), lambda batch: batch.status in statuses)
+
+
+def until(look: Callable[[], Any], good: Callable[[Any], bool], seconds: float = TIMEOUT_S) -> Any:
+    give_up = time.monotonic() + seconds
+    while not good(seen := look()):
+        assert time.monotonic() < give_up, seen
+        time.sleep(0.05)
+    return seen
+
+
+def rows(client: openai.OpenAI, file_id: str | None) -> dict[str, dict[str, Any]]:
+    """The lines of an output or error file by their `custom_id`, of which none is there twice."""
+    if file_id is None:
+        return {}
+    lines = [json.loads(text) for text in client.files.content(file_id).text.splitlines()]
+    found = {one["custom_id"]: one for one in lines}
+    assert len(found) == len(lines)
+    return found
+
+
+@contextmanager
+def held_back(gateway: Gateway) -> Iterator[None]:
+    """No line begins during the block."""
+    places = gateway.app.state.jobs.driver.places
+    give, places.give = places.give, lambda: None
+    try:
+        yield
+    finally:
+        places.give = give
+        gateway.app.state.jobs.stops._loop.call_soon_threadsafe(give)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Upload:
     """What the HTTP door answers for a turn's samples."""
 
     text: str
+    seconds: float  # from the first byte sent to the answer, with nothing beside it
     word_ends_ms: tuple[float, ...]  # since the sound began
 
 
@@ -34,10 +36,12 @@ def uploaded(url: str, samples: Samples, turns: Sequence[PlayedTurn]) -> list[Up
     found = []
     for turn in turns:
         body = wav(samples[_sample(turn.start_ms) : _sample(turn.end_ms)])
+        begun = time.perf_counter()
         text = ask(url, body)["text"]
+        seconds = time.perf_counter() - begun
         timed = ask(url, body, response_format="verbose_json", **{"timestamp_granularities[]": "word"})
         ends = [turn.start_ms + 1000 * word["end"] for word in timed.get("words") or ()]
-        found.append(Upload(text, tuple(ends)))
+        found.append(Upload(text, seconds, tuple(ends)))
     return found
 
 

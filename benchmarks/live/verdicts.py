@@ -32,6 +32,7 @@ class Verdict:
     first_word_s: dict[str, float]  # from the end of a turn's first word to its first delta
     each_word_s: dict[str, float]  # the same of every word that was settled before its commit
     final_s: dict[str, float]  # from the end of the silence that ended the turn
+    upload_s: dict[str, float]  # of the same turn: what the machine needs for it
 
 
 def verdict(
@@ -57,6 +58,7 @@ def verdict(
         first_word_s=quantiles([wait for pair in pairs for wait in _first_word_s(*pair)]),
         each_word_s=quantiles([wait for pair in pairs for wait in _word_waits_s(*pair)]),
         final_s=quantiles([(turn.final_ms - turn.end_ms) / 1000 for turn in turns]),
+        upload_s=quantiles([upload.seconds for _, upload in pairs]),
     )
 
 

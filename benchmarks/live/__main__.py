@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,11 +24,12 @@ from benchmarks.closed_loop import wav  # noqa: E402
 from benchmarks.live.page import DOCUMENT, section  # noqa: E402
 from benchmarks.live.playing import played  # noqa: E402
 from benchmarks.live.programmes import Programme, programmes  # noqa: E402
+from benchmarks.live.serving import cpu_s, serving  # noqa: E402
 from benchmarks.live.uploads import files_beside, uploaded  # noqa: E402
 from benchmarks.live.verdicts import as_json, verdict  # noqa: E402
 from benchmarks.machine import conditions  # noqa: E402
 from tests.live.faults.stack import Gateway  # noqa: E402
-from tests.servers import Server, start_server  # noqa: E402
+from tests.servers import Server  # noqa: E402
 from whisper_client.command_line import make_parser, positive_count, positive_number, run  # noqa: E402
 from whisper_client.references import read_references  # noqa: E402
 
@@ -38,27 +37,6 @@ FILE_S = 600.0  # of each file beside the streams: it does not end while they la
 EXAMPLES = """\
   python benchmarks/live clips/manifest.jsonl --model whisper-models/tiny.en
   python benchmarks/live clips/manifest.jsonl --model whisper-models/base --streams 4 --beside-files 4"""
-
-
-@contextmanager
-def serving(model: Path, folder: Path, engine: dict[str, Any]) -> Iterator[tuple[Server, Gateway]]:
-    """TorchServe and a gateway as serve.sh starts them, ready."""
-    server = start_server(model, folder / "server", model_config={"handler": {"engine": engine}})
-    try:
-        gateway = Gateway(folder, [server])
-        try:
-            gateway.wait_until(gateway.is_ready, "ready")
-            yield server, gateway
-        finally:
-            gateway.stop()
-    finally:
-        server.stop()
-
-
-def cpu_s(pids: Sequence[int]) -> float:
-    """Processor seconds of these processes so far."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids]
-    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def measured(

@@ -26,7 +26,8 @@ def section(runs: Sequence[Run]) -> str:
             "**Words.** Settled before commit: of the words of turns of 5 s and more.",
             report.table(WORDS, [_words(run) for run in runs]),
             "**Waits.** First word: from its end to the first delta of its turn. Final: from the end of the "
-            "silence that ends the turn. Upload: the same turns over the HTTP door, one at a time. Costs are processor time per second of one stream's sound.",
+            "silence that ends the turn. Upload: the same turns over the HTTP door, one at a time. Costs are "
+            "processor time per second of one stream's sound.",
             report.table(WAITS, [_waits(run) for run in runs]),
             "\n".join(lines),
         ]

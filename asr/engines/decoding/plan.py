@@ -20,7 +20,7 @@ TASKS = ("transcribe", "translate", "detect_language")
 class DecodePlan:
     """What the search must know of one window; every rule is openai-whisper's DecodingTask's."""
 
-    initial_tokens: tuple[int, ...]  # previous text, sot sequence
+    initial_tokens: tuple[int, ...]  # previous text, sot sequence, prefix
     sot_index: int  # where sot lies in them: the no-speech probability is read there
     language: str
     max_tokens: int  # sampled tokens at most
@@ -35,6 +35,7 @@ class DecodePlan:
     max_initial_timestamp: int | None  # in ticks of a timestamp token
     seed: int
     loop_limit: float | None  # compression ratio that ends a row in a loop; None: nothing does
+    prefix_length: int = 0
 
 
 def check_options(options: DecodingOptions, tokenizer: Tokenizer) -> None:
@@ -112,6 +113,7 @@ def plan(window: Window, language: str, dims: ModelDims, tokenizer: Tokenizer) -
         else None,
         seed=_seed(window),
         loop_limit=options.loop_limit,
+        prefix_length=len(options.prefix),
     )
 
 

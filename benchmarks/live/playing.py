@@ -27,6 +27,7 @@ class PlayedTurn:
     committed_ms: float = 0.0
     final_ms: float = 0.0
     text: str = ""
+    num_finals: int = 0  # transcripts that came for it
 
     @property
     def seconds(self) -> float:
@@ -80,6 +81,7 @@ def _apply(turns: dict[str, PlayedTurn], event: Event, now_ms: float) -> None:
         turns[item_id].deltas.append((now_ms, event["delta"]))
     elif kind == f"{TRANSCRIPTION}completed":
         turns[item_id].final_ms, turns[item_id].text = now_ms, event["transcript"]
+        turns[item_id].num_finals += 1
 
 
 def _chunks(pcm: bytes) -> Iterator[bytes]:

@@ -64,17 +64,19 @@ def test_a_thousand_idle_streams_and_some_that_speak(start: StartGateway) -> Non
     wait_until(lambda: len(gateway.service.stream_places) == 0, 30)
 
 
-@pytest.mark.parametrize("is_mid_turn", [False, True])
+@pytest.mark.parametrize("is_mid_frame", [False, True])
 def test_a_client_that_answers_no_ping_is_cut_off(
-    counting: FakeTorchServe, tmp_path: Path, is_mid_turn: bool
+    counting: FakeTorchServe, tmp_path: Path, is_mid_frame: bool
 ) -> None:
     """As after a cable is pulled: no byte comes, and no end of the connection."""
     options = {"ws_ping_interval": PING_S, "ws_ping_timeout": PING_S}
-    with Gateway(settings_for(counting, tmp_path), **options) as gateway:
-        with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as gone:
-            gone.sendall(HANDSHAKE.format(port=gateway.port).encode())
-            assert gone.recv(1_000).startswith(b"HTTP/1.1 101")
-            wait_until(lambda: len(gateway.service.stream_places) == 1)
-            if is_mid_turn:
-                gone.sendall(b"\x81\xff\x00\x00\x00\x00\x00\x01\x00\x00mask" + b"x" * 1_000)  # never whole
-            wait_until(lambda: len(gateway.service.stream_places) == 0, 20 * PING_S)
+    with (
+        Gateway(settings_for(counting, tmp_path), **options) as gateway,
+        socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as gone,
+    ):
+        gone.sendall(HANDSHAKE.format(port=gateway.port).encode())
+        assert gone.recv(1_000).startswith(b"HTTP/1.1 101")
+        wait_until(lambda: len(gateway.service.stream_places) == 1)
+        if is_mid_frame:
+            gone.sendall(b"\x81\xff\x00\x00\x00\x00\x00\x01\x00\x00mask" + b"x" * 1_000)  # never whole
+        wait_until(lambda: len(gateway.service.stream_places) == 0, 20 * PING_S)

@@ -19,6 +19,7 @@ Samples = NDArray[np.int16]  # mono PCM, 16 kHz; value / 32768 is Whisper's floa
 
 MAX_TOKEN = 2**20
 MAX_TOKENS = 4_096  # in any list of them; Whisper's text context is 448
+MAX_PREFIX = 200  # tokens; leaves room for a prompt and for what follows
 Token = Annotated[int, Interval(ge=0, le=MAX_TOKEN)]
 TokenOrKind = Annotated[int, Interval(ge=-2, le=MAX_TOKEN)]  # -1: all non-speech tokens; -2: all timestamps
 Tokens = Annotated[tuple[Token, ...], MaxLen(MAX_TOKENS)]
@@ -70,6 +71,8 @@ class DecodingOptions:
     # candidates for detection; empty: all of the model's
     languages: Annotated[tuple[LanguageCode, ...], MaxLen(200)] = ()
     prompt: Tokens = ()  # previous text, put behind <|startofprev|>
+    # what the text begins with: it is not decoded again, nor in the hypothesis. Without timestamps only
+    prefix: Annotated[tuple[Token, ...], MaxLen(MAX_PREFIX)] = ()
     temperature: Annotated[float, Interval(ge=0, le=10)] = 0.0
     max_tokens: Annotated[int, Interval(ge=1, le=448)] | None = None  # decoded at most; None: n_text_ctx // 2
     beam_size: Annotated[int, Interval(ge=1, le=MAX_GROUP)] | None = None  # used at temperature 0 only

@@ -40,6 +40,13 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def load(name: str) -> dict[str, Any]:
+    """What `save` has written under this name; empty if nothing."""
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
 def save(name: str, data: dict[str, Any]) -> Path:
     """Writes benchmarks/results/NAME.json and returns its path."""
     RESULTS.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ MAX_CUTS = 3  # connections cut in a row before the upstream counts as gone
 MAX_COMING_WAIT_S = 0.5  # a full batch's wait for uploads that are being prepared
 SMOOTHING = 0.2
 LIVE_WAIT_S = 1.0  # a final window's wait for other windows that went before it
+FINALS_S = 0.25  # of final windows in flight, beside which no look at an open turn goes
 ONE_DEATH_S = 0.5  # every window of a dead worker's batch reports the death within this time
 
 
@@ -44,6 +45,7 @@ class Lane:
     places: float = 0.0  # of its batches, taken by them
     partials: float = 0.0  # of them, those of live turns that are decoded again anyway
     files: float = 0.0  # of them, those of files, jobs' included
+    finals: float = 0.0  # of them, those of live turns that have ended
     batch_s: float | None = None  # seconds of a batch, measured on answers
     place_s: float | None = None  # seconds of one place of a batch, likewise
     paused_until: float = 0.0
@@ -87,8 +89,11 @@ class Lane:
 
     def has_room_for_partial(self, now: float) -> bool:
         """Whether a partial window may go now. Partials fill at most half a batch, so that final windows and
-        files find room however many turns are open."""
+        files find room however many turns are open; and they wait while more than a few finals are in flight,
+        for another turn may end meanwhile."""
         most = min(max(1, self.batch // 2), self._live_limit)
+        if self.finals * (self.place_s or 0.0) > FINALS_S:
+            return False
         return self.partials < most and self.has_room(now, for_newcomer=True)
 
     def has_room_for_file(self, *, is_live: bool) -> bool:
@@ -139,17 +144,19 @@ class Lane:
         self.places += places
         self.partials += places * (use == "partial")
         self.files += places * (use in ("file", "job"))
+        self.finals += places * (use == "final")
         self.waits_since = None
 
     def record_release(self, use: Use = "file", places: float = 1.0) -> None:
         """A window is in flight no more."""
         self.outstanding -= 1
         if not self.outstanding:
-            self.places = self.partials = self.files = 0.0
+            self.places = self.partials = self.files = self.finals = 0.0
             return
         self.places -= places
         self.partials -= places * (use == "partial")
         self.files -= places * (use in ("file", "job"))
+        self.finals -= places * (use == "final")
 
     def record_answer(self, sent_at: float, now: float, ahead: float) -> None:
         """A window was decoded. When it was sent, `ahead` places were taken, its own included."""

@@ -8,6 +8,7 @@ import time
 
 from asr.constants import SAMPLE_RATE
 from asr.errors import AsrError
+from asr.live.agreement import rest_of
 from asr.render.formats import clean
 from asr.schema import Samples
 from gateway.caller import Caller
@@ -87,6 +88,5 @@ class Finals:
 
 def _events(item: OpenItem, text: str, last: Event) -> list[Event]:
     """The rest of the text that the deltas have begun, if they have begun it, and the transcript."""
-    begun = clean(item.text)
-    rest = text[len(begun) :] if text.startswith(begun) else ""
+    rest = rest_of(text, clean(item.text))
     return [delta(item.id, rest), last] if rest else [last]

@@ -19,7 +19,7 @@ from gateway.realtime.item import OpenItem, PartialRun
 from gateway.realtime.items import Items
 from gateway.realtime.outbox import Outbox
 from gateway.realtime.server_events import committed, speech_started, speech_stopped
-from gateway.realtime.session_config import SAMPLES_PER_MS, SemanticVad, SessionConfig
+from gateway.realtime.session_config import SAMPLES_PER_MS, SemanticVad, ServerVad, SessionConfig
 from gateway.realtime.violations import BufferOverflow, CommitEmpty
 from gateway.service import ModelRequest, Service
 
@@ -159,8 +159,14 @@ class Turns:
         model = self._request.model
         dispatcher = model.dispatcher
         clock = asyncio.get_running_loop().time
+        detection = self._config.input.turn_detection
         source = WindowPartials(
-            self._request.options, model.spec, pace, lambda: dispatcher.has_room_for_partial, clock
+            self._request.options,
+            model.spec,
+            pace,
+            lambda: dispatcher.has_room_for_partial,
+            clock,
+            detection.rules.silence_samples if isinstance(detection, ServerVad) else None,
         )
         return PartialRun(source, lambda: dispatcher.ticket(self._caller, 0.0, "partial"), item.add)
 

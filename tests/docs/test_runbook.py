@@ -46,13 +46,20 @@ def test_a_chapter_leads_from_the_symptom_to_the_action(chapter: str) -> None:
 
 
 def test_ten_failures_and_more_are_produced_against_the_real_processes() -> None:
-    """Each of the table at the top is; a GPU's memory and a leak are not. Webhooks need no worker."""
+    """Each of the table at the top is; a GPU's memory, a leak and failing turns are not. Webhooks need no
+    worker."""
     produced = {
         chapter
         for chapter in CHAPTERS
         if any(path.startswith(OF_THE_PROCESSES) for path, _ in produced_by(chapter))
     }
-    elsewhere = {"GpuMemoryHigh", "WorkerMemoryGrowing", "WebhooksGivenUp", "WebhooksLate"}
+    elsewhere = {
+        "GpuMemoryHigh",
+        "LiveTurnsFailing",
+        "WorkerMemoryGrowing",
+        "WebhooksGivenUp",
+        "WebhooksLate",
+    }
     assert set(CHAPTERS) - produced == elsewhere
     table = PAGE.partition("The ten most likely")[2].partition("\n## ")[0]
     rows = [line for line in table.splitlines() if line.startswith("| ") and "What you see" not in line]

@@ -43,7 +43,7 @@ def settings_for(upstream: Upstream, spool_dir: Path, /, **sections: dict[str, A
 class Gateway:
     """A running gateway; a context manager."""
 
-    def __init__(self, settings: Settings, *, wait: bool = True) -> None:
+    def __init__(self, settings: Settings, *, wait: bool = True, **uvicorn_options: Any) -> None:
         self.settings = settings
         self.service = Service(settings)
         self.app = create_app(self.service)
@@ -60,6 +60,7 @@ class Gateway:
             access_log=False,
             ws_max_size=MAX_FRAME_BYTES,
             timeout_graceful_shutdown=5,
+            **uvicorn_options,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from tests.dashboard import RATE_INTERVAL, Panel, Prometheus, read_panels
+from tests.gateway.realtime.streams import speech_pcm, stream
 from tests.live import prometheus as debian
 
 pytestmark = pytest.mark.slow
@@ -45,9 +46,20 @@ def load(gateway: Gateway, speech: Path, stop: threading.Event) -> None:
     url = f"{gateway.url}/v1/audio/transcriptions"
     audio = speech.read_bytes()
     while not stop.is_set():
-        for body, stream in ((audio, "false"), (audio, "true"), (b"no audio", "false")):
-            form = {"model": "whisper-1", "stream": stream}
+        for body, is_stream in ((audio, "false"), (audio, "true"), (b"no audio", "false")):
+            form = {"model": "whisper-1", "stream": is_stream}
             requests.post(url, files={"file": ("a.wav", body)}, data=form, timeout=60)
+        speak(gateway)
+
+
+def speak(gateway: Gateway) -> None:
+    """A turn with a look at it while it is open."""
+    with stream(gateway.url) as client:
+        client.update(turn_detection=None, transcription={"delay": "minimal"})
+        client.append(speech_pcm(0, 2.0))
+        client.until(".delta")
+        client.commit()
+        client.until(".completed")
 
 
 @pytest.fixture(scope="module")

@@ -106,8 +106,8 @@ def search(
 
 def _best(result: Any, plan: DecodePlan, call: SearchCall) -> SearchResult:
     logits = result.logits if call.token_logprobs else [()] * len(result.sequences_ids)
-    candidates = [
-        _candidate(tokens, score, steps, call, result.no_speech_prob)
+    candidates = [  # its sequences begin with the prefix
+        _candidate(tokens[plan.prefix_length :], score, steps, call, result.no_speech_prob)
         for tokens, score, steps in zip(result.sequences_ids, result.scores, logits, strict=True)
     ]
     return max(candidates, key=lambda found: rank(found.logprob, len(found.tokens), plan.length_penalty))

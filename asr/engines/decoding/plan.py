@@ -20,7 +20,7 @@ TASKS = ("transcribe", "translate", "detect_language")
 class DecodePlan:
     """What the search must know of one window; every rule is openai-whisper's DecodingTask's."""
 
-    initial_tokens: tuple[int, ...]  # previous text, sot sequence
+    initial_tokens: tuple[int, ...]  # previous text, sot sequence, prefix
     sot_index: int  # where sot lies in them: the no-speech probability is read there
     language: str
     max_tokens: int  # sampled tokens at most
@@ -35,6 +35,7 @@ class DecodePlan:
     max_initial_timestamp: int | None  # in ticks of a timestamp token
     seed: int
     loop_limit: float | None  # compression ratio that ends a row in a loop; None: nothing does
+    prefix_length: int = 0
 
 
 def check_options(options: DecodingOptions, tokenizer: Tokenizer) -> None:
@@ -48,10 +49,16 @@ def check_options(options: DecodingOptions, tokenizer: Tokenizer) -> None:
                     f"language {code!r} is not one of the {tokenizer.num_languages} this model knows",
                     param="language",
                 )
-    for name, tokens in (("prompt", options.prompt), ("suppress_tokens", options.suppress_tokens)):
+    for name, tokens in (
+        ("prompt", options.prompt),
+        ("prefix", options.prefix),
+        ("suppress_tokens", options.suppress_tokens),
+    ):
         lowest = TIMESTAMPS if name == "suppress_tokens" else 0
         if wrong := [token for token in tokens if not lowest <= token < tokenizer.n_vocab]:
             raise InvalidOption(f"{name} holds {wrong[0]}, not a token of this model", param=name)
+    if options.prefix and not options.without_timestamps:
+        raise InvalidOption("a prefix has no timestamps: without_timestamps must be true", param="prefix")
     _check_numbers(options)
 
 
@@ -99,13 +106,14 @@ def plan(window: Window, language: str, dims: ModelDims, tokenizer: Tokenizer) -
         max_candidates=round(group * (options.patience or 1.0)),
         length_penalty=options.length_penalty,
         suppressed=tokenizer.suppressed_tokens(options.suppress_tokens),
-        suppress_blank=options.suppress_blank,
+        suppress_blank=options.suppress_blank and not options.prefix,  # behind which the text may end
         timestamps=not options.without_timestamps,
         max_initial_timestamp=round(options.max_initial_timestamp_s / tick_s)
         if options.max_initial_timestamp_s
         else None,
         seed=_seed(window),
         loop_limit=options.loop_limit,
+        prefix_length=len(options.prefix),
     )
 
 
@@ -124,10 +132,11 @@ def _initial_tokens(
 ) -> tuple[tuple[int, ...], int]:
     tokens = tokenizer.sot_sequence(language, options.task)
     if options.without_timestamps:
-        tokens = (*tokens, tokenizer.no_timestamps)
-    if not options.prompt:
+        tokens = (*tokens, tokenizer.no_timestamps, *options.prefix)
+    room = dims.n_text_ctx // 2 - 1 - len(options.prefix)
+    if not options.prompt or room <= 0:
         return tokens, 0
-    previous = (tokenizer.sot_prev, *options.prompt[-(dims.n_text_ctx // 2 - 1) :])
+    previous = (tokenizer.sot_prev, *options.prompt[-room:])
     # openai-whisper looks for the first sot, even one that the prompt itself holds
     return previous + tokens, (previous + tokens).index(tokenizer.sot)
 

@@ -38,6 +38,7 @@ def decode(model: Whisper, piece: Window) -> DecodingResult:
         patience=ours.patience,
         length_penalty=ours.length_penalty,
         prompt=list(ours.prompt),
+        prefix=list(ours.prefix),
         suppress_tokens=list(ours.suppress_tokens),
         suppress_blank=ours.suppress_blank,
         without_timestamps=ours.without_timestamps,

@@ -21,12 +21,16 @@ S = SAMPLE_RATE
 class Rig:
     """A source, its clock, and a model that hears the words of a script, one each second."""
 
-    def __init__(self, script: str, pace: Pace | None = PACES["low"]) -> None:
+    def __init__(
+        self, script: str, pace: Pace | None = PACES["low"], ending_samples: int | None = None
+    ) -> None:
         assert pace is not None
         self.now = 0.0
         self.room = True
         self.words = script.split()
-        self.source = WindowPartials(RequestOptions(), SPEC, pace, lambda: self.room, clock=lambda: self.now)
+        self.source = WindowPartials(
+            RequestOptions(), SPEC, pace, lambda: self.room, lambda: self.now, ending_samples
+        )
         self.text = ""
         self.offers: list[tuple[float, int]] = []  # time, samples of each window
 
@@ -49,8 +53,9 @@ class Rig:
         avg_logprob: float = -0.2,
         no_speech_prob: float = 0.0,
     ) -> str:
-        """The model's hypothesis for an offer; the text that it settles."""
-        spoken = "".join(f" {word}" for word in self.words[round(first_s) : round(last_s)])
+        """The model's hypothesis for an offer, behind what the offer says is settled; the text it settles."""
+        num_settled = len(TOKENIZER.decode(offer.window.options.prefix).split())
+        spoken = "".join(f" {word}" for word in self.words[round(first_s) + num_settled : round(last_s)])
         tokens = tuple(TOKENIZER.encode(spoken)) if spoken else ()
         self.source.accept(offer, Hypothesis(tokens, avg_logprob, no_speech_prob, 0.0, "en"))
         return self.source.take_text()
@@ -99,17 +104,48 @@ def test_looks_are_skipped_while_no_batch_has_room_and_no_word_is_lost() -> None
     assert offer is not None and rig.hear(offer, 0, 5) == " one two three"
 
 
-def test_behind_the_speech_it_looks_twice_and_settles_all() -> None:
+def test_behind_the_speech_one_look_settles_all() -> None:
     rig = Rig("one two three")
     text = ""
     looks_behind = 0
     for tenth in range(20, 60):
         offer = rig.at(tenth / 10, speech_s=min(tenth / 10, 3.0))
         if offer is not None:
-            looks_behind += tenth >= 30
+            looks_behind += tenth > 30
             text += rig.hear(offer, 0, min(tenth / 10, 3.0))
     assert text == " one two three"
-    assert looks_behind == 2
+    assert looks_behind == 1
+
+
+def test_speech_that_goes_on_while_it_is_looked_at_takes_a_second_look() -> None:
+    rig = Rig("one two three four")
+    offer = rig.at(2.2, speech_s=2.0)
+    assert offer is not None
+    assert rig.at(3.0) is None, "it is under way"
+    assert rig.hear(offer, 0, 2) == ""
+    offer = rig.at(3.3)
+    assert offer is not None and rig.hear(offer, 0, 3) == " one"
+
+
+def test_no_look_holds_up_the_end_of_its_turn() -> None:
+    rig = Rig("one two three four", ending_samples=S // 2)
+    offer = rig.at(2.0)
+    assert offer is not None
+    rig.now = 2.3
+    rig.hear(offer, 0, 2)
+    assert rig.at(3.5, speech_s=3.2) is None, "the turn would end before the answer"
+    assert rig.at(3.4, speech_s=3.25) is not None
+
+
+def test_what_is_settled_is_not_decoded_again() -> None:
+    rig = Rig("one two three four five")
+    for seconds in (2.0, 3.0):
+        offer = rig.at(seconds)
+        assert offer is not None and offer.window.options.prefix == ()
+        rig.hear(offer, 0, seconds)
+    offer = rig.at(4.0)
+    assert offer is not None
+    assert TOKENIZER.decode(offer.window.options.prefix) == " one" and offer.window.options.without_timestamps
 
 
 def test_silence_before_any_speech_is_not_decoded() -> None:

@@ -111,6 +111,18 @@ def test_a_slow_machine_looks_at_few_turns_at_a_time(place_s: float, most: int) 
     assert not made.has_room_for_partial(0.0)
 
 
+@pytest.mark.parametrize(("place_s", "finals", "may"), [(None, 9, True), (0.01, 9, True), (0.3, 1, False)])
+def test_no_look_goes_beside_finals_that_take_long(place_s: float | None, finals: int, may: bool) -> None:
+    made = lane(16)
+    made.place_s = place_s
+    for _ in range(finals):
+        made.record_send("final")
+    assert made.has_room_for_partial(0.0) is may
+    for _ in range(finals):
+        made.record_release("final")
+    assert made.has_room_for_partial(0.0)
+
+
 @pytest.mark.parametrize(("place_s", "most"), [(None, 100), (0.02, 50), (0.25, 4), (5.0, 1)])
 def test_while_somebody_speaks_files_have_a_second_of_windows_in_flight(
     place_s: float | None, most: int

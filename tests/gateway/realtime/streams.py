@@ -54,12 +54,13 @@ def wav_of(pcm: bytes, path: Path) -> Path:
 
 
 def counted(window: Window) -> Hypothesis:
-    """A hypothesis that grows with its window: a word for each 300 ms of it."""
+    """A hypothesis that grows with its window: a word for each 300 ms of it, behind those of its prefix."""
     hypothesis = fake_hypothesis(window)
     if window.options.task == "detect_language":
         return hypothesis
     count = len(window.samples) // 4_800
-    text = "".join(f" {NUMBERS[i % 10]}" for i in range(count)) + "."
+    first = len(TOKENIZER.decode(window.options.prefix).split())
+    text = "".join(f" {NUMBERS[i % 10]}" for i in range(first, count)) + "."
     begin = TOKENIZER.timestamp_begin
     tokens = (begin, *TOKENIZER.encode(text), begin + window.num_frames // 2)
     return Hypothesis(tokens, -0.2, 0.01, 0.0, "en", hypothesis.language_probs)

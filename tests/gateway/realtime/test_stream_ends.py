@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import httpx2
 import pytest
@@ -133,16 +132,3 @@ def test_a_worker_that_fails_costs_no_turn(start: StartGateway, failure: str) ->
             client.until(".completed")
     assert len(completed["transcript"].split()) == 6
     assert not [kind for kind in client.types if kind.endswith(("error", ".failed"))]
-
-
-def test_hundreds_of_idle_streams(start: StartGateway) -> None:
-    gateway = start(realtime={"max_streams": 300})
-    with ExitStack() as streams:
-        clients = [streams.enter_context(stream(gateway.url)) for _ in range(300)]
-        assert len(gateway.service.stream_places) == 300
-        for client in clients[::50]:
-            client.update(turn_detection=None)
-            client.append(speech_pcm(0, 1.0))
-            client.commit()
-            assert client.until(".completed")["transcript"]
-    wait_until(lambda: len(gateway.service.stream_places) == 0, 30)

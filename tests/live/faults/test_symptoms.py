@@ -21,6 +21,7 @@ from asr.config import Limits
 from asr.constants import SAMPLE_RATE
 from tests.asr.containers import tone, wav
 from tests.dashboard import Prometheus
+from tests.gateway.realtime.streams import speech_pcm, stream
 from tests.live import prometheus as debian
 from tests.live.faults.alerts import SHOWN_WITHIN_S, assert_fires, fires, in_background, value, watched
 from tests.live.faults.stack import CLIP, Gateway, Load, load, started_server, starved, until
@@ -84,7 +85,7 @@ def test_the_model_is_unsure(prometheus: Prometheus, gateway: Gateway) -> None:
 
 
 def test_a_throttled_worker(tmp_path: Path) -> None:
-    """RtfHigh and QueueWaitLong's metric: a worker that gets no processor time, again and again.
+    """RtfHigh, LiveAnswersLate and QueueWaitLong's metric: a worker without processor time, again and again.
 
     It takes one window at a time: clients that are answered together ask together, and a whole batch of them
     would be handed to the stopped worker at once, so that nobody were left to wait in TorchServe's queue.
@@ -108,10 +109,12 @@ def test_a_throttled_worker(tmp_path: Path) -> None:
             survived(server, gateway) as readiness,
             in_background(lambda: throttle(worker, statuses)),
             in_background(ask, threads=CLIENTS),
+            in_background(lambda: speak(gateway)),
         ):
             readiness.broken_now()
             started = time.monotonic()
             assert_fires(prometheus, "RtfHigh")
+            assert_fires(prometheus, "LiveAnswersLate")
             until(lambda: value(prometheus, "whisper:queue_wait_seconds:mean5m") > 1, SHOWN_WITHIN_S)
             assert value(prometheus, "whisper:gateway_rtf:mean5m") > 1
             took = time.monotonic() - started
@@ -127,6 +130,15 @@ def test_a_throttled_worker(tmp_path: Path) -> None:
         "every answer a 200, only late; no worker replaced",
         readiness.back_after_s,
     )
+
+
+def speak(gateway: Gateway) -> None:
+    """One turn over a stream, to its transcript."""
+    with stream(gateway.url) as client:
+        client.update(turn_detection=None, transcription={"delay": "xhigh"})
+        client.append(speech_pcm(0, 1.0))
+        client.commit()
+        assert client.until(".completed", 120)["transcript"] is not None
 
 
 def throttle(worker: int, statuses: list[int]) -> None:

@@ -132,6 +132,7 @@ def test_windows_of_all_kinds_share_a_batch(multilingual: Pair, float32: CTransl
         {"prompt": (500, 501, 502), "language": "fr"},
         {"beam_size": 2, "max_tokens": 30},
         {"without_timestamps": True},
+        {"without_timestamps": True, "prefix": (400, 401)},
         {"language": "hi", "task": "translate"},
         {"task": "detect_language"},
         {"language": None, "languages": ("en", "hi")},

@@ -20,6 +20,7 @@ CASES = {
     "long prompt": {"prompt": LONG_PROMPT},
     "no timestamps": {"without_timestamps": True},
     "no timestamps, prompt": {"without_timestamps": True, "prompt": (9, 8)},
+    "prefix": {"without_timestamps": True, "prefix": (50, 60, 70), "suppress_blank": False},
     "suppress nothing": {"suppress_tokens": ()},
     "suppress some": {"suppress_tokens": (-1, 1_000, 1_001)},
     "suppress own list": {"suppress_tokens": (5, 6, 7)},

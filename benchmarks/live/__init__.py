@@ -1,0 +1,1 @@
+"""Measures live streams before a real gateway and TorchServe, paced as speech is."""

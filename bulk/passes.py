@@ -5,12 +5,15 @@ Ray keeps a checkpoint of maps only, so windows never become rows: an actor turn
 
 from __future__ import annotations
 
+import logging
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 from bulk.output import Output
 
 ALL_BLOCKS = -1  # may fail: a file that kills its actor costs its block, not the run
+QUEUED = 2  # blocks for each one that an actor works on; with fewer Ray never starts a second actor
 TASK_RETRIES = 2  # of a block whose actor died
 
 
@@ -36,6 +39,7 @@ def run_pass(
     import ray.data
     from ray.data.checkpoint import CheckpointConfig
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.max_errored_blocks = ALL_BLOCKS
     context.enable_progress_bars = False
@@ -54,10 +58,12 @@ def run_pass(
         min_size=1,
         max_size=workers.actors,
         max_concurrent_calls_per_actor=workers.calls,
-        max_tasks_in_flight_per_actor=workers.calls,
+        max_tasks_in_flight_per_actor=QUEUED * workers.calls,
     )
     listed = ray.data.read_parquet(output.inside(shards), filesystem=output.files)
     blocks = listed.repartition(target_num_rows_per_block=workers.block)
+    # the named parameters, which Ray wants instead, do not have these two yet
+    warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
     rows = blocks.map_batches(
         workers.kind,
         fn_constructor_kwargs=workers.arguments,

@@ -37,23 +37,8 @@ def run_pass(
     The checkpoint leaves out what an earlier run wrote, and removes parts that it did not finish.
     """
     import ray.data
-    from ray.data.checkpoint import CheckpointConfig
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.max_errored_blocks = ALL_BLOCKS
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.checkpoint_config = (
-        CheckpointConfig(
-            id_column="id",
-            checkpoint_path=output.inside("checkpoint"),
-            override_filesystem=output.files,
-            delete_checkpoint_on_success=False,
-        )
-        if has_checkpoint
-        else None
-    )
+    _configure(output, has_checkpoint)
     pool = ray.data.ActorPoolStrategy(
         min_size=1,
         max_size=workers.actors,
@@ -75,3 +60,22 @@ def run_pass(
         **workers.resources,
     )
     rows.write_parquet(output.inside("parts"), filesystem=output.files, mode="append")
+
+
+def _configure(output: Output, has_checkpoint: bool) -> None:
+    """Ray's settings of the next pass; they belong to the process."""
+    import ray.data
+    from ray.data.checkpoint import CheckpointConfig
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.max_errored_blocks = ALL_BLOCKS
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    checkpoint = CheckpointConfig(
+        id_column="id",
+        checkpoint_path=output.inside("checkpoint"),
+        override_filesystem=output.files,
+        delete_checkpoint_on_success=False,
+    )
+    context.checkpoint_config = checkpoint if has_checkpoint else None

@@ -63,7 +63,7 @@ def entry_for(path: str, options: Options) -> Entry:
 
 
 def _entries_of(source: str, options: Options) -> Iterator[Entry]:
-    if source.lower().endswith(MANIFESTS):
+    if places.split_query(source)[0].lower().endswith(MANIFESTS):
         yield from _manifest(source, options)
     elif places.is_address(source):
         yield from (entry_for(path, options) for path in places.list_media(source))
@@ -87,7 +87,8 @@ def _manifest(manifest: str, options: Options) -> Iterator[Entry]:
 
 def _lines(manifest: str) -> Iterator[tuple[str, Any]]:
     """Each line's place and content; raises BadArgument."""
-    if manifest.lower().endswith(".parquet"):
+    kind = os.path.splitext(places.split_query(manifest)[0])[1].lower()
+    if kind == ".parquet":
         from bulk_rows import tables  # needs pyarrow
 
         with places.open_file(manifest) as file:
@@ -98,7 +99,7 @@ def _lines(manifest: str) -> Iterator[tuple[str, Any]]:
         text = places.read_bytes(manifest).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadArgument(f"cannot read {manifest}: {error}") from error
-    if manifest.lower().endswith(".csv"):
+    if kind == ".csv":
         for number, row in enumerate(csv.DictReader(io.StringIO(text)), 2):
             yield f"{manifest}:{number}", _with_options(row)
         return

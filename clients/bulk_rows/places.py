@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from functools import lru_cache
+from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from whisper_client.audio_files import MEDIA_SUFFIXES
@@ -21,27 +22,45 @@ def is_address(path: str) -> bool:
     return "://" in path
 
 
+def split_query(address: str) -> tuple[str, str]:
+    """The address, and what its filesystem needs: `?region=…&endpoint_override=…`, or nothing."""
+    body, mark, query = address.rpartition("?")
+    return (body, f"?{query}") if mark and "=" in query and is_address(body) else (address, "")
+
+
 def beside(manifest: str, path: str) -> str:
     """`path` as the manifest means it: relative paths begin at the manifest."""
     if is_address(path):
         return path
-    if is_address(manifest):
-        return path if path.startswith("/") else posixpath.join(posixpath.dirname(manifest), path)
-    return os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(manifest)), path))
+    if not is_address(manifest):
+        return os.path.abspath(os.path.join(os.path.dirname(manifest), path))
+    body, query = split_query(manifest)
+    return path if path.startswith("/") else posixpath.join(posixpath.dirname(body), path) + query
 
 
-def filesystem_of(address: str) -> tuple[FileSystem, str]:
+def filesystem_of(place: str) -> tuple[FileSystem, str]:
     """pyarrow's filesystem of an address or a path, and the path in it; raises BadArgument."""
     try:
         from pyarrow import fs
     except ImportError:
-        raise BadArgument(f"{address} {NO_PYARROW}") from None
-    if not is_address(address):
-        return fs.LocalFileSystem(), os.path.abspath(address)
+        raise BadArgument(f"{place} {NO_PYARROW}") from None
+    if not is_address(place):
+        return fs.LocalFileSystem(), os.path.abspath(place)
+    body, query = split_query(place)
+    scheme, _, rest = body.partition("://")
+    bucket, _, key = rest.partition("/")
+    files, root = _filesystem(f"{scheme}://{bucket or '/'}{query}")
+    return files, posixpath.join(root, key)  # as it is: a name may hold what an address may not
+
+
+@lru_cache
+def _filesystem(root: str) -> tuple[FileSystem, str]:
+    from pyarrow import fs
+
     try:
-        return cast("tuple[FileSystem, str]", fs.FileSystem.from_uri(address))
+        return cast("tuple[FileSystem, str]", fs.FileSystem.from_uri(root))
     except (OSError, ValueError) as error:
-        raise BadArgument(f"cannot reach {address}: {error}") from error
+        raise BadArgument(f"cannot reach {root.partition('?')[0]}: {error}") from error
 
 
 def open_file(path: str) -> IO[bytes]:
@@ -64,24 +83,22 @@ def read_bytes(path: str) -> bytes:
 
 
 def list_media(address: str) -> Iterator[str]:
-    """Addresses of the media files below a prefix, sorted, or the address itself if it is a file's."""
+    """Addresses of the media files below a prefix, sorted; raises BadArgument."""
     from pyarrow.fs import FileSelector, FileType
 
     files, inside = filesystem_of(address)
-    scheme = address.partition("://")[0]
+    body, query = split_query(address)
     try:
         info: Any = files.get_file_info(inside)
-        if info.type == FileType.File:
-            found = [info]
-        else:
-            found = files.get_file_info(FileSelector(inside, recursive=True))
+        is_file = info.type == FileType.File
+        found = [info] if is_file else files.get_file_info(FileSelector(inside, recursive=True))
     except OSError as error:
         raise BadArgument(f"cannot list {address}: {error}") from error
     for path in sorted(each.path for each in found if each.type == FileType.File):
-        if PurePosixPath(path).suffix.lower() in MEDIA_SUFFIXES:
-            yield f"{scheme}://{path}"
+        if is_file or PurePosixPath(path).suffix.lower() in MEDIA_SUFFIXES:
+            yield f"{body.removesuffix('/')}{path.removeprefix(inside.removesuffix('/'))}{query}"
 
 
 def name_of(path: str) -> str:
     """The last part: a file's own name."""
-    return PurePosixPath(path).name if is_address(path) else Path(path).name
+    return os.path.basename(split_query(path)[0])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bulk_rows import places
 from bulk_rows.entries import Listing, entry_for, list_entries
 from tests.clients.fake_server import write_wav
 from whisper_client.errors import BadArgument
@@ -61,6 +62,28 @@ def test_csv_and_parquet_hold_the_same_entries(folder: Path) -> None:
     }
     parquet.write_table(pyarrow.table(columns), folder / "list.parquet")
     assert list_entries([str(folder / "list.parquet")], {}) == listing
+
+
+def test_addresses_go_through_pyarrow(folder: Path) -> None:
+    """`file://` stands for `s3://` and `gs://`: the same code, with names that no address may hold."""
+    pytest.importorskip("pyarrow", reason="needs requirements-bulk.txt")
+    write_wav(folder / "my talk 50%.wav", 0.1)
+    (folder / "notes.txt").touch()
+    listing = list_entries([f"file://{folder}/"], {})
+    names = ["a.wav", "deep/b.wav", "my talk 50%.wav"]
+    assert paths(listing) == [f"file://{folder}/{name}" for name in names]
+    assert places.read_bytes(listing.entries[2].path) == (folder / names[2]).read_bytes()
+    (folder / "list.jsonl").write_text('{"path": "deep/b.wav"}\n')
+    assert paths(list_entries([f"file://{folder}/list.jsonl"], {})) == [f"file://{folder}/deep/b.wav"]
+    with pytest.raises(BadArgument, match="cannot read"):
+        places.read_bytes(f"file://{folder}/gone.wav")
+
+
+def test_an_address_keeps_what_its_filesystem_needs() -> None:
+    there = "?region=eu-1&endpoint_override=10.0.0.1:9000"
+    assert places.beside(f"s3://talks/lists/a.jsonl{there}", "b.wav") == f"s3://talks/lists/b.wav{there}"
+    assert places.split_query("s3://talks/what?.wav") == ("s3://talks/what?.wav", "")
+    assert places.name_of(f"s3://talks/b.wav{there}") == "b.wav"
 
 
 def test_a_kaldi_directory(folder: Path) -> None:

@@ -71,7 +71,8 @@ class Run:
         return [sys.executable, "-m", module, *fixed, *more]
 
     def call(self, *more: str, module: str = "bulk") -> int:
-        return subprocess.run(self.command(*more, module=module), cwd=ROOT, timeout=400).returncode
+        env = os.environ | {"PYTHONPATH": str(ROOT / "clients")}  # for an actor's class that a test defines
+        return subprocess.run(self.command(*more, module=module), cwd=ROOT, env=env, timeout=400).returncode
 
     def marks(self, letter: str) -> list[str]:
         return [line[2:] for line in self.log.read_text().splitlines() if line[0] == letter]

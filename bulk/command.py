@@ -59,14 +59,17 @@ def _is_open(entry: Entry, before: dict[str, Outcome], retry_errors: bool) -> bo
 def _transcribe(
     output: Output, listing: Listing, todo: Sequence[Entry], before: dict[str, Outcome], workers: Workers
 ) -> None:
-    """The passes. The first leaves out by its checkpoint what an earlier run wrote."""
+    """The passes. The first leaves out by its checkpoint what an earlier run wrote.
+
+    What has failed once comes alone: a file that kills its actor must not take others with it again.
+    """
+    alone = dataclasses.replace(workers, block=1)
     again = [entry for entry in todo if entry.id in before]
     if len(again) < len(todo):
         run_pass(output, output.write_shards("manifest", listing.entries), workers, has_checkpoint=True)
     if again:
-        run_pass(output, output.write_shards("again", again), workers, has_checkpoint=False)
-    if missing := _missing(output, listing):  # their block died with one of its files: one by one
-        alone = dataclasses.replace(workers, block=1)
+        run_pass(output, output.write_shards("again", again), alone, has_checkpoint=False)
+    if missing := _missing(output, listing):
         run_pass(output, output.write_shards("again", missing), alone, has_checkpoint=False, retries=1)
     if missing := _missing(output, listing):
         output.write_part(error_row(entry, WORKER_DIED, WORDS, attempts=0) for entry in missing)

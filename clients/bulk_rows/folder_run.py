@@ -13,6 +13,7 @@ from bulk_rows import subtitles, tables
 from bulk_rows.calls import DEFAULT_PATIENCE_S, GatewayCalls
 from bulk_rows.entries import list_entries
 from bulk_rows.in_flight import rows_of
+from bulk_rows.places import is_address
 from bulk_rows.row_files import RowFile, read_rows
 from bulk_rows.rows import Row
 from bulk_rows.totals import Totals, add_up, summary_json
@@ -63,6 +64,8 @@ def run_into_folder(arguments: argparse.Namespace, url: str) -> int:
     """Writes the rows that are missing and the summary: exit code 1 where rows are errors or missing."""
     if arguments.parquet:
         tables.check_pyarrow()
+    if is_address(arguments.to):
+        raise BadArgument(f"--to {arguments.to}: this program writes folders, python -m bulk buckets")
     if arguments.retry_errors and not arguments.resume:
         raise BadArgument("--retry-errors goes with --resume")
     listing = list_entries(arguments.paths, rows_options(arguments))

@@ -84,9 +84,9 @@ def read_bytes(path: str) -> bytes:
 
 def list_media(address: str) -> Iterator[str]:
     """Addresses of the media files below a prefix, sorted; raises BadArgument."""
+    files, inside = filesystem_of(address)
     from pyarrow.fs import FileSelector, FileType
 
-    files, inside = filesystem_of(address)
     body, query = split_query(address)
     try:
         info: Any = files.get_file_info(inside)

@@ -188,6 +188,22 @@ def test_what_does_not_go_with_rows_is_refused(
     assert server.received == []
 
 
+def test_a_bucket_is_no_folder_and_needs_pyarrow(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    out = str(folder.parent / "out")
+    for wrong in (
+        ["s3://talks/in", "--to", out],
+        [out, "--to", out, "--parquet"],
+        [out, "--to", "s3://talks"],
+    ):
+        assert run(bulk_request.main, wrong) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert ["requirements-bulk.txt" in line for line in said] == [True, True, False]
+    assert "python -m bulk" in said[2]
+
+
 def test_no_server_is_said_at_once(folder: Path, free_port: int, capsys: pytest.CaptureFixture[str]) -> None:
     away = FakeServer(port=free_port)
     assert transcribe(away, folder) == 1

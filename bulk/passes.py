@@ -12,8 +12,11 @@ from typing import Any
 
 from bulk.output import Output
 
+log = logging.getLogger(__name__)
+
 ALL_BLOCKS = -1  # may fail: a file that kills its actor costs its block, not the run
 QUEUED = 2  # blocks for each one that an actor works on; with fewer Ray never starts a second actor
+PASS_TRIES = 3  # Ray's own tasks fail too: one could not import pandas in a process that had just started
 TASK_RETRIES = 2  # of a block whose actor died
 
 
@@ -30,12 +33,29 @@ class Workers:
 
 
 def run_pass(
-    output: Output, shards: str, workers: Workers, *, has_checkpoint: bool, retries: int = TASK_RETRIES
+    output: Output,
+    shards: str,
+    workers: Workers,
+    *,
+    has_checkpoint: bool,
+    retries: int = TASK_RETRIES,
 ) -> None:
     """Writes a part for each block that its actor survived.
 
     The checkpoint leaves out what an earlier run wrote, and removes parts that it did not finish.
     """
+    import ray.exceptions
+
+    for tries_left in reversed(range(PASS_TRIES)):
+        try:
+            return _run_once(output, shards, workers, has_checkpoint=has_checkpoint, retries=retries)
+        except ray.exceptions.RayError:
+            if not tries_left:
+                raise
+            log.warning("Ray failed; the pass goes on where it was", exc_info=True)
+
+
+def _run_once(output: Output, shards: str, workers: Workers, *, has_checkpoint: bool, retries: int) -> None:
     import ray.data
 
     _configure(output, has_checkpoint)

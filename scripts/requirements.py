@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)")
-PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)$")
+PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==(\S+)$")
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})(?=\s|$)")
 # Its builds for CPUs and for CUDA are other files of the same version on other indexes: no hash fits both.
 UNLOCKED = "torch"

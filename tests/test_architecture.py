@@ -90,6 +90,13 @@ def test_the_gateway_knows_the_core_alone() -> None:
     assert offenders(files, others) == []
 
 
+def test_bulk_stands_on_the_core_and_the_clients() -> None:
+    beside = {"gateway", "adapter", "whisper_handler", "tests", "scripts", "training", "benchmarks", "tune"}
+    assert offenders(python_files(ROOT / "bulk"), beside) == []
+    below = [file for room in ("asr", "gateway", "handler", "clients") for file in python_files(ROOT / room)]
+    assert offenders(below, {"bulk"}) == []
+
+
 def test_the_core_and_the_handler_do_not_know_the_gateway() -> None:
     assert offenders(python_files(CORE) + python_files(HANDLER), {"gateway"}) == []
 

@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TextIO
+from dataclasses import dataclass
+from typing import Protocol, TextIO
 
 from rich.cells import cell_len
 
 from whisper_client.live_turns import Turn
 
 FLASH_MS = 500  # duration of a turn that has none
+
+
+class Captioned(Protocol):
+    """What is said between two moments, in milliseconds; without a transcript it is left out."""
+
+    @property
+    def start_ms(self) -> float: ...
+    @property
+    def end_ms(self) -> float | None: ...
+    @property
+    def transcript(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """A finished caption."""
+
+    start_ms: float
+    end_ms: float
+    transcript: str
 
 
 class Captions:
@@ -51,12 +72,12 @@ class Captions:
             self._out.flush()
 
 
-def srt(turns: Iterable[Turn]) -> str:
+def srt(turns: Iterable[Captioned]) -> str:
     cues = enumerate(_cues(turns), 1)
     return "".join(f"{n}\n{_time(a, ',')} --> {_time(b, ',')}\n{text}\n\n" for n, (a, b, text) in cues)
 
 
-def vtt(turns: Iterable[Turn]) -> str:
+def vtt(turns: Iterable[Captioned]) -> str:
     blocks = (
         f"{_time(start, '.')} --> {_time(end, '.')}\n{text.replace('&', '&amp;').replace('<', '&lt;')}\n\n"
         for start, end, text in _cues(turns)
@@ -64,7 +85,7 @@ def vtt(turns: Iterable[Turn]) -> str:
     return "WEBVTT\n\n" + "".join(blocks)
 
 
-def _cues(turns: Iterable[Turn]) -> Iterator[tuple[int, int, str]]:
+def _cues(turns: Iterable[Captioned]) -> Iterator[tuple[int, int, str]]:
     """Milliseconds and text of each turn that has one, in order and disjoint."""
     last_end = 0
     for turn in turns:

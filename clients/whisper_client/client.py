@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,7 +17,7 @@ import urllib3
 from whisper_client.errors import BrokenStream, ServerRefused
 from whisper_client.events import DONE, TEXT_DONE, ServerEvent, read_events
 from whisper_client.form import Form, Upload, encode_form, read_upload
-from whisper_client.retry import RetryPolicy
+from whisper_client.retry import RetryPolicy, parse_retry_after
 from whisper_client.transport import Answer, Transport, read_chunks
 
 DEFAULT_URL = "http://127.0.0.1:8080/predictions/whisper"
@@ -38,6 +39,7 @@ class Reply:
     content_type: str = ""
     causes: tuple[str, ...] = ()  # why each try before the last failed
     model: str | None = None  # that answered, as the gateway's X-Model names it
+    retry_after_s: float | None = None  # what the last answer asks for
 
     @property
     def ok(self) -> bool:
@@ -105,9 +107,9 @@ class WhisperClient:
             options = {"model": "whisper-1", **options}  # a required field there
         return encode_form(upload, options, repeat_lists=self._repeat_lists)
 
-    def send(self, form: Form) -> Reply:
-        """The reply to a form made by `form`."""
-        return _reply(self._transport.post(form))
+    def send(self, form: Form, *, idempotency_key: str | None = None) -> Reply:
+        """The reply to a form made by `form`; the key is the header Idempotency-Key of each try."""
+        return _reply(self._transport.post(form, idempotency_key=idempotency_key))
 
     def stream(
         self, audio: str | Path | bytes | Upload, *, name: str | None = None, **options: Any
@@ -206,9 +208,11 @@ def _server_words(body: bytes) -> str:
 
 def _reply(answer: Answer) -> Reply:
     body = answer.response.content if answer.body is None else answer.body
-    status = answer.response.status_code
-    model = answer.response.headers.get(MODEL_HEADER)
-    return Reply(status, body, answer.seconds, answer.tries, answer.content_type, answer.causes, model)
+    response = answer.response
+    model = response.headers.get(MODEL_HEADER)
+    wait_s = parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+    story = (answer.seconds, answer.tries, answer.content_type, answer.causes)
+    return Reply(response.status_code, body, *story, model, wait_s)
 
 
 def _events_until_done(answer: Answer) -> Iterator[ServerEvent]:

@@ -92,11 +92,16 @@ def token_of(arguments: argparse.Namespace) -> str | None:
     return arguments.token or os.environ.get("WHISPER_TOKEN")
 
 
+def address_of(arguments: argparse.Namespace) -> str:
+    """The address that takes uploads."""
+    base = arguments.openai or (arguments.url if arguments.url.rstrip("/").endswith("/v1") else None)
+    return openai_url(base) if base else str(arguments.url)
+
+
 def make_client(arguments: argparse.Namespace) -> WhisperClient:
     """The client that the arguments describe; raises BadArgument."""
-    base = arguments.openai or (arguments.url if arguments.url.rstrip("/").endswith("/v1") else None)
     return WhisperClient(
-        openai_url(base) if base else arguments.url,
+        address_of(arguments),
         token_of(arguments),
         timeout_s=arguments.timeout,
         retries=arguments.retries,

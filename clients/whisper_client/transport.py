@@ -91,15 +91,18 @@ class Transport:
         self._lock = threading.Lock()
         self._reached = False  # whether this address has ever taken a connection
 
-    def post(self, form: Form, *, stream: bool = False) -> Answer:
+    def post(self, form: Form, *, stream: bool = False, idempotency_key: str | None = None) -> Answer:
         """The server's answer, whatever its status; raises ServerUnreachable or ServerTimeout.
 
-        With `stream` a good answer is returned once its headers have arrived.
+        With `stream` a good answer is returned once its headers have arrived. Each try has the same key.
         """
+        headers = {"Content-Type": form.content_type}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
         causes: list[str] = []
         started = time.perf_counter()
         while True:
-            outcome = self._try(form, stream, tuple(causes), started)
+            outcome = self._try(form, headers, stream, tuple(causes), started)
             if outcome.cause is None:
                 return _given(outcome)
             causes.append(outcome.cause)
@@ -123,10 +126,12 @@ class Transport:
         for session in sessions:
             session.close()
 
-    def _try(self, form: Form, stream: bool, causes: tuple[str, ...], started: float) -> _Outcome:
+    def _try(
+        self, form: Form, headers: dict[str, str], stream: bool, causes: tuple[str, ...], started: float
+    ) -> _Outcome:
         """One request sent; `causes` are those of the tries before it."""
         try:
-            response, body = self._send(form, stream)
+            response, body = self._send(form, headers, stream)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             return self._failed(error, causes)
         answer = Answer(response, body, causes, time.perf_counter() - started)
@@ -134,12 +139,14 @@ class Transport:
         header = response.headers.get("Retry-After")
         return _Outcome(cause, answer, retry_after_s=parse_retry_after(header, datetime.now(UTC)))
 
-    def _send(self, form: Form, stream: bool) -> tuple[requests.Response, bytes | None]:
+    def _send(
+        self, form: Form, headers: dict[str, str], stream: bool
+    ) -> tuple[requests.Response, bytes | None]:
         response = self._session().post(
             self.url,
             # a file, not bytes: bytes go out in one sendall, and all of it must fit the connect timeout
             data=BytesIO(form.body),
-            headers={"Content-Type": form.content_type},
+            headers=headers,
             timeout=(min(CONNECT_TIMEOUT_S, self._timeout_s), self._timeout_s),
             stream=True,
             allow_redirects=False,  # a redirected POST arrives as a GET without its form

@@ -38,10 +38,8 @@ from gateway.media.sizes import LARGE_BYTES, SMALL_BYTES
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import RequestRecord, current_record
 from gateway.observe.stats import StatsCollector
-from gateway.outbound.client import OutboundClient
 from gateway.patience import within
 from gateway.settings import Settings
-from gateway.webhooks.webhooks import Webhooks
 
 SHORT_S = 30.0  # one window of audio
 RECEIVING_S = 0.25  # a good network brings a form in this time; nothing waits longer for a slow sender
@@ -116,8 +114,6 @@ class Service:
         self.stream_places = StreamPlaces(settings.realtime)
         self.pool = MediaPool(settings.media, self.limits)
         self.fleet = Fleet(settings.upstream)
-        self.outbound: OutboundClient | None = None  # both only where there are jobs
-        self.webhooks: Webhooks | None = None
         self.drain = Drain()
         self.metrics = Metrics()
         self.metrics.registry.register(StatsCollector(self))
@@ -125,14 +121,8 @@ class Service:
     async def start(self) -> None:
         await self.pool.start()
         await self.fleet.start()
-        if self.webhooks is not None:
-            await self.webhooks.start()
 
     async def close(self) -> None:
-        if self.webhooks is not None:
-            await self.webhooks.close()
-        if self.outbound is not None:
-            self.outbound.close()
         await self.fleet.close()
         await self.pool.close()
 

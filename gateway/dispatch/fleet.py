@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -95,7 +95,7 @@ class Fleet:
 
     def answering(self, served: ServedModel) -> ServedModel:
         """The model, or the first of its fallbacks that a worker answers for; the model if none does."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()  # the loop's clock, which jobs' threads have not
         seen, one = {served.name}, served
         while not one.may_answer(now) and one.settings.fallback is not None:
             one = next(each for each in self._served if each.name == one.settings.fallback)

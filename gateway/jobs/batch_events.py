@@ -11,10 +11,18 @@ import sqlalchemy as sa
 class Events(Protocol):
     """Where the end of a batch is written down."""
 
-    def record_event(self, connection: sa.Connection, key: str, type: str, data: Mapping[str, Any]) -> None:
+    def record_event(
+        self,
+        connection: sa.Connection,
+        key: str,
+        type: str,
+        data: Mapping[str, Any],
+        webhook_url: str | None = None,
+    ) -> None:
         """Writes the event in the transaction that ends the batch, so that neither exists without the other.
 
-        key: the name of the batch's caller. type: `batch.completed` and so on.
+        key: the name of the batch's caller. type: `batch.completed` and so on. webhook_url: a receiver of
+        this event alone.
         """
         ...
 
@@ -22,5 +30,12 @@ class Events(Protocol):
 class NoEvents:
     """Nobody listens."""
 
-    def record_event(self, connection: sa.Connection, key: str, type: str, data: Mapping[str, Any]) -> None:
+    def record_event(
+        self,
+        connection: sa.Connection,
+        key: str,
+        type: str,
+        data: Mapping[str, Any],
+        webhook_url: str | None = None,
+    ) -> None:
         return None

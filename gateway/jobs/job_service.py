@@ -11,6 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from asr.errors import InvalidOption
 from gateway.jobs.batch_events import Events, NoEvents
 from gateway.jobs.batches.book import Batches
 from gateway.jobs.database import create_tables, open_engine
@@ -22,34 +23,42 @@ from gateway.jobs.engine.line import LineRunner
 from gateway.jobs.engine.stops import Stops
 from gateway.jobs.engine.sweeper import SWEEP_S, Sweeper
 from gateway.jobs.engine.validation import Validation
-from gateway.jobs.fetch import Fetch, NoFetch
 from gateway.jobs.files.catalogue import UNFINISHED, Files
 from gateway.jobs.files.contents import Contents
 from gateway.jobs.files.uploads import Uploads
 from gateway.jobs.ids import now
 from gateway.jobs.tables import BATCHES, FILES
+from gateway.outbound.audio_fetch import AudioFetch
+from gateway.outbound.client import OutboundClient
 from gateway.service import Service
 from gateway.settings import SettingsError
+from gateway.webhooks.tables import METADATA as WEBHOOK_TABLES
+from gateway.webhooks.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
 COUNT_S = 10.0  # between two counts for the metrics
+SIGNING_KEY = "webhook.key"  # in the directory, unless `webhooks.key_file` names another
+USER_AGENT = "whisper-gateway/1.0"
 LOOK_S = 1.0  # between two looks for batches that expired, or that another gateway cancelled
 
 
 class Jobs:
     """Everything that the routes of files and batches use; one per process."""
 
-    def __init__(self, service: Service, events: Events | None = None, fetch: Fetch | None = None) -> None:
+    def __init__(self, service: Service) -> None:
         """Raises SettingsError if the directory or the database cannot be used."""
         settings = service.settings.jobs
         assert settings.directory is not None
         self.service = service
-        self._events = events or NoEvents()
         self._contents = Contents(settings.directory)
         self.engine = _opened(settings.directory, self._contents, settings.database)
         self._identity = Identity(self.engine, settings.directory)
-        self._runner = LineRunner(service, self._contents, fetch or NoFetch())
+        outgoing = service.settings.outbound
+        self._outbound = OutboundClient(outgoing, USER_AGENT, service.limits.max_upload_bytes)
+        self.webhooks = self._opened_webhooks(settings.directory)
+        self._events: Events = self.webhooks.outbox if self.webhooks else NoEvents()
+        self._runner = LineRunner(service, self._contents, AudioFetch(self._outbound))
         self.files = Files(self.engine, self._contents, settings)
         self.uploads = Uploads(self.engine, self._contents, self.files, settings)
         self._background: list[asyncio.Task[None]] = []
@@ -60,6 +69,12 @@ class Jobs:
     def incoming(self) -> Path:
         """Where bodies are received."""
         return self._contents.incoming
+
+    async def check_webhook_url(self, url: str) -> None:
+        """Raises InvalidOption if the end of a batch may not be told to this URL."""
+        if self.webhooks is None:
+            raise InvalidOption("webhook_url: webhooks are off (webhooks.enabled)", param="webhook_url")
+        await self.webhooks.check_url(url, "webhook_url")
 
     async def start(self) -> None:
         """Goes on with the batches that are not finished."""
@@ -74,6 +89,8 @@ class Jobs:
         self.batches = Batches(self.engine, settings, self._durable.submit, self.stops.stop)
         self._sweeper = Sweeper(self.engine, self._contents, self._durable, settings)
         self._exits.enter_context(self.service.drain.when_begun(self.stops.begin_drain))
+        if self.webhooks is not None:
+            await self.webhooks.start()
         await self._durable.start()
         await asyncio.to_thread(self._sweeper.submit_lost)
         self._every(LOOK_S, self._stop_due)
@@ -94,8 +111,19 @@ class Jobs:
         await self.stops.drain()
         await self.driver.ledger.close()
         await self._durable.close()
+        if self.webhooks is not None:
+            await self.webhooks.close()
+        self._outbound.close()
         self._identity.close()
         self.engine.dispose()
+
+    def _opened_webhooks(self, directory: Path) -> Webhooks | None:
+        settings = self.service.settings.webhooks
+        if not settings.enabled:
+            return None
+        create_tables(self.engine, WEBHOOK_TABLES)
+        metrics = self.service.metrics.webhooks
+        return Webhooks(self.engine, self._outbound, settings, directory / SIGNING_KEY, metrics)
 
     def _every(self, seconds: float, work: Callable[[], None]) -> None:
         """Has `work` done in a thread again and again; it may fail."""

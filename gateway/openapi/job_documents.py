@@ -146,6 +146,7 @@ def batch_body() -> dict[str, Any]:
             "maximum": 9,
             "description": "1 goes first, 5 is usual",
         },
+        "webhook_url": {"type": "string", "description": "gets the event of the end of this batch"},
     }
     return _json(properties, ["input_file_id", "endpoint", "completion_window"])
 

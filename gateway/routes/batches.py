@@ -30,8 +30,11 @@ tasks = APIRouter(prefix="/transcribe_async", tags=["batches"])
 )
 async def create_batch(request: Request, caller: JobCaller) -> Response:
     """Has the requests in a file answered, each as the endpoint would."""
+    jobs = jobs_of(request)
     new = new_batch(await received_object(request))
-    return replied(await asyncio.to_thread(jobs_of(request).batches.create, asked(request, caller), new))
+    if new.webhook_url is not None:
+        await jobs.check_webhook_url(new.webhook_url)
+    return replied(await asyncio.to_thread(jobs.batches.create, asked(request, caller), new))
 
 
 @router.get("", responses=documents.errors(400, 401) | job_documents.list_response("batches"))

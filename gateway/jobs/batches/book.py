@@ -120,6 +120,7 @@ def _insert(connection: sa.Connection, key: str, new: NewBatch, digest: str) -> 
             metadata=new.metadata,
             digest=digest,
             output_expires_s=new.output_expires_s,
+            webhook_url=new.webhook_url,
             created_at=created,
             expires_at=created + new.window_s,
         )

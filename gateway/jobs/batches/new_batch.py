@@ -17,6 +17,7 @@ MAX_PAIRS, MAX_NAME_CHARS, MAX_VALUE_CHARS = 16, 64, 512  # of the metadata
 FIRST, USUAL, LAST = 1, 5, 9  # priorities within one key
 FIELDS = (
     *("input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after", "priority"),
+    "webhook_url",
 )
 
 
@@ -30,6 +31,7 @@ class NewBatch:
     metadata: dict[str, str] | None = None
     output_expires_s: int | None = None  # lifetime of the output files; None: the settings'
     priority: int = USUAL  # smaller ones go first among the batches of one key
+    webhook_url: str | None = None  # gets the event of its end; not yet checked whether it may be asked
 
     @property
     def window_s(self) -> int:
@@ -56,6 +58,7 @@ def new_batch(body: Mapping[str, Any]) -> NewBatch:
         _metadata(body.get("metadata")),
         _lifetime(body.get("output_expires_after")),
         priority,
+        _webhook_url(body.get("webhook_url")),
     )
 
 
@@ -80,6 +83,12 @@ def _metadata(value: Any) -> dict[str, str] | None:
             "metadata_too_large",
             param="metadata",
         )
+    return value
+
+
+def _webhook_url(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise Refused("webhook_url must be a text", param="webhook_url")
     return value
 
 

@@ -99,7 +99,7 @@ class Driver:
 
         def knows_model(name: str | None) -> bool:
             try:
-                self._service.model(name or None, caller)
+                self._service.named(name or None, caller)
             except ModelNotFound:
                 return False
             return True

@@ -112,7 +112,7 @@ def record_end(events: Events, connection: sa.Connection, batch: sa.Row[Any]) ->
     """Tells of the end of a batch, in the transaction that ends it."""
     shown = batch_object(batch)
     data = {name: shown[name] for name in ("id", "status", "request_counts", "metadata")}
-    events.record_event(connection, batch.key, f"batch.{batch.status}", data)
+    events.record_event(connection, batch.key, f"batch.{batch.status}", data, batch.webhook_url)
 
 
 def _still_validating(batch_id: str) -> sa.Update:

@@ -120,7 +120,7 @@ def test_a_wrong_line_fails_the_batch(
         ({"metadata": {"x": "y" * 513}}, "metadata_too_large", "metadata"),
         ({"output_expires_after": {"anchor": "created_at", "seconds": 1}}, "invalid_value", None),
         ({"extra_body": {"priority": 0}}, "invalid_value", "priority"),
-        ({"extra_body": {"webhook_url": "https://example.org"}}, "invalid_value", "webhook_url"),
+        ({"extra_body": {"webhook_url": "https://10.0.0.1/"}}, "invalid_value", "webhook_url"),
         ({"extra_body": {"input_file_id": "file-0"}}, "file_not_found", "input_file_id"),
     ],
 )

@@ -106,7 +106,8 @@ def test_what_a_client_sends_is_never_a_label(served: Served) -> None:
         get(served, path, **{"X-Request-ID": "a-name-of-mine"})
     httpx2.request("PURGE", f"{served.url}/client", timeout=20)
     counts = served.app.state.service.metrics.requests
-    until(lambda: counts.labels("/client", "405", "none")._value.get() == 1)  # the last one is counted
+    purged = counts.labels("/client", "405", "none", "none")
+    until(lambda: purged._value.get() == 1)  # the last one is counted
     text = served.app.state.service.metrics.exposition().decode()
     assert 'route="/client"' in text
     for private in ("nowhere-at-all", "a-name", "secret", "PURGE"):

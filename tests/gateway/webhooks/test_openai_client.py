@@ -19,14 +19,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway.app import create_app
-from gateway.outbound.client import OutboundClient
 from gateway.service import Service
 from gateway.settings import Settings
-from gateway.settings_outgoing import WebhookSettings
-from gateway.webhooks.webhooks import Webhooks
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.served import Gateway, settings_for
-from tests.gateway.webhooks.conftest import DONE, LOCAL, sqlite_engine
+from tests.gateway.webhooks.conftest import DONE, LOCAL
 from tests.gateway.webhooks.receivers import Receiver
 
 pytestmark = pytest.mark.slow
@@ -48,16 +45,17 @@ def site(fake: FakeTorchServe, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("webhooks")
     keys = folder / "keys.yaml"
     keys.write_text("keys:\n" + "".join(f"- {{name: {name}, key: {key}}}\n" for name, key in NAMES.items()))
-    engine = sqlite_engine(folder / "jobs.sqlite")
-    client = OutboundClient(LOCAL, "test/1", 1000)
-    gateway = Gateway(settings_for(fake, folder, access={"keys_file": keys}))
-    few = WebhookSettings(max_endpoints_per_key=3, timeout_s=5)
-    metrics = gateway.service.metrics.webhooks
-    gateway.service.webhooks = Webhooks(engine, client, few, folder / "webhook.key", metrics)
-    with gateway:
+    (folder / "spool").mkdir()
+    settings = settings_for(
+        fake,
+        folder / "spool",
+        access={"keys_file": keys},
+        jobs={"directory": folder / "jobs"},
+        outbound=LOCAL.model_dump(),
+        webhooks={"max_endpoints_per_key": 3, "timeout_s": 5},
+    )
+    with Gateway(settings) as gateway:
         yield gateway
-    client.close()
-    engine.dispose()
 
 
 @pytest.fixture
@@ -91,7 +89,7 @@ def create(client: openai.OpenAI, url: str, /, **fields: Any) -> Any:
 
 
 def record(site: Gateway, name: str = "alice", type: str = "batch.completed") -> None:
-    webhooks = site.service.webhooks
+    webhooks = site.app.state.jobs.webhooks
     assert webhooks is not None
     with webhooks.endpoints._engine.begin() as connection:
         webhooks.outbox.record_event(connection, name, type, DONE)
@@ -272,6 +270,8 @@ def test_a_server_without_jobs_says_so(gateway: Gateway) -> None:
 schema = schemathesis.openapi.from_dict(create_app(Service(Settings())).openapi())
 
 
+# dbos's threads draw from the generator that Hypothesis watches
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
 @schema.include(path_regex="^/v1/webhook_").parametrize()
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 def test_made_up_requests(case: schemathesis.Case, site: Gateway) -> None:

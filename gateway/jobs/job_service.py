@@ -28,6 +28,7 @@ from gateway.jobs.files.contents import Contents
 from gateway.jobs.files.uploads import Uploads
 from gateway.jobs.ids import now
 from gateway.jobs.tables import BATCHES, FILES
+from gateway.observe.logs import log_event
 from gateway.outbound.audio_fetch import AudioFetch
 from gateway.outbound.client import OutboundClient
 from gateway.service import Service
@@ -99,6 +100,7 @@ class Jobs:
         if self._identity.is_shared:
             self._every(BEAT_S, self._beat)
         self._is_started = True
+        log_event(log, "jobs", name=self._identity.id, directory=str(settings.directory))
 
     async def close(self) -> None:
         """Leaves what is not finished to the next start."""

@@ -77,6 +77,7 @@ BATCHES = sa.Table(
     sa.Column("failed", sa.Integer, nullable=False, default=0),
     sa.Column("audio_s", sa.Float, nullable=False, default=0.0),  # of the lines that are done
     sa.Column("attempts", sa.Integer, nullable=False, default=0),  # at validating it, since a line ran
+    sa.Column("owner", ID),  # the run that has its lines; an earlier one begins none any more
     *(
         sa.Column(f"{moment}_at", Seconds)
         for moment in ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling")

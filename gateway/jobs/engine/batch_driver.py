@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +21,7 @@ from gateway.jobs.engine.finishing import Finishing
 from gateway.jobs.engine.ledger import Ledger
 from gateway.jobs.engine.line import LineRunner
 from gateway.jobs.engine.line_answers import failed
-from gateway.jobs.engine.places import Places, Rank
+from gateway.jobs.engine.places import Place, Places, Rank
 from gateway.jobs.engine.stops import Stop, Stops
 from gateway.jobs.engine.validation import MAX_ATTEMPTS, NoLongerValidating, Validation
 from gateway.jobs.files.contents import Contents
@@ -32,6 +35,16 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 30.0  # between two tries while the disk or the database takes nothing
 CHUNK_LINES = 64
 SUSPECT_S = 2.0  # after a start, for each time that a process ended at the line: the others go first
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the lines of one run of a batch share, and the call by which one says that it has its place."""
+
+    batch: sa.Row[Any]
+    owner: str
+    caller: Caller
+    has_place: Callable[[None], None]
 
 
 class Driver:
@@ -84,7 +97,11 @@ class Driver:
             batch = await asyncio.to_thread(self._row, batch_id)
             assert batch is not None
         if batch.status == "in_progress":
-            await self._run_lines(batch, stop)
+            owner = uuid.uuid4().hex
+            await self._run_lines(batch, owner, stop)
+            batch = await asyncio.to_thread(self._row, batch_id)
+            if batch is None or batch.owner != owner:
+                return  # this gateway passed for dead, and another one has the batch
         if batch.status != "failed":
             await asyncio.to_thread(self._finishing.run, batch_id)
 
@@ -111,11 +128,11 @@ class Driver:
             except NoLongerValidating:
                 return
 
-    async def _run_lines(self, batch: sa.Row[Any], stop: Stop) -> None:
+    async def _run_lines(self, batch: sa.Row[Any], owner: str, stop: Stop) -> None:
         """Returns when all lines are done, or the batch is to end; raises CancelledError when the server goes
         down."""
-        await asyncio.to_thread(self._take_over, batch.id)
-        feeding = asyncio.create_task(self._feed(batch))
+        await asyncio.to_thread(self._take_over, batch.id, owner)
+        feeding = asyncio.create_task(self._feed(batch, owner))
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([feeding, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -127,7 +144,7 @@ class Driver:
             await asyncio.wait([feeding, stopping])
         self._stops.check()
 
-    async def _feed(self, batch: sa.Row[Any]) -> None:
+    async def _feed(self, batch: sa.Row[Any], owner: str) -> None:
         """Runs the lines that wait, side by side."""
         caller = self._service.keys.caller_named(batch.key)
         rank = Rank(batch.key, caller.weight, batch.priority, batch.serial)
@@ -136,18 +153,17 @@ class Driver:
                 await asyncio.sleep(self._started_at + row.attempts * SUSPECT_S - time.monotonic())
                 place = self.places.one(rank, row.attempts, alone=row.attempts == MAX_ATTEMPTS - 1)
                 begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                lines.create_task(self._line(batch, row, caller, place, begun.set_result))
+                run = _Run(batch, owner, caller, begun.set_result)
+                lines.create_task(self._line(run, row, place))
                 await begun
 
-    async def _line(
-        self, batch: sa.Row[Any], row: sa.Row[Any], caller: Caller, place: Any, begun: Callable[[None], None]
-    ) -> None:
-        """One line from waiting to its answer. `begun` is called once it has its place."""
-        attempt = row.attempts + 1
+    async def _line(self, run: _Run, row: sa.Row[Any], place: AbstractAsyncContextManager[Place]) -> None:
+        """One line from waiting to its answer."""
+        batch, caller, attempt = run.batch, run.caller, row.attempts + 1
         async with place as held:
-            begun(None)
+            run.has_place(None)
             try:
-                if not await self.ledger.begin(batch.id, row.number, attempt):
+                if not await self.ledger.begin(batch.id, row.number, attempt, run.owner):
                     return
                 with self._metrics.at_work.track_inprogress():
                     begun_at = time.monotonic()
@@ -176,10 +192,12 @@ class Driver:
             query = sa.select(LINES).where(waits, sa.tuple_(*order) > cursor).order_by(*order)
             return list(connection.execute(query.limit(CHUNK_LINES)).all())
 
-    def _take_over(self, batch_id: str) -> None:
-        """Lines at work belong to a gateway that ended: they wait again, but not for ever."""
+    def _take_over(self, batch_id: str, owner: str) -> None:
+        """Lines at work belong to a gateway that ended: they wait again, but not for ever. If it only passed
+        for dead, it begins no line of the batch any more, and what it still answers does not count."""
         at_work = (LINES.c.batch_id == batch_id) & (LINES.c.status == "running")
         with writing(self._engine) as connection:
+            connection.execute(sa.update(BATCHES).where(BATCHES.c.id == batch_id).values(owner=owner))
             too_often = at_work & (LINES.c.attempts >= MAX_ATTEMPTS)
             for row in connection.execute(sa.select(LINES).where(too_often)).all():
                 message = f"the server ended {MAX_ATTEMPTS} times while it ran this request"

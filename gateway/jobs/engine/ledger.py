@@ -38,6 +38,7 @@ class _Entry:
     before: str  # the status that the line has
     values: dict[str, Any]
     answer: LineAnswer | None = None
+    owner: str | None = None  # that the batch must have
     counted: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -49,10 +50,13 @@ class Ledger:
         self._entries: list[_Entry] = []
         self._writer: asyncio.Task[None] | None = None
 
-    async def begin(self, batch_id: str, number: int, attempt: int) -> bool:
-        """Whether the line was waiting; it is at work from now on. attempt: from 1."""
+    async def begin(self, batch_id: str, number: int, attempt: int, owner: str) -> bool:
+        """Whether the line was waiting and the batch is the owner's; it is at work from now on.
+
+        attempt: from 1.
+        """
         values = {"status": "running", "attempts": attempt}
-        return await self._write(_Entry(batch_id, number, attempt - 1, "waiting", values))
+        return await self._write(_Entry(batch_id, number, attempt - 1, "waiting", values, owner=owner))
 
     async def end(self, batch_id: str, number: int, attempt: int, answer: LineAnswer) -> bool:
         """Whether the answer counts."""
@@ -108,6 +112,9 @@ def _apply(connection: sa.Connection, entry: _Entry) -> bool:
         LINES.c.status == entry.before,
         LINES.c.attempts == entry.attempt,
     )
+    if entry.owner is not None:
+        owned = (BATCHES.c.id == entry.batch_id) & (BATCHES.c.owner == entry.owner)
+        line = line.where(sa.exists().where(owned))
     if connection.execute(line.values(**entry.values)).rowcount != 1:
         return False
     if (answer := entry.answer) is not None:

@@ -25,6 +25,7 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
     create_tables(engine)
     batch = {
         "id": "b",
+        "owner": "me",
         "key": "a",
         "serial": 1,
         "status": "in_progress",
@@ -50,8 +51,8 @@ def batch(ledger: Ledger) -> Any:
 
 
 async def test_a_line_is_begun_and_ended_once(ledger: Ledger) -> None:
-    assert await ledger.begin("b", 1, 1)
-    assert not await ledger.begin("b", 1, 1), "another gateway has it"
+    assert await ledger.begin("b", 1, 1, "me")
+    assert not await ledger.begin("b", 1, 1, "me"), "another gateway has it"
     assert await ledger.end("b", 1, 1, DONE)
     assert not await ledger.end("b", 1, 1, DONE)
     row = batch(ledger)
@@ -60,27 +61,34 @@ async def test_a_line_is_begun_and_ended_once(ledger: Ledger) -> None:
 
 async def test_an_answer_of_an_earlier_attempt_does_not_count(ledger: Ledger) -> None:
     """A gateway passed for dead, its line was taken over, and then it came back with its answer."""
-    assert await ledger.begin("b", 1, 1)
+    assert await ledger.begin("b", 1, 1, "me")
     assert await ledger.give_back("b", 1, 1)
     with writing(ledger._engine) as connection:
         connection.execute(sa.update(tables.LINES).values(status="waiting", attempts=1))
-    assert await ledger.begin("b", 1, 2)
+    assert await ledger.begin("b", 1, 2, "me")
     assert not await ledger.end("b", 1, 1, DONE)
     assert await ledger.end("b", 1, 2, DONE)
     assert batch(ledger).completed == 1
 
 
+async def test_a_run_that_lost_the_batch_begins_no_line(ledger: Ledger) -> None:
+    with writing(ledger._engine) as connection:
+        connection.execute(sa.update(tables.BATCHES).values(owner="another"))
+    assert not await ledger.begin("b", 1, 1, "me")
+    assert await ledger.begin("b", 1, 1, "another")
+
+
 async def test_what_is_given_back_waits_as_if_it_had_not_begun(ledger: Ledger) -> None:
-    await ledger.begin("b", 1, 1)
+    await ledger.begin("b", 1, 1, "me")
     await ledger.give_back("b", 1, 1)
-    assert await ledger.begin("b", 1, 1)
+    assert await ledger.begin("b", 1, 1, "me")
 
 
 async def test_lines_that_end_together_share_a_transaction(ledger: Ledger) -> None:
     commits: list[int] = []
     commit = ledger._commit
     ledger._commit = lambda entries: (commits.append(len(entries)), commit(entries))[1]  # type: ignore[method-assign]
-    assert all(await asyncio.gather(*(ledger.begin("b", n, 1) for n in range(1, 10))))
+    assert all(await asyncio.gather(*(ledger.begin("b", n, 1, "me") for n in range(1, 10))))
     assert all(await asyncio.gather(*(ledger.end("b", n, 1, DONE) for n in range(1, 10))))
     assert sum(commits) == 18 and len(commits) <= 4
     assert batch(ledger).completed == 9
@@ -99,6 +107,6 @@ async def test_while_the_disk_is_full_the_lines_wait(ledger: Ledger, monkeypatch
         return commit(entries)
 
     ledger._commit = full  # type: ignore[method-assign]
-    assert await ledger.begin("b", 1, 1)
+    assert await ledger.begin("b", 1, 1, "me")
     assert await ledger.end("b", 1, 1, DONE)
     assert tries == 5 and batch(ledger).completed == 1

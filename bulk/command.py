@@ -13,9 +13,9 @@ from bulk.cluster import import_ray, joined
 from bulk.output import Output
 from bulk.passes import Workers, run_pass
 from bulk.progress_bar import RowsBar
-from bulk_rows.calls import GatewayCalls
 from bulk_rows.entries import Entry, Listing, list_entries
 from bulk_rows.folder_run import rows_options
+from bulk_rows.gateway_calls import GatewayCalls
 from bulk_rows.rows import WORKER_DIED, error_row
 from bulk_rows.totals import Outcome, add_up, summary_json
 from whisper_client.client import openai_url

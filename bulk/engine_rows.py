@@ -65,7 +65,7 @@ class EngineRows:
     def _open(self, entry: Entry) -> _Opened:
         """Reads the file and finds its speech; in a thread, several files side by side."""
         try:
-            asked = {"response_format": "verbose_json", **entry.options}
+            asked = {**entry.options, "response_format": "verbose_json"}
             asked.pop("model", None)  # there is one
             options = fields.parse_options(asked, languages=self._languages)
             audio = media.decode(places.read_bytes(entry.path), self._limits)

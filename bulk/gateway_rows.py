@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulk.shards import entries_of
 from bulk_rows import tables
-from bulk_rows.calls import GatewayCalls
+from bulk_rows.gateway_calls import GatewayCalls
 
 if TYPE_CHECKING:
     import pyarrow

@@ -10,8 +10,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bulk_rows import subtitles, tables
-from bulk_rows.calls import DEFAULT_PATIENCE_S, GatewayCalls
 from bulk_rows.entries import list_entries
+from bulk_rows.gateway_calls import DEFAULT_PATIENCE_S, GatewayCalls
 from bulk_rows.in_flight import rows_of
 from bulk_rows.places import is_address
 from bulk_rows.row_files import RowFile, read_rows

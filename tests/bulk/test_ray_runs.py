@@ -112,6 +112,12 @@ def until(is_so: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
+def heard_until(bulk_run: Run, files: int, driver: subprocess.Popen[Any]) -> None:
+    """Waits until `files` files have an answer; the driver must still work then."""
+    until(lambda: driver.poll() is not None or len(set(bulk_run.marks("D"))) >= files, 120)
+    assert driver.poll() is None, "the driver has ended"
+
+
 def actor_pids(parent: int) -> Sequence[int]:
     found = psutil.Process(parent).children(recursive=True)
     return [each.pid for each in found if each.is_running() and "GatewayRows" in " ".join(each.cmdline())]
@@ -121,8 +127,7 @@ def test_a_driver_killed_at_three_instants(bulk_run: Run) -> None:
     with bulk_run.server(0.3):
         for done in (3, 20, 40):
             with started(bulk_run.command(), cwd=ROOT) as driver:
-                until(lambda least=done: len(set(bulk_run.marks("D"))) >= least, 120)  # type: ignore[misc]
-                assert driver.poll() is None
+                heard_until(bulk_run, done, driver)
                 family = psutil.Process(driver.pid).children(recursive=True)
                 driver.send_signal(signal.SIGKILL)
             psutil.wait_procs(family, timeout=60)
@@ -132,7 +137,7 @@ def test_a_driver_killed_at_three_instants(bulk_run: Run) -> None:
 
 def test_a_killed_actor(bulk_run: Run) -> None:
     with bulk_run.server(0.3), started(bulk_run.command(), cwd=ROOT) as driver:
-        until(lambda: len(bulk_run.marks("D")) >= 10, 120)
+        heard_until(bulk_run, 10, driver)
         pids = actor_pids(driver.pid)
         assert pids
         os.kill(pids[0], signal.SIGKILL)
@@ -142,7 +147,7 @@ def test_a_killed_actor(bulk_run: Run) -> None:
 
 def test_a_gateway_that_is_gone_for_a_minute(bulk_run: Run) -> None:
     with bulk_run.server(0.3) as server, started(bulk_run.command(), cwd=ROOT) as driver:
-        until(lambda: len(bulk_run.marks("D")) >= 10, 120)
+        heard_until(bulk_run, 10, driver)
         server.kill()
         server.wait()
         time.sleep(60)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import bulk_request
-from bulk_rows.calls import GatewayCalls
 from bulk_rows.entries import entry_for
+from bulk_rows.gateway_calls import GatewayCalls
 from bulk_rows.rows import Row
 from bulk_rows.subtitles import file_text
 from tests.clients.fake_server import (

@@ -15,8 +15,12 @@ from scripts.requirements import UNLOCKED, Locked, lock_of, locked, normal, pins
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = (
-    *("requirements.txt", "model-archiver/requirements.txt", "requirements-gateway.txt"),
-    *("requirements-ctranslate2.txt", "requirements-bulk.txt", "requirements-dev.txt"),
+    "requirements.txt",
+    "model-archiver/requirements.txt",
+    "requirements-gateway.txt",
+    "requirements-ctranslate2.txt",
+    "requirements-bulk.txt",
+    "requirements-dev.txt",
 )
 BASE = locked(ROOT / "requirements.lock")
 each_file = pytest.mark.parametrize("file", [ROOT / name for name in FILES], ids=FILES)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bulk_rows.calls import GatewayCalls
 from bulk_rows.entries import entry_for
+from bulk_rows.gateway_calls import GatewayCalls
 from tests.gateway.served import Gateway
 from whisper_client import openai_url
 

@@ -43,7 +43,7 @@ class GatewayCalls:
         self._clients = [WhisperClient(url, token, timeout_s=timeout_s, retries=retries) for url in urls]
         # each process begins at another gateway
         self._turns = itertools.count(random.randrange(len(urls)))
-        self._models: dict[str | None, str | None] = {}
+        self._models: dict[str | None, str] = {}
         self._patience_s = patience_s
         self._sleep, self._now = sleep, now
 
@@ -77,17 +77,19 @@ class GatewayCalls:
             raise NoServer(no_server_message(", ".join(client.url for client in self._clients)))
 
     def _send(self, client: WhisperClient, entry: Entry) -> Reply:
-        options = {"response_format": "verbose_json", **entry.options}
+        options = {**entry.options, "response_format": "verbose_json"}
         upload = read_upload(places.read_bytes(entry.path), places.name_of(entry.path))
         return client.send(client.form(upload, **options), idempotency_key=entry.id)
 
     def _model(self, client: WhisperClient, entry: Entry) -> str | None:
-        """The model by the server's name for it; asked once."""
+        """The model by the server's name for it, asked once; else as the entry names it."""
         asked = entry.options.get("model")
         if asked not in self._models:
             described = client.describe(asked) or {}
-            name = described.get("id") or described.get("name") or asked
-            self._models[asked] = name if name is None else str(name)
+            name = described.get("id") or described.get("name")
+            if name is None:
+                return asked
+            self._models[asked] = str(name)
         return self._models[asked]
 
 

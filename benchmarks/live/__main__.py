@@ -21,11 +21,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "clients")]
 
 from benchmarks import report  # noqa: E402
 from benchmarks.closed_loop import wav  # noqa: E402
+from benchmarks.live.live_tables import DOCUMENT, section  # noqa: E402
 from benchmarks.live.playing import played  # noqa: E402
 from benchmarks.live.programmes import Programme, programmes  # noqa: E402
 from benchmarks.live.serving import cpu_s, serving  # noqa: E402
-from benchmarks.live.tables import DOCUMENT, section  # noqa: E402
-from benchmarks.live.uploads import files_beside, uploaded  # noqa: E402
+from benchmarks.live.uploaded import files_beside, uploaded  # noqa: E402
 from benchmarks.live.verdicts import as_json, verdict  # noqa: E402
 from benchmarks.machine import conditions  # noqa: E402
 from tests.live.faults.stack import Gateway  # noqa: E402

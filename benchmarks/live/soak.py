@@ -30,7 +30,7 @@ from benchmarks.closed_loop import wav  # noqa: E402
 from benchmarks.live.playing import PlayedTurn, played  # noqa: E402
 from benchmarks.live.programmes import Programme, programmes  # noqa: E402
 from benchmarks.live.serving import rss_mib, serving  # noqa: E402
-from benchmarks.live.uploads import files_beside  # noqa: E402
+from benchmarks.live.uploaded import files_beside  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from tests.live.faults.stack import Gateway  # noqa: E402
 from tests.servers import Server  # noqa: E402

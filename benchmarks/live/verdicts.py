@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.live.playing import PlayedTurn
-from benchmarks.live.uploads import Upload
+from benchmarks.live.uploaded import Upload
 from whisper_client.scoring import Score, normalised, score
 
 SILENCE_MS = 500.0  # `silence_duration_ms`, the default: it ends a turn

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from benchmarks.live.playing import PlayedTurn
-from benchmarks.live.uploads import Upload
+from benchmarks.live.uploaded import Upload
 from benchmarks.live.verdicts import quantiles, verdict
 
 TEXT = "one two three four five six seven eight"

@@ -11,8 +11,8 @@ pytest.importorskip("pyarrow", reason="an extra: requirements-bulk.txt")
 from bulk.engine_rows import EngineRows
 from bulk.shards import shard_of
 from bulk_rows.entries import entry_for
+from bulk_rows.row_tables import rows_of_table
 from bulk_rows.rows import Row
-from bulk_rows.tables import rows_of_table
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

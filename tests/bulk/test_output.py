@@ -34,7 +34,7 @@ def output(tmp_path: Path) -> Output:
 
 
 def finished(output: Output, name: str = "rows/00000.parquet") -> list[Row]:
-    from bulk_rows.tables import rows_of_table
+    from bulk_rows.row_tables import rows_of_table
 
     return rows_of_table(pyarrow.parquet.read_table(output.inside(name)))
 

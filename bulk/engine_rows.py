@@ -24,7 +24,7 @@ from asr.request.options import RequestOptions
 from asr.sessions import FileSession, open_session
 from asr.sessions.driver import drive
 from bulk.shards import entries_of
-from bulk_rows import places, tables
+from bulk_rows import places, row_tables
 from bulk_rows.entries import Entry
 from bulk_rows.rows import Row, error_row, row_of_document
 from whisper_client.errors import BadArgument
@@ -60,7 +60,7 @@ class EngineRows:
     def __call__(self, block: pyarrow.Table) -> pyarrow.Table:
         opened = list(self._pool.map(self._open, entries_of(block)))
         drive(self._engine, [each.session for each in opened if each.session is not None])
-        return tables.table_of([self._row(each) for each in opened])
+        return row_tables.table_of([self._row(each) for each in opened])
 
     def _open(self, entry: Entry) -> _Opened:
         """Reads the file and finds its speech; in a thread, several files side by side."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from bulk.shards import entries_of
-from bulk_rows import tables
+from bulk_rows import row_tables
 from bulk_rows.gateway_calls import GatewayCalls
 
 if TYPE_CHECKING:
@@ -24,4 +24,4 @@ class GatewayRows:
     async def __call__(self, block: pyarrow.Table) -> pyarrow.Table:
         loop = asyncio.get_running_loop()
         waiting = [loop.run_in_executor(self._pool, self._calls, entry) for entry in entries_of(block)]
-        return tables.table_of(await asyncio.gather(*waiting))
+        return row_tables.table_of(await asyncio.gather(*waiting))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from bulk.shards import SHARD_ROWS, shard_of
-from bulk_rows import subtitles, tables
+from bulk_rows import row_tables, subtitles
 from bulk_rows.entries import Entry
 from bulk_rows.places import filesystem_of
 from bulk_rows.rows import Row, to_json
@@ -37,7 +37,7 @@ class Output:
     """The files of a run. `files` is pyarrow's filesystem."""
 
     def __init__(self, address: str) -> None:
-        tables.check_pyarrow()
+        row_tables.check_pyarrow()
         self.files: FileSystem
         self.files, self._root = filesystem_of(address)
         for name in ("parts", "checkpoint"):
@@ -57,7 +57,7 @@ class Output:
 
     def write_part(self, rows: Iterable[Row]) -> None:
         with self.files.open_output_stream(self.inside(f"parts/own-{uuid4()}.parquet")) as file:
-            tables.write_parquet(rows, file)
+            row_tables.write_parquet(rows, file)
 
     def part_paths(self) -> list[str]:
         from pyarrow.fs import FileSelector
@@ -94,7 +94,7 @@ class Output:
             these = self._with_subtitles(islice(rows, sum(entry.id in written for entry in part)), kinds)
             with self.files.open_output_stream(self.inside(f"rows/{number:05}.{kind}")) as file:
                 if kind == "parquet":
-                    tables.write_parquet(these, file)
+                    row_tables.write_parquet(these, file)
                 else:
                     for row in these:
                         file.write(f"{to_json(row)}\n".encode())
@@ -112,7 +112,7 @@ class Output:
     def _rows_by_id(self, path: str) -> dict[str, Row]:
         table = self._read_part(path)
         assert table is not None, f"{path} has gone"
-        return {row.id: row for row in tables.rows_of_table(table)}
+        return {row.id: row for row in row_tables.rows_of_table(table)}
 
     def _with_subtitles(self, rows: Iterable[Row], kinds: Sequence[str]) -> Iterator[Row]:
         for row in rows:

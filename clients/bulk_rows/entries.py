@@ -89,10 +89,10 @@ def _lines(manifest: str) -> Iterator[tuple[str, Any]]:
     """Each line's place and content; raises BadArgument."""
     kind = os.path.splitext(places.split_query(manifest)[0])[1].lower()
     if kind == ".parquet":
-        from bulk_rows import tables  # needs pyarrow
+        from bulk_rows import row_tables  # needs pyarrow
 
         with places.open_file(manifest) as file:
-            lines: Iterable[tuple[int, Any]] = enumerate(tables.read_dicts(file), 1)
+            lines: Iterable[tuple[int, Any]] = enumerate(row_tables.read_dicts(file), 1)
             yield from ((f"{manifest}: row {number}", _with_options(line)) for number, line in lines)
         return
     try:

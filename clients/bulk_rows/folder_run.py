@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bulk_rows import subtitles, tables
+from bulk_rows import row_tables, subtitles
 from bulk_rows.entries import list_entries
 from bulk_rows.gateway_calls import DEFAULT_PATIENCE_S, GatewayCalls
 from bulk_rows.in_flight import rows_of
@@ -63,7 +63,7 @@ def rows_options(arguments: argparse.Namespace) -> dict[str, object]:
 def run_into_folder(arguments: argparse.Namespace, url: str) -> int:
     """Writes the rows that are missing and the summary: exit code 1 where rows are errors or missing."""
     if arguments.parquet:
-        tables.check_pyarrow()
+        row_tables.check_pyarrow()
     if is_address(arguments.to):
         raise BadArgument(f"--to {arguments.to}: this program writes folders, python -m bulk buckets")
     if arguments.retry_errors and not arguments.resume:
@@ -111,5 +111,5 @@ def _finish(out: Path, totals: Totals, parquet: bool) -> None:
     (out / "summary.json").write_text(summary_json(totals), encoding="utf-8")
     if parquet:
         with (out / "rows.parquet").open("wb") as file:
-            tables.write_parquet(read_rows(out / "rows.jsonl"), file)
+            row_tables.write_parquet(read_rows(out / "rows.jsonl"), file)
     print(totals.text())

@@ -9,7 +9,7 @@ from typing import Any
 import bulk.command
 from bulk.passes import Workers
 from bulk.shards import entries_of
-from bulk_rows import tables
+from bulk_rows import row_tables
 from bulk_rows.rows import Row
 
 
@@ -18,7 +18,7 @@ class Deadly:
         entries = entries_of(block)
         if any(entry.path.endswith("deadly.wav") for entry in entries):
             os._exit(1)
-        return tables.table_of([Row(entry.id, entry.path, text="heard") for entry in entries])
+        return row_tables.table_of([Row(entry.id, entry.path, text="heard") for entry in entries])
 
 
 def workers(arguments: Any) -> Workers:

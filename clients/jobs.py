@@ -159,8 +159,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         add_server_arguments(command, DEFAULT_URL, "an address that ends in /v1")
     arguments = parser.parse_args(argv)
     out: Path | None = getattr(arguments, "out", None)
-    if out is not None and not out.is_dir():
-        raise BadArgument(f"no folder {out}")
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadArgument(f"--out {out} cannot be a folder: {error.strerror}") from error
     return arguments
 
 

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.http.forms import received_form
-from gateway.http.json_object import received_object
 from gateway.http.options import language_request
+from gateway.http.small_json import received_object
 from gateway.jobs.batches.new_batch import TRANSCRIPTIONS, new_batch
 from gateway.jobs.pages import Page
 from gateway.jobs.requests import JobCaller, asked, jobs_of, replied

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from gateway.http.forms import received_form
-from gateway.http.json_object import received_object
+from gateway.http.small_json import received_object
 from gateway.jobs.files.catalogue import NewFile
 from gateway.jobs.refusals import Refused
 from gateway.jobs.requests import JobCaller, jobs_of

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from asr.errors import Overloaded
+from gateway.http.authentication import service_of
 from gateway.http.failures import error_response
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(sa.exc.OperationalError, _overloaded)
 
 
-async def _overloaded(_request: Request, error: Exception) -> Response:
+async def _overloaded(request: Request, error: Exception) -> Response:
     assert isinstance(error, sa.exc.OperationalError)
     log.error("the jobs' database takes nothing: %s", error.orig)
+    service_of(request).metrics.jobs.failed_writes.inc()
     return error_response(Overloaded("the jobs' database takes nothing now; try again later"))

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.http import failures
+from gateway.jobs import away
 from gateway.jobs.job_service import Jobs
 from gateway.middleware.head import HeadAsGet
 from gateway.middleware.stack import add_middleware
@@ -69,6 +70,7 @@ def create_app(service: Service) -> FastAPI:
     for router in (*ROUTERS, *(JOB_ROUTERS if jobs else ())):
         app.include_router(router)
     failures.install(app)
+    away.install(app)
     _document(app)
     app.add_middleware(HeadAsGet)
     app.add_middleware(failures.CatchAll)

@@ -39,6 +39,7 @@ from gateway.webhooks.webhooks import Webhooks
 log = logging.getLogger(__name__)
 
 COUNT_S = 10.0  # between two counts for the metrics
+LAST_WRITES_S = 5.0  # at the end of the process, for what is still to be written
 SIGNING_KEY = "webhook.key"  # in the directory, unless `webhooks.key_file` names another
 USER_AGENT = "whisper-gateway/1.0"
 LOOK_S = 1.0  # between two looks for batches that expired, or that another gateway cancelled
@@ -110,8 +111,12 @@ class Jobs:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self.stops.drain()
-        await self.driver.ledger.close()
+        try:
+            async with asyncio.timeout(LAST_WRITES_S):
+                await self.stops.drain()
+                await self.driver.ledger.close()
+        except TimeoutError:
+            log.error("the disk or the database takes nothing: lines at work begin again at the next start")
         await self._durable.close()
         if self.webhooks is not None:
             await self.webhooks.close()

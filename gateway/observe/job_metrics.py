@@ -27,6 +27,11 @@ class JobMetrics:
             f"{PREFIX}_batches", "Batches that are not finished, by status.", ["status"], registry=registry
         )
         self.stored_bytes = Gauge(f"{PREFIX}_stored_bytes", "Files of all callers.", registry=registry)
+        self.failed_writes = Counter(
+            f"{PREFIX}_failed_writes", "Times that the disk or the database took nothing.", registry=registry
+        )
+        for outcome in ("done", "failed"):  # start at zero, so that the first one shows as a rise
+            self.lines.labels(outcome)
 
     def count_line(self, caller: str, status: str, audio_s: float, seconds: float) -> None:
         """Counts an answered line; `status` is done or failed."""

@@ -34,7 +34,7 @@ ERRORS = {
     415: "a Content-Type that is not taken here, or not audio",
     429: "a limit is reached; see Retry-After",
     500: "a fault of this server",
-    503: "no worker is ready; see Retry-After",
+    503: "no worker is ready, or the disk is full; see Retry-After",
     504: "not finished within X-Request-Deadline seconds",
 }
 DEADLINE_PARAMETER = {

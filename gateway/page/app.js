@@ -1,5 +1,7 @@
 // The page: a file or the microphone in, the transcript out.
 
+import { hours, offerModels, size } from "./choices.js";
+import { onDrop } from "./dropping.js";
 import { FORMATS, clock } from "./formats.js";
 import { Player } from "./player.js";
 import { microphoneProblem, startRecording, whyNotRecord } from "./recorder.js";
@@ -34,21 +36,6 @@ async function loadSettings() {
 
 function loadModels() {
   showModel(offerModels);
-}
-
-/** Offers the models where there is a choice; one that was made stays. */
-function offerModels(models) {
-  const select = $("model-choice");
-  const chosen = select.value;
-  select.replaceChildren(...models.map((model) => new Option(labelOf(model), model.id)));
-  if (models.some(({ id }) => id === chosen)) select.value = chosen;
-  $("model-field").hidden = models.length < 2;
-}
-
-function labelOf({ id, languages = [], state }) {
-  const spoken = languages.length ? ` for ${languages.join(", ")}` : "";
-  const hint = { unloaded: " (loads first)", down: " (down)", loading: " (loading)" }[state] ?? "";
-  return id + spoken + hint;
 }
 
 // --- a recording comes in
@@ -143,14 +130,6 @@ function announce(message) {
   $("announcement").textContent = message;
 }
 
-function size(bytes) {
-  return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${Math.floor(bytes / 1e6)} MB`;
-}
-
-function hours(seconds) {
-  return seconds < 7200 ? `${Math.floor(seconds / 60)} minutes` : `${+(seconds / 3600).toFixed(1)} hours`;
-}
-
 // --- the microphone
 
 async function toggleRecording() {
@@ -191,25 +170,6 @@ function download() {
 
 // --- wiring
 
-function wireDropping() {
-  const drop = $("choose");
-  const carriesFile = (event) => event.dataTransfer?.types.includes("Files");
-  for (const kind of ["dragenter", "dragover"]) {
-    document.addEventListener(kind, (event) => {
-      if (!carriesFile(event)) return;
-      event.preventDefault();
-      drop.classList.add("over");
-    });
-  }
-  document.addEventListener("dragleave", (event) => event.relatedTarget || drop.classList.remove("over"));
-  document.addEventListener("drop", (event) => {
-    if (!carriesFile(event)) return;
-    event.preventDefault();
-    drop.classList.remove("over");
-    take(event.dataTransfer.files[0]);
-  });
-}
-
 function wire() {
   $("form").addEventListener("submit", (event) => event.preventDefault());
   $("choose").addEventListener("click", () => $("file").click());
@@ -224,7 +184,7 @@ function wire() {
   });
   $("again").addEventListener("click", () => take(state.file));
   $("play").addEventListener("click", () => player.toggle());
-  $("copy").addEventListener("click", () => copy(view.file()));
+  $("copy").addEventListener("click", () => copy($("copy"), view.file()));
   $("download").addEventListener("click", download);
   for (const radio of document.getElementsByName("format")) {
     radio.addEventListener("change", () => view.choose(radio.value));
@@ -233,7 +193,7 @@ function wire() {
   const reason = whyNotRecord();
   $("record").disabled = Boolean(reason);
   note("record-note", reason);
-  wireDropping();
+  onDrop($("choose"), (files) => take(files[0]));
 }
 
 wire();

@@ -125,7 +125,7 @@ function wire() {
     view.clear();
     if (listening) view.skip(listening.stream.turns.all);
   });
-  $("copy").addEventListener("click", () => copy(chosen().text));
+  $("copy").addEventListener("click", () => copy($("copy"), chosen().text));
   $("download").addEventListener("click", download);
   keepKey(() => showModel());
   note("sound-note", whyNotListen("microphone") || whyNotListen("tab"));

@@ -16,7 +16,7 @@ export function headersFor(key) {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-/** The page's own settings: languages and limits. */
+/** The page's own settings: languages, limits, and whether there are jobs. */
 export async function fetchSettings() {
   const response = await fetch("page/settings.json");
   if (!response.ok) throw await refusalOf(response);
@@ -93,7 +93,8 @@ function formOf(file, { model, language }) {
   return form;
 }
 
-async function refusalOf(response) {
+/** Why the server did not do what it was asked. */
+export async function refusalOf(response) {
   return refusal(response.status, await response.text(), response.headers.get("Retry-After"));
 }
 

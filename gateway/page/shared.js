@@ -1,4 +1,4 @@
-// What both pages have: the model's badge, languages, the key, problems, saving.
+// What all pages have: the model's badge, languages, the key, problems, saving.
 
 import { fetchModels, fetchSettings } from "./server.js";
 
@@ -7,12 +7,13 @@ const ASK_AGAIN_MS = 5_000; // while no worker is ready
 
 export const $ = (id) => document.getElementById(id);
 
-/** Fills the list of languages; resolves with the page's settings, or nothing after a problem. */
+/** Fills the list of languages and shows the way to the jobs if there are any; resolves with the page's settings, or nothing after a problem. */
 export async function fillLanguages() {
   try {
     const settings = await fetchSettings();
     const names = new Intl.DisplayNames([document.documentElement.lang], { type: "language" });
     const options = settings.languages.map(({ code, name }) => [nameOf(names, code, name), code]).sort();
+    $("jobs-link").hidden = !settings.jobs;
     $("language").append(...options.map(([name, code]) => new Option(name, code)));
     return settings;
   } catch (error) {
@@ -71,12 +72,13 @@ export function save(text, type, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the browser reads the file after this task
 }
 
-export async function copy(text) {
+/** Copies the text; `button` says so for a moment. */
+export async function copy(button, text) {
   try {
     await navigator.clipboard.writeText(text);
-    $("copy").textContent = "Copied";
+    button.textContent = "Copied";
   } catch {
-    $("copy").textContent = "Not allowed";
+    button.textContent = "Not allowed";
   }
-  setTimeout(() => ($("copy").textContent = "Copy"), 2_000);
+  setTimeout(() => (button.textContent = "Copy"), 2_000);
 }

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.http.forms import received_form
-from gateway.http.json_object import received_object
 from gateway.http.options import language_request
+from gateway.http.small_json import received_object
 from gateway.jobs.batches.new_batch import TRANSCRIPTIONS, new_batch
 from gateway.jobs.pages import Page
 from gateway.jobs.requests import JobCaller, asked, jobs_of, replied
@@ -25,7 +25,7 @@ tasks = APIRouter(prefix="/transcribe_async", tags=["batches"])
 
 @router.post(
     "",
-    responses=documents.errors(400, 401, 429) | job_documents.batch_response(),
+    responses=documents.errors(400, 401, 429, 503) | job_documents.batch_response(),
     openapi_extra=job_documents.batch_body(),
 )
 async def create_batch(request: Request, caller: JobCaller) -> Response:
@@ -37,7 +37,7 @@ async def create_batch(request: Request, caller: JobCaller) -> Response:
     return replied(await asyncio.to_thread(jobs.batches.create, asked(request, caller), new))
 
 
-@router.get("", responses=documents.errors(400, 401) | job_documents.list_response("batches"))
+@router.get("", responses=documents.errors(400, 401, 503) | job_documents.list_response("batches"))
 def list_batches(
     request: Request,
     caller: JobCaller,
@@ -48,13 +48,13 @@ def list_batches(
     return jobs_of(request).batches.list(caller.name, Page(after, limit))
 
 
-@router.get("/{batch_id}", responses=documents.errors(401, 404) | job_documents.batch_response())
+@router.get("/{batch_id}", responses=documents.errors(401, 404, 503) | job_documents.batch_response())
 def retrieve_batch(batch_id: str, request: Request, caller: JobCaller) -> dict[str, Any]:
     """How far a batch is."""
     return jobs_of(request).batches.get(caller.name, batch_id)
 
 
-@router.post("/{batch_id}/cancel", responses=documents.errors(401, 404) | job_documents.batch_response())
+@router.post("/{batch_id}/cancel", responses=documents.errors(401, 404, 503) | job_documents.batch_response())
 async def cancel_batch(batch_id: str, request: Request, caller: JobCaller) -> dict[str, Any]:
     """Stops a batch; what is done stays."""
     return await asyncio.to_thread(jobs_of(request).batches.cancel, caller.name, batch_id)
@@ -81,7 +81,7 @@ async def transcribe_async(
     return JSONResponse(task, 202, headers={"Location": f"{request.url.path}{task['task_id']}"})
 
 
-@tasks.get("/{task_id}", responses=documents.errors(401, 404) | job_documents.task_response(200))
+@tasks.get("/{task_id}", responses=documents.errors(401, 404, 503) | job_documents.task_response(200))
 async def retrieve_task(task_id: str, request: Request, caller: JobCaller) -> dict[str, Any]:
     """The task's status, and its result once there is one."""
     return await outcome(jobs_of(request), caller.name, task_id)

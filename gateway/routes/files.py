@@ -38,7 +38,7 @@ async def create_file(request: Request, caller: JobCaller) -> Response:
         return replied(await asyncio.to_thread(jobs.files.add, asked(request, caller), path, new))
 
 
-@router.get("", responses=documents.errors(400, 401) | job_documents.list_response("files"))
+@router.get("", responses=documents.errors(400, 401, 503) | job_documents.list_response("files"))
 def list_files(
     request: Request,
     caller: JobCaller,
@@ -51,7 +51,7 @@ def list_files(
     return jobs_of(request).files.list(caller.name, Page(after, limit, order), purpose)
 
 
-@router.get("/{file_id}", responses=documents.errors(401, 404) | job_documents.file_response())
+@router.get("/{file_id}", responses=documents.errors(401, 404, 503) | job_documents.file_response())
 def retrieve_file(file_id: str, request: Request, caller: JobCaller) -> dict[str, Any]:
     """What is known of a file."""
     return jobs_of(request).files.show(caller.name, file_id)
@@ -59,7 +59,7 @@ def retrieve_file(file_id: str, request: Request, caller: JobCaller) -> dict[str
 
 @router.get(
     "/{file_id}/content",
-    responses=documents.errors(401, 404) | job_documents.content_response(),
+    responses=documents.errors(401, 404, 503) | job_documents.content_response(),
     response_class=FileResponse,
 )
 def retrieve_file_content(file_id: str, request: Request, caller: JobCaller) -> Response:
@@ -70,7 +70,7 @@ def retrieve_file_content(file_id: str, request: Request, caller: JobCaller) -> 
     return FileResponse(files.path(file_id), media_type=kind, filename=row.filename or None)
 
 
-@router.delete("/{file_id}", responses=documents.errors(401, 404) | job_documents.deleted_response())
+@router.delete("/{file_id}", responses=documents.errors(401, 404, 503) | job_documents.deleted_response())
 def delete_file(file_id: str, request: Request, caller: JobCaller) -> dict[str, Any]:
     """Deletes a file, unless a batch that is not finished needs it."""
     return jobs_of(request).files.delete(caller.name, file_id)

@@ -1,4 +1,4 @@
-"""The web pages at `/` and `/live` with their files. No other server is read or written."""
+"""The web pages at `/`, `/live` and `/jobs` with their files. No other server is read or written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
@@ -56,14 +57,23 @@ async def live(request: Request) -> Response:
     return await _page("live.html", request)
 
 
+@router.get("/jobs")
+async def jobs(request: Request) -> Response:
+    """Batches of recordings; raises NotFound where there are none."""
+    if request.app.state.jobs is None:
+        raise HTTPException(404)
+    return await _page("jobs.html", request)
+
+
 @router.get("/page/settings.json")
 async def settings(request: Request) -> dict[str, Any]:
-    """What the page needs before it has a key: the model's languages and the limits."""
+    """What the page needs before it has a key: languages, limits, and whether there are jobs."""
     service = service_of(request)
     return {
         "languages": languages(service),
         "max_upload_bytes": service.settings.media.max_upload_bytes,
         "max_audio_s": service.settings.media.max_audio_s,
+        "jobs": request.app.state.jobs is not None,
     }
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from gateway.http.forms import received_form
-from gateway.http.json_object import received_object
+from gateway.http.small_json import received_object
 from gateway.jobs.files.catalogue import NewFile
 from gateway.jobs.refusals import Refused
 from gateway.jobs.requests import JobCaller, jobs_of
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/uploads", tags=["files"])
 
 @router.post(
     "",
-    responses=documents.errors(400, 401, 413, 429) | job_documents.upload_response(),
+    responses=documents.errors(400, 401, 413, 429, 503) | job_documents.upload_response(),
     openapi_extra=job_documents.upload_body(),
 )
 async def create_upload(request: Request, caller: JobCaller) -> dict[str, Any]:
@@ -62,7 +62,9 @@ async def complete_upload(upload_id: str, request: Request, caller: JobCaller) -
     return await asyncio.to_thread(jobs_of(request).uploads.complete, caller.name, upload_id, parts, md5)
 
 
-@router.post("/{upload_id}/cancel", responses=documents.errors(401, 404) | job_documents.upload_response())
+@router.post(
+    "/{upload_id}/cancel", responses=documents.errors(401, 404, 503) | job_documents.upload_response()
+)
 async def cancel_upload(upload_id: str, request: Request, caller: JobCaller) -> dict[str, Any]:
     """Drops the parts."""
     return await asyncio.to_thread(jobs_of(request).uploads.cancel, caller.name, upload_id)

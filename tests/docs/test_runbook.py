@@ -46,8 +46,8 @@ def test_a_chapter_leads_from_the_symptom_to_the_action(chapter: str) -> None:
 
 
 def test_ten_failures_and_more_are_produced_against_the_real_processes() -> None:
-    """Each of the table at the top is; a GPU's memory, a leak and failing turns are not. Webhooks need no
-    worker."""
+    """Each of the table at the top is; a GPU's memory, a leak and failing turns are not. Jobs and webhooks
+    need no worker."""
     produced = {
         chapter
         for chapter in CHAPTERS
@@ -57,6 +57,9 @@ def test_ten_failures_and_more_are_produced_against_the_real_processes() -> None
         "GpuMemoryHigh",
         "LiveTurnsFailing",
         "WorkerMemoryGrowing",
+        "JobsStandStill",
+        "JobLinesFailing",
+        "JobsNotWritten",
         "WebhooksGivenUp",
         "WebhooksLate",
     }

@@ -70,7 +70,7 @@ class Driver:
         self._one_validates = asyncio.Lock()
         self._started_at = time.monotonic()
         self.places = Places(settings.lines, settings.max_running_audio_s)
-        self.ledger = Ledger(engine)
+        self.ledger = Ledger(engine, self._metrics.failed_writes)
 
     async def run(self, batch_id: str) -> None:
         """Returns when the batch has ended; raises CancelledError when the server goes down before."""
@@ -81,8 +81,11 @@ class Driver:
                     await self._run(batch_id, stop)
                 await self._log_end(batch_id)
                 return
-            except (sa.exc.DBAPIError, OSError, Overloaded, NotReady) as error:
+            except NotReady as error:
+                log.info("%s waits %g s: %s", batch_id, pause_s, error)
+            except (sa.exc.DBAPIError, OSError, Overloaded) as error:
                 log.error("%s waits %g s: %s", batch_id, pause_s, error)
+                self._metrics.failed_writes.inc()
             except Exception:
                 log.exception("%s broke and is tried again in %g s", batch_id, pause_s)
             await self._stops.sleep(pause_s)

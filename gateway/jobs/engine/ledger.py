@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from prometheus_client import Counter
 
 from gateway.jobs.database import writing
 from gateway.jobs.tables import BATCHES, LINES
@@ -45,8 +46,9 @@ class _Entry:
 class Ledger:
     """Writes entries in the order in which they come."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, failed_writes: Counter) -> None:
         self._engine = engine
+        self._failed_writes = failed_writes
         self._entries: list[_Entry] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -87,6 +89,7 @@ class Ledger:
                 counted = await asyncio.to_thread(self._commit, entries)
             except sa.exc.DBAPIError as error:
                 log.error("the jobs' database takes nothing, next try in %g s: %s", pause_s, error.orig)
+                self._failed_writes.inc()
                 self._entries = entries + self._entries
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)

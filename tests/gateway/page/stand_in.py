@@ -87,6 +87,7 @@ def events(script: Script) -> Iterator[dict[str, Any]]:
 def stand_in_app(script: Script) -> FastAPI:
     app = FastAPI()
     app.state.service = Service(script)
+    app.state.jobs = None
     app.include_router(page.router)
 
     def unauthorized(request: Request) -> Response | None:

@@ -25,8 +25,9 @@ def client(script: Script) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/", "/live"])
+@pytest.mark.parametrize("path", ["/", "/live", "/jobs"])
 def test_a_page_forbids_what_it_does_not_need(client: TestClient, path: str) -> None:
+    client.app.state.jobs = object()  # type: ignore[attr-defined]
     answer = client.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -82,6 +83,11 @@ def test_settings_name_the_models_languages_and_the_caps(client: TestClient, scr
     assert len(client.get("/page/settings.json").json()["languages"]) == len(LANGUAGES)
 
 
+def test_without_jobs_there_is_no_page_of_them(client: TestClient) -> None:
+    assert client.get("/jobs").status_code == 404
+    assert client.get("/page/settings.json").json()["jobs"] is False
+
+
 @pytest.mark.parametrize("file", OWN_FILES, ids=lambda file: file.name)
 def test_no_file_names_another_host(file: Path) -> None:
     addresses = set(
@@ -114,7 +120,7 @@ def parsed(name: str) -> Inline:
     return parser
 
 
-@pytest.mark.parametrize("name", ["index.html", "live.html"])
+@pytest.mark.parametrize("name", ["index.html", "live.html", "jobs.html"])
 def test_a_page_has_no_inline_script_or_style(name: str) -> None:
     parser = parsed(name)
     assert parser.found == []
@@ -123,9 +129,16 @@ def test_a_page_has_no_inline_script_or_style(name: str) -> None:
     assert len(named) == len(set(named))
 
 
-@pytest.mark.parametrize(("page", "script"), [("index.html", "app.js"), ("live.html", "live.js")])
-def test_the_scripts_find_every_element_they_ask_for(page: str, script: str) -> None:
-    texts = [(PAGE_DIR / name).read_text(encoding="utf-8") for name in (script, "shared.js")]
+@pytest.mark.parametrize(
+    ("page", "scripts"),
+    [
+        ("index.html", ["app.js", "choices.js"]),
+        ("live.html", ["live.js"]),
+        ("jobs.html", ["jobs.js", "choices.js"]),
+    ],
+)
+def test_the_scripts_find_every_element_they_ask_for(page: str, scripts: list[str]) -> None:
+    texts = [(PAGE_DIR / name).read_text(encoding="utf-8") for name in (*scripts, "shared.js")]
     asked = set(re.findall(r"\$\(\"([a-z-]+)\"\)", "".join(texts)))
     assert len(asked) >= 12
     assert asked <= set(parsed(page).ids)

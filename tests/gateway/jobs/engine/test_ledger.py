@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from prometheus_client import Counter
 
 from gateway.jobs import tables
 from gateway.jobs.database import create_tables, open_engine, writing
@@ -39,7 +40,7 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
     with writing(engine) as connection:
         connection.execute(sa.insert(tables.BATCHES).values(**batch))
         connection.execute(sa.insert(tables.LINES), lines)
-    ledger = Ledger(engine)
+    ledger = Ledger(engine, Counter("failed_writes", "of this test", registry=None))
     yield ledger
     await ledger.close()
     engine.dispose()

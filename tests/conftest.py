@@ -24,7 +24,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 def pytest_configure(config: pytest.Config) -> None:
     if not in_part(config):
         mark_session()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures end what they started, as at Ctrl-C
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # fixtures end what they started; a shell may ignore Ctrl-C
+        signal.signal(number, signal.default_int_handler)
 
 
 def in_part(config: pytest.Config) -> bool:
@@ -32,7 +36,7 @@ def in_part(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-class InTwo(LoadScopeScheduling):
+class ServersTogether(LoadScopeScheduling):
     """Which tests follow each other in one process: those of a file, and all that start real servers."""
 
     def _split_scope(self, nodeid: str) -> str:
@@ -41,8 +45,8 @@ class InTwo(LoadScopeScheduling):
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> InTwo:
-    return InTwo(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServersTogether:
+    return ServersTogether(config, log)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)  # after the last fixture's end, before the summary

@@ -8,6 +8,7 @@ import pytest
 
 from scripts.serve.arguments import parse_options
 from scripts.serve.gateway import gateway_launch
+from scripts.serve.gateway_models import GatewayModels
 from scripts.serve.model_table import table_of_words
 from scripts.serve.models import Weights
 from scripts.serve.served_models import Served
@@ -34,6 +35,7 @@ def test_each_gateway_has_a_folder_beside_the_logs(
     options = parse_options(arguments, {}, ROOT, tmp_path)
     rows = table_of_words(("demo",)).rows
     served = tuple(Served(name, row, Weights(tmp_path)) for name, row in rows.items())
-    launch = gateway_launch(options, PROPERTIES, None, ROOT, served)
+    models = GatewayModels(served, {name: 1 for name in rows})
+    launch = gateway_launch(options, PROPERTIES, None, ROOT, models)
     found = launch.environment.get("GATEWAY_JOBS__DIRECTORY")
     assert found == (expected.format(folder=tmp_path) if expected else None)

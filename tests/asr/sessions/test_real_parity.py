@@ -144,6 +144,8 @@ def test_in_mixed_batches(name: str, backend: str) -> None:
     if backend == "ctranslate2":
         pytest.importorskip(backend)
     keys = [key for key in CASES if key[0] == name]
+    if backend != "torch":  # test_alone has the long ones
+        keys = [key for key in keys if len(request_of(key)[0]) <= 30 * SECOND]
     requests = [request_of(key) for key in keys]
     found = real.transcribed(name, requests, backend)
     for key, request, session in zip(keys, requests, found, strict=True):

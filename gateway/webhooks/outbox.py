@@ -54,22 +54,8 @@ class Outbox:
         event_id = new_id("evt_")
         body = event_body(event_id, type, now, data)
         connection.execute(sa.insert(EVENTS).values(id=event_id, type=type, created_at=now, body=body))
-        connection.execute(
-            sa.insert(DELIVERIES),
-            [
-                {
-                    "id": new_id("whd_"),
-                    "serial": time.time_ns(),
-                    "event_id": event_id,
-                    "endpoint_id": receiver,
-                    "status": "pending",
-                    "next_at": now,
-                    "attempts": [],
-                    "created_at": now,
-                }
-                for receiver in receivers
-            ],
-        )
+        deliveries = [_delivery(event_id, receiver, now) for receiver in receivers]
+        connection.execute(sa.insert(DELIVERIES), deliveries)
         self._wake()
 
     def _job_url(self, connection: sa.Connection, key: str, url: str, now: float) -> str:
@@ -90,6 +76,19 @@ class Outbox:
         }
         connection.execute(insert(ENDPOINTS).values(**values).on_conflict_do_nothing())
         return endpoint_id
+
+
+def _delivery(event_id: str, endpoint_id: str, now: float) -> dict[str, Any]:
+    return {
+        "id": new_id("whd_"),
+        "serial": time.time_ns(),
+        "event_id": event_id,
+        "endpoint_id": endpoint_id,
+        "status": "pending",
+        "next_at": now,
+        "attempts": [],
+        "created_at": now,
+    }
 
 
 def event_body(event_id: str, type: str, created_at: float, data: Mapping[str, Any]) -> str:

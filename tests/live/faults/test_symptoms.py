@@ -189,7 +189,7 @@ def test_memory_runs_out_in_the_worker(prometheus: Prometheus, server: Server, g
         started = time.monotonic()
         with ExitStack() as limit:
             limit.enter_context(starved(worker))
-            with load(gateway, clients=10) as many:  # needs more memory than the worker ever had
+            with load(gateway, clients=24) as many:  # needs more memory than the worker ever had
                 until(lambda: value(prometheus, "sum(increase(whisper_oom_total[5m]))") > 0, SHOWN_WITHIN_S)
                 limit.close()
                 assert_fires(prometheus, "OutOfMemory")
@@ -197,7 +197,7 @@ def test_memory_runs_out_in_the_worker(prometheus: Prometheus, server: Server, g
     few.assert_all_right()
     many.assert_all_right()
     record(
-        "worker out of memory (address-space limit) under 12 clients until its metric shows it",
+        "worker out of memory (address-space limit) under 26 clients until its metric shows it",
         took,
         "the alert OutOfMemory fires",
         "every answer right, no client retried",

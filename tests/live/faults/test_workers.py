@@ -63,7 +63,7 @@ def test_memory_that_runs_out_in_the_worker_comes_back(server: Server, gateway: 
         started, ran_out = time.monotonic(), out_of_memory(server)
         with ExitStack() as limit:
             limit.enter_context(starved(worker))
-            with load(gateway, clients=10) as many:  # needs more memory than the worker ever had
+            with load(gateway, clients=24) as many:  # needs more memory than the worker ever had
                 until(lambda: out_of_memory(server) > ran_out)
                 time.sleep(2)
                 limit.close()
@@ -73,7 +73,7 @@ def test_memory_that_runs_out_in_the_worker_comes_back(server: Server, gateway: 
     few.assert_all_right()
     many.assert_all_right()
     record(
-        "worker out of memory (address-space limit) under 12 clients, 2 s from the first batch that failed",
+        "worker out of memory (address-space limit) under 26 clients, 2 s from the first batch that failed",
         took,
         "eight answers after the limit was lifted",
         "every answer right, no client retried",

@@ -157,8 +157,8 @@ def started_server(folder: Path, **more: Any) -> Server:
 
 @contextmanager
 def starved(pid: int) -> Iterator[None]:
-    """A process whose next large allocations fail, as at a container's limit. Small ones do not: a library may
-    abort after one."""
+    """A process whose next large allocations fail, as at a container's limit. Small ones do not: a
+    library may abort after one."""
     unlimited = resource.prlimit(pid, resource.RLIMIT_AS)
     used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
     resource.prlimit(pid, resource.RLIMIT_AS, (used + 24_000_000, unlimited[1]))

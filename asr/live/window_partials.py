@@ -131,7 +131,7 @@ class WindowPartials:
         self._due_at = self._sent_at + max(self._pace.interval_s, BUSY * took_s)
         self._decoded_until = span.end
         self.num_decoded += 1
-        # the speech has not gone on while it was heard to its end
+        # the window ends in silence: it holds all of the speech so far
         is_whole = self._turn is not None and span.end - self._turn.speech_end >= QUIET_SAMPLES
         self._num_quiet += is_whole
         self._words = () if isinstance(outcome, AsrError) else self._believed(outcome)

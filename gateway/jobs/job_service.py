@@ -73,7 +73,7 @@ class Jobs:
         return self._contents.incoming
 
     async def check_webhook_url(self, url: str) -> None:
-        """Raises InvalidOption if the end of a batch may not be told to this URL."""
+        """Raises InvalidOption if the gateway may not send the event of a batch to this URL."""
         if self.webhooks is None:
             raise InvalidOption("webhook_url: webhooks are off (webhooks.enabled)", param="webhook_url")
         await self.webhooks.check_url(url, "webhook_url")

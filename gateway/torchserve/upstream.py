@@ -110,7 +110,7 @@ class TorchServeUpstream:
             return None
 
     async def scale(self, workers: int, timeout_s: float) -> None:
-        """Returns once so many workers are there; with 0 they are ended, whatever they decode."""
+        """Returns once there are `workers` workers; 0 ends them all, whatever they decode."""
         if self._management is None:
             raise Unreachable(f"{self.url} has no management address")
         url = f"{self._management}?min_worker={workers}&max_worker={workers}&synchronous=true"

@@ -19,7 +19,7 @@ async def test_what_is_pending_survives_a_kill(open_site: OpenSite, receiver: Re
     first = open_site()
     endpoint_id, _ = first.endpoint(receiver)
     first.record()
-    assert len(first.webhooks._claims.take(first.clock.now, 1, {}, 1)) == 1  # … and no more is heard of it
+    assert len(first.webhooks._claims.take(first.clock.now, 1, {}, 1)) == 1  # … and then falls silent
     second = open_site(first.engine)
     await second.webhooks.start()
     try:

@@ -21,11 +21,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "clients")]
 
 from benchmarks import report  # noqa: E402
 from benchmarks.closed_loop import wav  # noqa: E402
+from benchmarks.live.beside import files_beside  # noqa: E402
 from benchmarks.live.live_tables import DOCUMENT, section  # noqa: E402
 from benchmarks.live.playing import played  # noqa: E402
 from benchmarks.live.programmes import Programme, programmes  # noqa: E402
 from benchmarks.live.serving import cpu_s, serving  # noqa: E402
-from benchmarks.live.uploaded import files_beside, uploaded  # noqa: E402
+from benchmarks.live.uploaded import uploaded  # noqa: E402
 from benchmarks.live.verdicts import as_json, verdict  # noqa: E402
 from benchmarks.machine import conditions  # noqa: E402
 from tests.live.faults.stack import Gateway  # noqa: E402
@@ -59,6 +60,7 @@ def measured(
         "streams": len(spoken),
         "files": given.beside_files,
         "delay": given.delay or "low",
+        "batch_size": given.batch_size,
         "audio_s": round(audio_s),
         **as_json(verdict([one.text for one in spoken], turns, uploads)),
         "gateway_ms_per_s": round(1000 * spent[0] / audio_s, 1),
@@ -71,18 +73,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     given.references = read_references(given.manifest)
     spoken = programmes(given.references, given.streams, given.seconds)
     found = conditions()
+    engine: dict[str, Any] = {"handler": {"engine": {"threads": given.threads}}}
+    config = engine | ({"batchSize": given.batch_size} if given.batch_size else {})
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(given.model, Path(folder), {"threads": given.threads}) as (server, gateway),
+        serving(given.model, Path(folder), config) as (server, gateway),
     ):
         row = measured(server, gateway, spoken, given)
     for name, value in row.items():
         print(f"{name:<20}{value}")
     if given.publish:
         runs = report.load("live").get("runs", [])
-        same = ("model", "streams", "files", "delay")
-        runs = [one for one in runs if any(one[name] != row[name] for name in same)]
-        runs = sorted([*runs, row | {"conditions": found}], key=lambda one: [one[name] for name in same])
+        same = ("model", "batch_size", "streams", "files", "delay")
+        runs = [one for one in runs if any(one.get(name, 0) != row[name] for name in same)]
+        runs = sorted(
+            [*runs, row | {"conditions": found}], key=lambda one: [one.get(name, 0) for name in same]
+        )
         report.save("live", {"runs": runs})
         report.publish("live", section(runs), DOCUMENT)
     return 0
@@ -98,6 +104,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--seconds", type=positive_number, default=100.0, help="of each stream (%(default)g)")
     made.add_argument("--delay", help="as in the session: minimal, low, medium, high, xhigh")
+    made.add_argument(
+        "--batch-size", type=int, default=0, help="1: a model call for each window (default: as shipped)"
+    )
     made.add_argument("--threads", type=positive_count, default=2)
     made.add_argument("--turns", type=Path, metavar="FILE", help="write every turn and its deltas there")
     made.add_argument("--publish", action="store_true", help="write the run into benchmarks/results and docs")

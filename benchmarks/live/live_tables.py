@@ -36,20 +36,25 @@ def section(runs: Sequence[Run]) -> str:
 
 def _name(run: Run) -> str:
     streams = f"{run['streams']} stream{'s' * (run['streams'] > 1)}"
-    return f"{run['model']}, {streams}" + (f", {run['files']} files" if run["files"] else "")
+    return f"{_model(run)}, {streams}" + (f", {run['files']} files" if run["files"] else "")
+
+
+def _model(run: Run) -> str:
+    size = run.get("batch_size", 0)
+    return f"{run['model']}, batches of {size}" if size else str(run["model"])
 
 
 def _words(run: Run) -> list[object]:
     rates = [f"{100 * run[name]:.1f} %" for name in ("final_wer", "upload_wer", "shown_wer")]
     share = f"{100 * run['settled_share']:.0f} % of {run['long_turns']} turns"
     counts = (run["turns"], run["words"], run["different"])
-    return [run["model"], run["streams"], run["files"], *counts, *rates, run["replaced"], share]
+    return [_model(run), run["streams"], run["files"], *counts, *rates, run["replaced"], share]
 
 
 def _waits(run: Run) -> list[object]:
     waits = [run["first_word_s"]["p50"], run["each_word_s"]["p50"], *_final(run), run["upload_s"]["p50"]]
     costs = f"{run['gateway_ms_per_s']:.0f}", f"{run['workers_s_per_s']:.2f}"
-    return [run["model"], run["streams"], run["files"], *(f"{wait:.2f}" for wait in waits), *costs]
+    return [_model(run), run["streams"], run["files"], *(f"{wait:.2f}" for wait in waits), *costs]
 
 
 def _final(run: Run) -> tuple[float, float]:

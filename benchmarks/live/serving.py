@@ -14,10 +14,12 @@ from tests.servers import Server, start_server
 
 @contextmanager
 def serving(
-    model: Path, folder: Path, engine: dict[str, Any], **settings: str
+    model: Path, folder: Path, model_config: dict[str, Any], **settings: str
 ) -> Iterator[tuple[Server, Gateway]]:
-    """Both, ready. settings: the gateway's, as variables of its environment."""
-    server = start_server(model, folder / "server", model_config={"handler": {"engine": engine}})
+    """Both, ready. model_config: over config/model-config.yaml; settings: the gateway's, as variables of its
+    environment.
+    """
+    server = start_server(model, folder / "server", model_config=model_config)
     try:
         gateway = Gateway(folder, [server], **settings)
         try:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Streams beside files for minutes, while workers are killed: every turn answered once, memory flat.
+"""Streams beside files and batches for minutes, while workers are killed: nothing lost, memory flat.
 
 The recordings are played again and again, each time over a new stream. A worker is killed every --kill-every
 seconds in the first half; in the second the gateway's memory is judged, for which nothing is killed.
@@ -17,8 +17,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -27,10 +28,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "clients")]
 
 from benchmarks.closed_loop import wav  # noqa: E402
+from benchmarks.live.beside import batches_beside, files_beside  # noqa: E402
 from benchmarks.live.playing import PlayedTurn, played  # noqa: E402
 from benchmarks.live.programmes import Programme, programmes  # noqa: E402
 from benchmarks.live.serving import rss_mib, serving  # noqa: E402
-from benchmarks.live.uploaded import files_beside  # noqa: E402
 from benchmarks.machine import conditions, conditions_text  # noqa: E402
 from tests.live.faults.stack import Gateway  # noqa: E402
 from tests.servers import Server  # noqa: E402
@@ -39,6 +40,7 @@ from whisper_client.references import read_references  # noqa: E402
 
 PROGRAMME_S = 40.0  # of one stream, then a new one begins
 FILE_S = 120.0
+BATCH_CLIPS = 20
 LOOK_S = 5.0  # between two looks at the memory
 MAX_GROWTH = 0.05  # of the gateway's memory, from the third quarter to the last
 
@@ -73,6 +75,11 @@ class Watch:
         third, last = self.mib[-2 * size : -size], self.mib[-size:]
         return sum(last) / max(sum(third), 1.0) - 1.0 if size else 0.0
 
+    @property
+    def memory(self) -> str:
+        growth = f"{100 * self.growth:+.1f} % from the third quarter to the last"
+        return f"gateway {min(self.mib):.0f} to {max(self.mib):.0f} MiB, {growth}"
+
 
 def turns_of(url: str, programme: Programme, until: float) -> list[PlayedTurn]:
     """The turns of one stream after the other; raises for an `error` or a turn that failed."""
@@ -86,28 +93,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser().parse_args(argv)
     references = read_references(given.manifest)
     spoken = programmes(references, given.streams, PROGRAMME_S)
+    english = [one.audio for one in references if one.text and one.language == "en"]
+    clips = english[:: len(english) // BATCH_CLIPS][:BATCH_CLIPS]
     body = wav(programmes(references, 1, FILE_S)[0].samples())
     found, seconds = conditions(), 60 * given.minutes
-    with tempfile.TemporaryDirectory() as folder, serving(given.model, Path(folder), {}) as (server, gateway):
-        watch = Watch(server, gateway, given.kill_every, seconds / 2)
-        watching = Thread(target=watch.run, daemon=True)
-        watching.start()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        jobs = {"GATEWAY_JOBS__DIRECTORY": f"{name}/jobs"}
+        server, gateway = stack.enter_context(serving(given.model, Path(name), {}, **jobs))
+        watch = stack.enter_context(watching(Watch(server, gateway, given.kill_every, seconds / 2)))
         until = time.monotonic() + seconds
-        with files_beside(gateway.url, body, given.files) as files, ThreadPoolExecutor(given.streams) as pool:
+        with (
+            files_beside(gateway.url, body, given.files, to_the_end=True) as files,
+            batches_beside(gateway.url, clips, given.batches) as lines,
+            ThreadPoolExecutor(given.streams) as pool,
+        ):
             each = pool.map(lambda one: turns_of(gateway.url, one, until), spoken)
             turns = [turn for one in each for turn in one]
-        watch.over.set()
-        watching.join()
     unanswered = [turn for turn in turns if turn.num_finals != 1]
+    failures = [*files.failures, *lines.failures]
     print(
-        f"{given.minutes:g} minutes, {given.streams} streams, {given.files} files at a time: "
-        f"{len(turns)} turns, {len(unanswered)} not answered once; {len(files)} files answered; "
-        f"{watch.num_killed} workers killed; "
-        f"gateway {min(watch.mib):.0f} to {max(watch.mib):.0f} MiB, "
-        f"{100 * watch.growth:+.1f} % from the third quarter to the last"
+        f"{given.minutes:g} minutes, {given.streams} streams, {given.files} files, {given.batches} batches "
+        f"of {len(clips)} clips at a time\n{len(turns)} turns, {len(unanswered)} not answered once; "
+        f"{files.answered} files and {lines.answered} lines answered, {len(failures)} failures\n"
+        f"{watch.num_killed} workers killed; {watch.memory}"
     )
-    print(conditions_text(found))
-    return 1 if unanswered or not turns or watch.growth > MAX_GROWTH else 0
+    print(*failures, conditions_text(found), sep="\n")
+    return 1 if unanswered or failures or not turns or watch.growth > MAX_GROWTH else 0
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[Watch]:
+    """Runs it beside the block."""
+    thread = Thread(target=watch.run, daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        watch.over.set()
+        thread.join()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -117,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--minutes", type=positive_number, default=30.0, help="(default: %(default)g)")
     made.add_argument("--streams", type=positive_count, default=8, help="at a time (default: %(default)d)")
     made.add_argument("--files", type=int, default=2, help="uploads under way (default: %(default)d)")
+    made.add_argument("--batches", type=int, default=2, help="under way (default: %(default)d)")
     made.add_argument("--kill-every", type=positive_number, default=60.0, metavar="S", help="(%(default)g)")
     return made
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Event, Thread
 from typing import Any
 
 import requests
@@ -56,28 +54,6 @@ def ask(url: str, body: bytes, **fields: str) -> dict[str, Any]:
     answer.raise_for_status()
     found: dict[str, Any] = answer.json()
     return found
-
-
-@contextmanager
-def files_beside(url: str, body: bytes, count: int) -> Iterator[list[float]]:
-    """`count` clients that upload a long file again and again while the block runs.
-
-    Yields the seconds of audio of each answer.
-    """
-    over, answered = Event(), list[float]()
-
-    def send() -> None:
-        while not over.is_set():
-            ask(url, body)
-            answered.append(len(body) / (2 * SAMPLE_RATE))
-
-    threads = [Thread(target=send, daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answered
-    finally:
-        over.set()
 
 
 def _sample(ms: float) -> int:

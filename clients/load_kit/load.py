@@ -103,12 +103,14 @@ class LoadRunner:
         early: requests still under way are left to their threads and not counted.
         """
         ended: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
+        outcomes: list[Outcome] = []  # the threads append: Ctrl-C may come between the queue and this thread
         stop = threading.Event()
         started = self._now()
         waiting = _Shared(takewhile(lambda _: self._now() - started < start_for_s, jobs))
         for _ in range(self._threads):  # daemons: a hanging request must not keep the program alive
-            threading.Thread(target=self._work, args=(waiting, ended, stop, started), daemon=True).start()
-        outcomes: list[Outcome] = []
+            threading.Thread(
+                target=self._work, args=(waiting, outcomes, ended, stop, started), daemon=True
+            ).start()
         active = self._threads
         interrupted = False
         try:
@@ -119,28 +121,27 @@ class LoadRunner:
                 elif isinstance(item, BaseException):
                     raise item
                 else:
-                    outcomes.append(item)
                     on_outcome(item)
         except KeyboardInterrupt:
             interrupted = True
-            while not ended.empty():  # ended, but not reported yet
-                if isinstance(item := ended.get(), Outcome):
-                    outcomes.append(item)
         finally:
             stop.set()
-        wall_s = max((outcome.done_s for outcome in outcomes), default=0.0)
-        return LoadRun(tuple(outcomes), wall_s, interrupted)
+        counted = tuple(outcomes)  # a thread that Ctrl-C left behind may still append
+        wall_s = max((outcome.done_s for outcome in counted), default=0.0)
+        return LoadRun(counted, wall_s, interrupted)
 
     def _work(
         self,
         waiting: _Shared,
+        outcomes: list[Outcome],
         ended: SimpleQueue[Outcome | BaseException | None],
         stop: threading.Event,
         started: float,
     ) -> None:
         try:
             while not stop.is_set() and (job := waiting.take()) is not None:
-                ended.put(self._perform(job, started))
+                outcomes.append(outcome := self._perform(job, started))
+                ended.put(outcome)
         except BaseException as error:  # a bug must end the run, not one thread
             ended.put(error)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import signal
@@ -95,6 +96,12 @@ class Gateway:
                 headers=headers, timeout=timeout_s,
             )  # fmt: skip
 
+    def windows(self) -> float:
+        """In its queue or at TorchServe."""
+        text = requests.get(f"{self.url}/metrics", timeout=30).text
+        found = re.findall(r"^whisper_gateway_model_windows\{.*\} (\S+)$", text, re.MULTILINE)
+        return sum(map(float, found))
+
     def stop(self) -> int:
         """Its exit status; it and its media processes have ended, whatever happens."""
         try:
@@ -167,6 +174,17 @@ def starved(pid: int) -> Iterator[None]:
     finally:
         with suppress(ProcessLookupError):  # it may have ended over it
             resource.prlimit(pid, resource.RLIMIT_AS, unlimited)
+
+
+def crowd(worker: int, gateway: Gateway, windows: int, timeout_s: float = RESPONSE_TIMEOUT_S / 2) -> None:
+    """Stops the worker until n windows wait, so that its next batches are full on however slow a machine."""
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        while gateway.windows() < windows and time.monotonic() - started < timeout_s:
+            time.sleep(0.05)
+    finally:
+        os.kill(worker, signal.SIGCONT)
 
 
 def until(is_so: Callable[[], bool], timeout_s: float = 120) -> float:

@@ -24,7 +24,7 @@ from tests.dashboard import Prometheus
 from tests.gateway.realtime.streams import speech_pcm, stream
 from tests.live import prometheus as debian
 from tests.live.faults.alerts import SHOWN_WITHIN_S, assert_fires, fires, in_background, value, watched
-from tests.live.faults.stack import CLIP, Gateway, Load, load, started_server, starved, until
+from tests.live.faults.stack import CLIP, Gateway, Load, crowd, load, started_server, starved, until
 from tests.live.faults.table import record
 from tests.live.faults.wellness import survived
 from tests.servers import Server
@@ -190,6 +190,7 @@ def test_memory_runs_out_in_the_worker(prometheus: Prometheus, server: Server, g
         with ExitStack() as limit:
             limit.enter_context(starved(worker))
             with load(gateway, clients=24) as many:  # needs more memory than the worker ever had
+                crowd(worker, gateway, 20)
                 until(lambda: value(prometheus, "sum(increase(whisper_oom_total[5m]))") > 0, SHOWN_WITHIN_S)
                 limit.close()
                 assert_fires(prometheus, "OutOfMemory")

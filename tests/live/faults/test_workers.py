@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import requests
 
-from tests.live.faults.stack import RESPONSE_TIMEOUT_S, Gateway, load, starved, until
+from tests.live.faults.stack import RESPONSE_TIMEOUT_S, Gateway, crowd, load, starved, until
 from tests.live.faults.table import record
 from tests.live.faults.wellness import survived
 from tests.servers import Server
@@ -64,6 +64,7 @@ def test_memory_that_runs_out_in_the_worker_comes_back(server: Server, gateway: 
         with ExitStack() as limit:
             limit.enter_context(starved(worker))
             with load(gateway, clients=24) as many:  # needs more memory than the worker ever had
+                crowd(worker, gateway, 20)
                 until(lambda: out_of_memory(server) > ran_out)
                 time.sleep(2)
                 limit.close()

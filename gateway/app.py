@@ -13,7 +13,6 @@ from gateway.jobs import away
 from gateway.jobs.job_service import Jobs
 from gateway.middleware.head import HeadAsGet
 from gateway.middleware.stack import add_middleware
-from gateway.observe.tracing import telemetry
 from gateway.openapi import documents
 from gateway.routes import (
     batches,
@@ -60,7 +59,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=_lifespan,
         docs_url=None,  # Swagger's page loads scripts from another host
         redoc_url=None,
-        telemetry=telemetry(service.settings.observe),
+        telemetry=service.telemetry,
         generate_unique_id_function=lambda route: route.name,
     )
     settings = service.settings.jobs

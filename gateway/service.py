@@ -38,6 +38,7 @@ from gateway.media.sizes import LARGE_BYTES, SMALL_BYTES
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import RequestRecord, current_record
 from gateway.observe.stats import StatsCollector
+from gateway.observe.tracing import telemetry, tracer_of
 from gateway.patience import within
 from gateway.settings import Settings
 
@@ -102,6 +103,7 @@ class Service:
     """Everything that the routes use; one per process."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError where the exporter of traces is not installed."""
         self.settings = settings
         self.started_at = int(time.time())
         self.limits = Limits(
@@ -116,6 +118,8 @@ class Service:
         self.fleet = Fleet(settings.upstream)
         self.drain = Drain()
         self.metrics = Metrics()
+        self.telemetry = telemetry(settings.observe)
+        self.tracer = tracer_of(self.telemetry)
         self.metrics.registry.register(StatsCollector(self))
 
     async def start(self) -> None:

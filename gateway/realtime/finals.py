@@ -14,6 +14,7 @@ from asr.schema import Samples
 from gateway.caller import Caller
 from gateway.http.failures import internal_error
 from gateway.observe.live_metrics import StreamRecord
+from gateway.observe.tracing import turn_span
 from gateway.realtime.final import transcribed
 from gateway.realtime.item import OpenItem
 from gateway.realtime.items import Items
@@ -63,23 +64,36 @@ class Finals:
         self, item: OpenItem, samples: Samples, request: ModelRequest, before: asyncio.Task[None] | None
     ) -> None:
         began_at = time.monotonic()
-        error: AsrError | None = None
-        events: list[Event]
+        with turn_span(
+            self._service.tracer,
+            item_id=item.id,
+            caller=self._caller.name,
+            model=request.model.name,
+            audio_s=len(samples) / SAMPLE_RATE,
+        ) as span:
+            events, error = await self._decoded(item, samples, request)
+            if error is not None:
+                span.set_attribute("whisper.error_code", error.code)
+        if before is not None:
+            await asyncio.wait([before])
+        self._outbox.put(*events)
+        self._record.end_turn(time.monotonic() - began_at, error.code if error else None)
+
+    async def _decoded(
+        self, item: OpenItem, samples: Samples, request: ModelRequest
+    ) -> tuple[list[Event], AsrError | None]:
+        """The events that end the turn, and what went wrong."""
+        error: AsrError
         try:
             answer = await transcribed(samples, request, self._service, self._caller)
-            events = _events(item, answer["text"], completed(item.id, answer))
             self._items.complete(item.id, answer["text"])
+            return _events(item, answer["text"], completed(item.id, answer)), None
         except AsrError as problem:
             error = problem
         except Exception:
             log.exception("a turn broke")
             error = internal_error()
-        if error is not None:
-            events = [failed(item.id, error)]
-        if before is not None:
-            await asyncio.wait([before])
-        self._outbox.put(*events)
-        self._record.end_turn(time.monotonic() - began_at, error.code if error else None)
+        return [failed(item.id, error)], error
 
     def _wait(self, audio_s: float) -> None:
         self.waiting_s += audio_s

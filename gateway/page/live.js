@@ -1,6 +1,7 @@
 // The page of live captions: the microphone or a tab in, what is said out.
 
 import { CaptionsView } from "./captions.js";
+import { offerModels } from "./choices.js";
 import { FORMATS, clock } from "./formats.js";
 import { LiveStream } from "./realtime.js";
 import { $, copy, fillLanguages, keepKey, note, problem, save, showModel } from "./shared.js";
@@ -26,7 +27,7 @@ async function start(source) {
     view.beginStream();
     started.stream = new LiveStream({
       key: $("key").value,
-      language: $("language").value,
+      ...choices(),
       onChange: () => view.show(started.stream.turns.all),
       onState: (words) => ($("state").textContent = words),
     });
@@ -39,6 +40,11 @@ async function start(source) {
     setButtons(false);
     $(source).focus();
   }
+}
+
+/** What a person chose; it counts for the turns that end from now on. */
+function choices() {
+  return { model: $("model-choice").value, language: $("language").value };
 }
 
 function hear(started, pcm, peak) {
@@ -119,7 +125,9 @@ function wire() {
   for (const source of Object.keys(LABELS)) {
     $(source).addEventListener("click", () => (listening ? stop() : start(source)));
   }
-  $("language").addEventListener("change", () => listening?.stream.setLanguage($("language").value));
+  for (const id of ["model-choice", "language"]) {
+    $(id).addEventListener("change", () => listening?.stream.choose(choices()));
+  }
   addEventListener("beforeunload", (event) => listening && event.preventDefault()); // asks before it is lost
   $("clear").addEventListener("click", () => {
     view.clear();
@@ -127,11 +135,11 @@ function wire() {
   });
   $("copy").addEventListener("click", () => copy($("copy"), chosen().text));
   $("download").addEventListener("click", download);
-  keepKey(() => showModel());
+  keepKey(() => showModel(offerModels));
   note("sound-note", whyNotListen("microphone") || whyNotListen("tab"));
   setButtons(false);
 }
 
 wire();
 fillLanguages();
-showModel();
+showModel(offerModels);

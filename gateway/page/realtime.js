@@ -13,8 +13,8 @@ const LAST = "last"; // id of our last commit; there may be nothing to commit
 
 export class LiveStream {
   /** `onChange()` after every event; `onState(words)` when the connection's state changes. */
-  constructor({ key, language, onChange, onState }) {
-    Object.assign(this, { key, language, onChange, onState });
+  constructor({ key, model, language, onChange, onState }) {
+    Object.assign(this, { key, model, language, onChange, onState });
     this.turns = new Turns();
     this.chunks = []; // base64, 50 ms each
     this.firstChunk = 0; // number of chunks[0] since the beginning
@@ -33,8 +33,8 @@ export class LiveStream {
   }
 
   /** Of the turns that end from now on. */
-  setLanguage(language) {
-    this.language = language;
+  choose({ model, language }) {
+    Object.assign(this, { model, language });
     if (this.isOpen) this.#configure();
   }
 
@@ -130,7 +130,7 @@ export class LiveStream {
   #configure() {
     const input = {
       format: { type: "audio/pcm", rate: RATE },
-      transcription: { language: this.language || null },
+      transcription: { model: this.model || null, language: this.language || null },
       turn_detection: { type: "server_vad" },
     };
     this.#send("session.update", { session: { type: "transcription", audio: { input } } });

@@ -140,17 +140,22 @@ def test_another_stream_goes_on_behind_the_first(tab: Watched, live: Gateway) ->
     assert tab.page.locator(TURNS).count() == 0 and tab.save("txt")[1].strip() == ""
 
 
-def test_the_language_is_asked_for(tab: Watched, live: Gateway) -> None:
+def test_model_and_language_are_asked_for(tab: Watched, live: Gateway) -> None:
+    served = [{"id": name, "root": name, "object": "model"} for name in ("whisper", "whisper-1")]
+    tab.page.route("**/v1/models", lambda route: route.fulfill(json={"object": "list", "data": served}))
     opened(tab, live)
     frames: list[str] = []
     tab.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: frames.append(str(frame))))
     tab.page.select_option("#language", "hi")
+    tab.page.select_option("#model-choice", "whisper-1")
     listened(tab)
     tab.page.select_option("#language", "de")  # while it listens
+    tab.page.select_option("#model-choice", "whisper")
     stopped(tab)
     updates = [json.loads(frame) for frame in frames if '"session.update"' in frame]
-    asked = [update["session"]["audio"]["input"]["transcription"]["language"] for update in updates]
-    assert asked == ["hi", "de"]
+    asked = [update["session"]["audio"]["input"]["transcription"] for update in updates]
+    assert [one["language"] for one in asked] == ["hi", "de", "de"]
+    assert [one["model"] for one in asked] == ["whisper-1", "whisper-1", "whisper"]
 
 
 def test_a_key_opens_a_stream(tab: Watched, counting: FakeTorchServe, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,10 @@ class ModelSpec:
     n_text_ctx: int  # decoder positions, 448
     short_windows: bool = False  # whether the engine encodes less than 30 s where a window asks for it
     family: str = "whisper"  # decides which sessions can use it; an older worker does not name it
+
+
+# takes the place of a window among those that are decoded, and its hypothesis
+OnFound = Callable[[int, Hypothesis], None]
 
 
 class Engine(Protocol):
@@ -52,4 +56,12 @@ class Engine(Protocol):
         """Batches that ran out of memory."""
         ...
 
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]: ...
+    def decode(
+        self, windows: Sequence[Window], on_found: OnFound | None = None
+    ) -> list[Hypothesis | AsrError]:
+        """One outcome per window, in order.
+
+        on_found: is called, where the engine can tell, when a window is done while others go on. It may be
+        called again for a window that is decoded again for want of memory.
+        """
+        ...

@@ -21,7 +21,7 @@ from adapter.replies import EVENT_STREAM_TYPE, LINE_TYPE, Reply, announce, error
 from adapter.startup import LoadedService, start
 from asr.errors import AsrError, Overloaded
 from asr.render.events import EventStream
-from asr.sessions.driver import Batch, drive
+from asr.sessions.driver import drive
 
 
 class WhisperHandler:
@@ -77,17 +77,11 @@ class WhisperHandler:
     def inference(self, jobs: Sequence[Job], context: Any) -> None:
         """Decodes every open session to its end, windows side by side; streams segments as they finish."""
         active = [job for job in jobs if job.session is not None and job.error is None]
-        is_last = False
 
-        def on_batch(batch: Batch) -> None:
-            nonlocal is_last
-            is_last = batch.windows == batch.outstanding
-            self.metrics.batch(batch)
-
-        def on_progress(i: int) -> None:
+        def on_progress(i: int, goes_on: bool) -> None:
             with failing_alone(active[i], "streaming"):
                 active[i].stream_progress()
-                if not is_last and active[i].hypothesis is not None:
+                if goes_on and active[i].hypothesis is not None:
                     self._answer_early(active[i], context)
 
         try:
@@ -96,7 +90,7 @@ class WhisperHandler:
                 self.service.engine,
                 sessions,
                 on_progress=on_progress,
-                on_batch=on_batch,
+                on_batch=self.metrics.batch,
                 expired=lambda i: active[i].error or self._overdue(active[i]),
             )
         except Exception as error:

@@ -14,7 +14,7 @@ import torch
 from asr.audio.windows import ENCODER_FRAMES
 from asr.config import EngineConfig
 from asr.constants import HOP_LENGTH, WINDOW_FRAMES, WINDOW_SAMPLES
-from asr.engine import ModelSpec
+from asr.engine import ModelSpec, OnFound
 from asr.engines.batch_costs import TOKENS_PER_FRAME, BatchCosts
 from asr.engines.batch_runner import BatchRunner
 from asr.engines.checkpoints.checkpoint import Checkpoint
@@ -35,7 +35,9 @@ class LoadedModel(Protocol):
     @property
     def tokenizer(self) -> Tokenizer: ...
 
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis]: ...
+    def decode(self, windows: Sequence[Window], on_found: OnFound) -> list[Hypothesis]:
+        """on_found: called for a window that is done while others go on, by backends that can tell."""
+        ...
 
 
 class BaseEngine(ABC):
@@ -126,9 +128,11 @@ class BaseEngine(ABC):
         """Batches that ran out of memory."""
         return self._runner.oom_count
 
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
+    def decode(
+        self, windows: Sequence[Window], on_found: OnFound | None = None
+    ) -> list[Hypothesis | AsrError]:
         """One outcome per window, in order; never raises for a window's sake."""
-        return self._runner.decode(windows)
+        return self._runner.decode(windows, on_found)
 
     def _ready(self, checkpoint: Checkpoint, model: LoadedModel, max_rows: int, device: torch.device) -> None:
         """The model is loaded on `device` and a batch may have `max_rows` rows."""
@@ -140,9 +144,9 @@ class BaseEngine(ABC):
             self._costs.max_batch_s = config.max_batch_s or CPU_BATCH_S
         self._model, self._runner.max_rows = model, max_rows
 
-    def _decode_batch(self, windows: Sequence[Window]) -> list[Hypothesis]:
+    def _decode_batch(self, windows: Sequence[Window], on_found: OnFound) -> list[Hypothesis]:
         begun = time.monotonic()
-        found = self.model.decode(windows)
+        found = self.model.decode(windows, on_found)
         self._costs.record(windows, found, time.monotonic() - begun)
         return found
 

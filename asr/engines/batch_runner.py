@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from asr.engine import OnFound
 from asr.engines.decoding.plan import search_key
 from asr.errors import AsrError, EngineFailure, Overloaded
 from asr.schema import Hypothesis, Window
@@ -24,13 +25,16 @@ class BatchRunner:
     max_batch_size: int  # windows
     max_rows: int
     check: Callable[[Window], None]
-    decode_batch: Callable[[Sequence[Window]], Sequence[Hypothesis]]
+    decode_batch: Callable[[Sequence[Window], OnFound], Sequence[Hypothesis]]
     is_out_of_memory: Callable[[Exception], bool]
     after_out_of_memory: Callable[[], None] = lambda: None
     oom_count: int = 0  # batches that ran out of memory
 
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
+    def decode(
+        self, windows: Sequence[Window], on_found: OnFound | None = None
+    ) -> list[Hypothesis | AsrError]:
         """One outcome per window, in order; a window that is refused takes no place in a batch."""
+        tell = on_found or (lambda place, hypothesis: None)
         outcomes: list[Hypothesis | AsrError | None] = [None] * len(windows)
         good = []
         for index, window in enumerate(windows):
@@ -40,7 +44,8 @@ class BatchRunner:
             except AsrError as error:
                 outcomes[index] = error
         for batch in self._batches(windows, good):
-            for index, outcome in zip(batch, self._attempt([windows[i] for i in batch]), strict=True):
+            found = self._attempt([windows[i] for i in batch], _at(tell, batch))
+            for index, outcome in zip(batch, found, strict=True):
                 outcomes[index] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
@@ -61,11 +66,11 @@ class BatchRunner:
                 rooms.append(self.max_rows - rows)
         return batches
 
-    def _attempt(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
+    def _attempt(self, windows: Sequence[Window], on_found: OnFound) -> list[Hypothesis | AsrError]:
         """The batch's outcomes; in halves after running out of memory, one by one after another error."""
         ran_out = False
         try:
-            return list(self.decode_batch(windows))
+            return list(self.decode_batch(windows, on_found))
         except Exception as error:
             ran_out = self.is_out_of_memory(error)
             if not ran_out:
@@ -80,5 +85,14 @@ class BatchRunner:
                 return [Overloaded("not enough memory to decode this window now; try again later")]
             return [EngineFailure("the engine failed on this window")]
         size = (len(windows) + 1) // 2 if ran_out else 1
-        parts = [windows[first : first + size] for first in range(0, len(windows), size)]
-        return [outcome for part in parts for outcome in self._attempt(part)]
+        parts = [range(len(windows))[first : first + size] for first in range(0, len(windows), size)]
+        return [
+            outcome
+            for part in parts
+            for outcome in self._attempt([windows[i] for i in part], _at(on_found, part))
+        ]
+
+
+def _at(on_found: OnFound, places: Sequence[int]) -> OnFound:
+    """The same for a part of the windows, which have these places among all."""
+    return lambda place, hypothesis: on_found(places[place], hypothesis)

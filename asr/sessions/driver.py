@@ -14,7 +14,7 @@ from functools import partial
 from math import ceil
 from typing import TypeVar
 
-from asr.engine import Engine
+from asr.engine import Engine, OnFound
 from asr.errors import AsrError, EngineFailure
 from asr.schema import Hypothesis
 from asr.sessions.base import BROKEN, Offer, Session
@@ -32,6 +32,7 @@ class Batch:
     outstanding: int  # windows that are known and not decoded, its own included
 
 
+OnProgress = Callable[[int, bool], None]
 Waiting = defaultdict[int, deque[Offer]]  # one session's offers, by the length of their windows
 
 
@@ -39,7 +40,7 @@ def drive(
     engine: Engine,
     sessions: Sequence[Session],
     *,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: OnProgress | None = None,
     on_batch: Callable[[Batch], None] | None = None,
     expired: Callable[[int], AsrError | None] | None = None,
 ) -> None:
@@ -47,8 +48,8 @@ def drive(
 
     What fails is in its session's `error`.
 
-    on_progress(i): session i has taken an outcome. on_batch(batch): it goes to the engine now. expired(i): an
-    error that ends session i now, or None.
+    on_progress(i, goes_on): session i has taken an outcome; whether other windows are still to be decoded.
+    on_batch(batch): it goes to the engine now. expired(i): an error that ends session i now, or None.
     """
     waiting: list[Waiting] = [defaultdict(deque) for _ in sessions]
     served = [0] * len(sessions)  # frames of audio
@@ -64,15 +65,34 @@ def drive(
         batch, room = _take(waiting, served, engine)
         if not batch:
             return
+        left = sum(len(offers) for one in waiting for offers in one.values())
         if on_batch is not None:
-            left = sum(len(offers) for one in waiting for offers in one.values())
             on_batch(Batch(len(batch), room, len(batch) + left))
-        for (i, offer), outcome in zip(batch, _decode(engine, batch), strict=True):
-            session = sessions[i]
-            if session.error is None:
-                _guarded(session, partial(session.accept, offer, outcome))
-                if on_progress is not None:
-                    on_progress(i)
+        outcomes = _Outcomes(sessions, batch, on_progress)
+        for place, outcome in enumerate(_decode(engine, batch, outcomes.take)):
+            outcomes.take(place, outcome, goes_on=left > 0)
+
+
+class _Outcomes:
+    """Hands the outcomes of one batch to their sessions. What the engine tells while it goes on counts."""
+
+    def __init__(
+        self, sessions: Sequence[Session], batch: Sequence[tuple[int, Offer]], on_progress: OnProgress | None
+    ) -> None:
+        self._sessions = sessions
+        self._waiting = dict(enumerate(batch))
+        self._on_progress = on_progress
+
+    def take(self, place: int, outcome: Hypothesis | AsrError, goes_on: bool = True) -> None:
+        """The outcome of the window at this place of the batch; a second one is dropped."""
+        if place not in self._waiting:
+            return
+        i, offer = self._waiting.pop(place)
+        session = self._sessions[i]
+        if session.error is None:
+            _guarded(session, partial(session.accept, offer, outcome))
+            if self._on_progress is not None:
+                self._on_progress(i, goes_on)
 
 
 def _take(
@@ -96,9 +116,11 @@ def _take(
     return batch, room
 
 
-def _decode(engine: Engine, batch: list[tuple[int, Offer]]) -> Sequence[Hypothesis | AsrError]:
+def _decode(
+    engine: Engine, batch: list[tuple[int, Offer]], on_found: OnFound
+) -> Sequence[Hypothesis | AsrError]:
     try:
-        return engine.decode([offer.window for _, offer in batch])
+        return engine.decode([offer.window for _, offer in batch], on_found)
     except Exception:
         log.exception("the engine failed on a batch of %d windows", len(batch))
         return [EngineFailure("the engine failed on this request; the server log has the cause")] * len(batch)

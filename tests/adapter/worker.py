@@ -48,7 +48,7 @@ class EchoEngine:
     def most_together(self, frames: int) -> int:
         return self.max_batch_size
 
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
+    def decode(self, windows: Sequence[Window], on_found: object = None) -> list[Hypothesis | AsrError]:
         self.batch_sizes.append(len(windows))
         if any(_peak(window) == RAISES for window in windows):
             raise RuntimeError("CUDA went away\n[METRICS]forged.count:1|#Level:Host|#hostname:evil,1")

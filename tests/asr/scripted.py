@@ -138,7 +138,7 @@ class ScriptedEngine:
     def most_together(self, frames: int) -> int:
         return self.max_batch_size
 
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
+    def decode(self, windows: Sequence[Window], on_found: object = None) -> list[Hypothesis | AsrError]:
         return [self._one(window) for window in windows]
 
     def _one(self, window: Window) -> Hypothesis:

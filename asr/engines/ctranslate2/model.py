@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from asr.engine import OnFound
 from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.ctranslate2.conversion import ctranslate2
 from asr.engines.ctranslate2.search import Features, SearchCall, call_of, search
@@ -58,8 +59,9 @@ class CTranslate2Model:
     def compute_type(self) -> str:
         return str(self._model.compute_type)
 
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis]:
-        """One hypothesis per window, in order; in deterministic mode one window at a time."""
+    def decode(self, windows: Sequence[Window], on_found: OnFound) -> list[Hypothesis]:
+        """One hypothesis per window, in order; in deterministic mode one window at a time. The library tells
+        nothing before all are done, so `on_found` is never called."""
         parts = [[window] for window in windows] if self._settings.deterministic else [windows]
         return [hypothesis for part in parts for hypothesis in self._decode(part)]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
 from asr.constants import FRAMES_PER_POSITION
+from asr.engine import OnFound
 from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.decoding.alignment import Aligner, AlignmentTask
@@ -58,14 +60,23 @@ class Pipeline:
         )
 
     @torch.inference_mode()
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis]:
-        """One hypothesis per window, in order; at most `max_batch_size` windows."""
+    def decode(self, windows: Sequence[Window], on_found: OnFound) -> list[Hypothesis]:
+        """One hypothesis per window, in order; at most `max_batch_size` windows. on_found: called for one
+        without word times that is done while others go on."""
         clock = StageClock(self._placement)
         is_kept = _outlives_search(windows)
         cross = self._cross_cache(windows, clock, is_kept=is_kept)
         detections = self._detect(windows, cross)
         plans = plan_all(windows, detections, self.dims, self.tokenizer)
-        found = self._search(windows, plans, cross, is_kept=is_kept)
+
+        def tell(slot: int, result: SearchResult) -> None:
+            if windows[slot].options.word_timestamps:
+                return  # its words are placed when all are done
+            clock.lap("decode")
+            hypothesis = hypothesis_of(windows[slot], plans[slot], detections[slot], result, None)
+            on_found(slot, replace(hypothesis, seconds=clock.shares(len(windows))))
+
+        found = self._search(windows, plans, cross, tell, is_kept=is_kept)
         clock.lap("decode")
         alignments = self._align(windows, plans, found, cross)
         clock.lap("words")
@@ -109,9 +120,16 @@ class Pipeline:
         return detections
 
     def _search(
-        self, windows: Sequence[Window], plans: Sequence[DecodePlan], cross: CrossCache, *, is_kept: bool
+        self,
+        windows: Sequence[Window],
+        plans: Sequence[DecodePlan],
+        cross: CrossCache,
+        tell: Callable[[int, SearchResult], None],
+        *,
+        is_kept: bool,
     ) -> list[SearchResult | None]:
-        """The best sequence of every window; None where only the language was asked for."""
+        """The best sequence of every window; None where only the language was asked for. `tell` gets those
+        that are done while others go on."""
         groups: dict[tuple[bool, int], list[int]] = {}
         for slot, window in enumerate(windows):
             if window.options.task != "detect_language":
@@ -123,7 +141,8 @@ class Pipeline:
             part = self._decoder.cross_to_search(cross, slots, room, is_kept=is_kept)
             kind = BeamSearch if is_beam else GreedySearch
             search = kind(self._decoder, self.tokenizer, [plans[slot] for slot in slots], part, settings)
-            for slot, result in zip(slots, search.run(), strict=True):
+            results = search.run(partial(_tell_at, tell, slots))
+            for slot, result in zip(slots, results, strict=True):
                 found[slot] = result
         return found
 
@@ -164,6 +183,12 @@ class Pipeline:
             for slot, alignment in zip(group, aligned, strict=True):
                 alignments[slot] = alignment
         return alignments
+
+
+def _tell_at(
+    tell: Callable[[int, SearchResult], None], slots: Sequence[int], place: int, result: SearchResult
+) -> None:
+    tell(slots[place], result)
 
 
 def _outlives_search(windows: Sequence[Window]) -> bool:

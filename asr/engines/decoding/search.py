@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,16 +72,19 @@ class Search(ABC):
         self._no_speech: list[float] = []
         self.found: dict[int, SearchResult] = {}
 
-    def run(self) -> list[SearchResult]:
-        """The best sequence of every window, in order."""
+    def run(self, on_found: Callable[[int, SearchResult], None]) -> list[SearchResult]:
+        """The best sequence of every window, in order. on_found: called for a window that is done while
+        others go on."""
         self._begin()
         tokens = self._choose(self.rules.apply(self._prefill(), is_first=True), 0)
         sampled = 1
         while True:
             if sampled % self._settings.check_every == 0 or sampled >= self.cap:
-                self._leave(sampled)
+                done = self._leave(sampled)
                 if not self.live:
                     return [self.found[window] for window in range(self._num_windows)]
+                for window in done:
+                    on_found(window, self.found[window])
                 tokens = self._latest(sampled)
             columns = self._num_columns(sampled)
             self._cache.reserve(columns)
@@ -160,21 +163,23 @@ class Search(ABC):
         needed = longest + sampled
         return min(needed + -needed % COLUMN_STEP, self._columns)
 
-    def _leave(self, sampled: int) -> None:
-        """Note the results of finished windows and fill their places with the last live ones."""
+    def _leave(self, sampled: int) -> list[int]:
+        """Note the results of finished windows and fill their places with the last live ones; returns the
+        windows."""
         done = [
             slot
             for slot, is_done in enumerate(self._finished(sampled))
             if is_done and self.live[slot] not in self.found and self.live[slot] < self._num_windows
         ]
-        for slot in done:
-            self.found[self.live[slot]] = self._result(slot, sampled)
+        windows = [self.live[slot] for slot in done]
+        for slot, window in zip(done, windows, strict=True):
+            self.found[window] = self._result(slot, sampled)
         if self._settings.fixed_windows is not None or not self._settings.compaction:
             if all(window in self.found for window in range(self._num_windows)):
                 self.live = []
-            return
-        if done:
+        elif done:
             self._compact(set(done))
+        return windows
 
     def _compact(self, done: set[int]) -> None:
         staying = len(self.live) - len(done)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from asr.config import EngineConfig
+from asr.engine import OnFound
 from asr.engines.base import BaseEngine, silent_window
 from asr.engines.checkpoints.checkpoint import load_checkpoint
 from asr.engines.checkpoints.dimensions import ModelDims
@@ -72,8 +73,10 @@ class TorchEngine(BaseEngine):
     def description(self) -> str:
         return str(self._placement)
 
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
-        outcomes = super().decode(windows)
+    def decode(
+        self, windows: Sequence[Window], on_found: OnFound | None = None
+    ) -> list[Hypothesis | AsrError]:
+        outcomes = super().decode(windows, on_found)
         self._keep_memory_low()
         return outcomes
 

@@ -21,11 +21,11 @@ def fail_when(engine, monkeypatch, is_bad, error):
     model, sizes = engine.model, []
     whole = model.decode
 
-    def decode(windows):
+    def decode(windows, on_found):
         sizes.append(len(windows))
         if is_bad(windows):
             raise error
-        return whole(windows)
+        return whole(windows, on_found)
 
     monkeypatch.setattr(model, "decode", decode)
     return sizes

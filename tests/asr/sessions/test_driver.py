@@ -58,7 +58,7 @@ def order(sessions: list[Clips], batches: dict[int, int]) -> str:
     drive(
         Engine(lambda k: random_hypothesis(random.Random(k))),
         sessions,
-        on_progress=lambda i: seen.append(sessions[i].name),
+        on_progress=lambda i, _: seen.append(sessions[i].name),
         on_batch=lambda batch: seen.append("|"),
     )
     return " ".join(seen[1:])

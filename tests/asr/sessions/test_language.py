@@ -67,7 +67,7 @@ class Polyglot:
     def most_together(self, frames: int) -> int:
         return self.max_batch_size
 
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
+    def decode(self, windows: Sequence[Window], on_found: object = None) -> list[Hypothesis | AsrError]:
         self.windows += windows
         return [self._one(window) for window in windows]
 

@@ -49,7 +49,7 @@ class ReadingEngine:
     def most_together(self, frames: int) -> int:
         return self.max_batch_size
 
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
+    def decode(self, windows: Sequence[Window], on_found: object = None) -> list[Hypothesis | AsrError]:
         self.batches.append(list(windows))
         return [self._one(window) for window in windows]
 
@@ -276,7 +276,7 @@ def test_an_engine_error_ends_the_session() -> None:
     samples, spans = utterance(random.Random(8), 30)
 
     class Broken(ReadingEngine):
-        def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
+        def decode(self, windows: Sequence[Window], on_found: object = None) -> list[Hypothesis | AsrError]:
             return [EngineFailure("out of luck")] * len(windows)
 
     session = ParallelSession(samples, spans, plan_for(samples, spans), asked(language="en"), SPEC)

@@ -131,7 +131,7 @@ def test_same_segments_prompts_and_times_as_openai_whisper(
 
 def test_an_engine_error_ends_the_session() -> None:
     class Broken(ScriptedEngine):
-        def decode(self, windows: Any) -> Any:
+        def decode(self, windows: Any, on_found: object = None) -> Any:
             return [EngineFailure("out of luck") for _ in windows]
 
     session = sequential(np.zeros(64_000, np.int16), asked(language="en"), SPEC)

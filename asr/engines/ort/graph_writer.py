@@ -67,16 +67,14 @@ class GraphWriter:
         )
         return names[0]
 
-    def split(self, value: str, parts: int) -> list[str]:
-        """Equal parts of the last dimension."""
-        names = [f"{value}_part{part}" for part in range(parts)]
-        self.op("Split", [value], names, axis=-1, num_outputs=parts)
-        return names
-
     def linear(self, value: str, name: str, weight: Array, bias: Array | None) -> str:
         """value @ weight.T + bias; weight: [out, in]."""
         product = self.op("MatMul", [value, self.constant(f"{name}.w", weight.T)])
         return product if bias is None else self.op("Add", [product, self.constant(f"{name}.b", bias)])
+
+    def tied(self, value: str, table: str, weight: Array, output: str) -> None:
+        """`output` = value @ weight.T, where the constant `table` holds the weight, [out, in]."""
+        self.op("MatMul", [value, self.op("Transpose", [table], perm=[1, 0])], [output])
 
     def layer(self, value: str, prefix: str) -> str:
         """The checkpoint's linear layer `prefix`."""
@@ -86,6 +84,14 @@ class GraphWriter:
             value, prefix, self.weight(f"{prefix}.weight"), self.weight(bias) if has_bias else None
         )
 
+    def transposed_layer(self, value: str, prefix: str) -> str:
+        """The same of [batch, in, length], as [batch, out, length]."""
+        product = self.op("MatMul", [self.constant(f"{prefix}.w", self.weight(f"{prefix}.weight")), value])
+        bias = f"{prefix}.bias"
+        if bias not in self._state:
+            return product
+        return self.op("Add", [product, self.constant(f"{prefix}.b", self.weight(bias)[:, None])])
+
     def norm(self, value: str, prefix: str) -> str:
         """The checkpoint's layer normalisation `prefix`."""
         parts = [self.constant(name, self.weight(name)) for name in (f"{prefix}.weight", f"{prefix}.bias")]
@@ -93,11 +99,15 @@ class GraphWriter:
 
     def qkv(self, value: str, prefix: str) -> str:
         """Queries, keys and values of one attention beside each other, [..., 3 * state]."""
-        names = ("query", "key", "value")
-        weight = np.concatenate([self.weight(f"{prefix}.{name}.weight") for name in names])
-        keys_have_none = np.zeros(len(weight) // 3, np.float32)
-        bias = [self.weight(f"{prefix}.query.bias"), keys_have_none, self.weight(f"{prefix}.value.bias")]
-        return self.linear(value, f"{prefix}.qkv", weight, np.concatenate(bias))
+        weight = np.concatenate(
+            [self.weight(f"{prefix}.{name}.weight") for name in ("query", "key", "value")]
+        )
+        return self.linear(value, f"{prefix}.qkv", weight, self.qkv_bias(prefix))
+
+    def qkv_bias(self, prefix: str) -> Array:
+        """Their bias, [3 * state]."""
+        queries, values = (self.weight(f"{prefix}.{name}.bias") for name in ("query", "value"))
+        return np.concatenate([queries, np.zeros_like(queries), values])  # keys have none
 
     def heads(self, value: str, heads: int, size: int) -> str:
         """[batch, length, state] → [batch, heads, length, size]."""

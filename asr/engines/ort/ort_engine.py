@@ -22,7 +22,7 @@ from asr.engines.ort.sessions import opened, provider_of
 
 logger = logging.getLogger(__name__)
 
-LAYOUT = 2  # raised when graphs.py writes something else for the same checkpoint
+LAYOUT = 3  # raised when graphs.py writes something else for the same checkpoint
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"  # the decoder is written last
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "CUDA out of memory")
 

@@ -38,8 +38,8 @@ class OrtNetwork:
         dims = self._dims
         size = dims.n_text_state // dims.n_text_head
         shape = (dims.n_text_layer, windows, dims.n_text_head, positions, size)
-        # a step reads them all: keys [size, positions] are multiplied as they lie
-        return CrossCache.empty(shape, self._placement, keys_swapped=True, values_swapped=False)
+        # a step reads them all, row by row
+        return CrossCache.empty(shape, self._placement, keys_swapped=True, values_swapped=True)
 
     def fill_cross_cache(self, cross: CrossCache, log_mel: Tensor, first: int) -> None:
         """Keep keys and values of log_mel float32 [windows, n_mels, frames] as windows `first` and on."""
@@ -143,10 +143,10 @@ class OrtDecoder:
 
 
 def _cross_tensors(cross: CrossCache) -> list[tuple[str, Tensor]]:
-    """Name in the graphs → keys [W, heads, size, T] and values [W, heads, T, size] of each layer."""
+    """Name in the graphs → keys and values of each layer, [W, heads, size, T]."""
     named = []
-    for layer, (keys, values) in enumerate(zip(cross.keys, cross.values, strict=True)):
-        named += [(f"ck{layer}", keys.transpose(-1, -2)), (f"cv{layer}", values)]
+    for layer, pair in enumerate(zip(cross.keys, cross.values, strict=True)):
+        named += [(f"c{kind}{layer}", each.transpose(-1, -2)) for kind, each in zip("kv", pair, strict=True)]
     return named
 
 

@@ -36,7 +36,8 @@ class BatchCosts:
         """
         steps = max(len(each.tokens) for each in hypotheses)
         full = windows[0].encoder_frames * TOKENS_PER_FRAME
-        if steps < FEW * full or not all(_is_usual(window.options) for window in windows):
+        was_heard = not hypotheses[0].seconds.features  # a moment ago: the encoder had nothing to do
+        if was_heard or steps < FEW * full or not all(_is_usual(window.options) for window in windows):
             return
         frames = windows[0].encoder_frames
         decoding = hypotheses[0].seconds.decode

@@ -20,13 +20,9 @@ TOKENS = "decoder.token_embedding.weight"  # looked up for each token, and multi
 
 
 def write_encoder(checkpoint: Checkpoint, path: Path) -> None:
-    """mel [B, n_mels, frames] → keys and values, each [B, heads, size, positions].
-
-    Frames are free, up to what the model has positions for; the projections that the decoder's layers
-    make of the audio are part of it.
-    """
-    dims, graph = checkpoint.dims, GraphWriter(checkpoint.state)
-    heads, state = dims.n_audio_head, dims.n_audio_state
+    """mel [B, n_mels, frames] → features [B, T, state]; frames are free, up to the model's positions."""
+    dims, graph = checkpoint.dims, GraphWriter(checkpoint.state, path)
+    heads = dims.n_audio_head
     x = graph.input("mel", ["B", dims.n_mels, "F"])
     for number, stride in ((1, 1), (2, 2)):
         names = [f"encoder.conv{number}.{part}" for part in ("weight", "bias")]
@@ -42,17 +38,23 @@ def write_encoder(checkpoint: Checkpoint, path: Path) -> None:
         attended = _attention(graph, graph.norm(x, f"{block}.attn_ln"), f"{block}.attn", heads)
         x = graph.op("Add", [x, graph.layer(attended, f"{block}.attn.out")])
         x = graph.mlp(x, block)
-    x = graph.norm(x, "encoder.ln_post")
-    x = graph.op("Transpose", [x], perm=[0, 2, 1])
+    graph.norm(x, "encoder.ln_post", "features")
+    graph.output("features", ["B", "T", dims.n_audio_state])
+    graph.save()
+
+
+def write_crossing(checkpoint: Checkpoint, path: Path) -> None:
+    """features [B, T, state] → keys and values of them for the decoder's layers, each [B, heads, size, T]."""
+    dims, graph = checkpoint.dims, GraphWriter(checkpoint.state, path)
     heads, size = dims.n_text_head, dims.n_text_state // dims.n_text_head
+    x = graph.op("Transpose", [graph.input("features", ["B", "T", dims.n_audio_state])], perm=[0, 2, 1])
     for layer in range(dims.n_text_layer):
         crossing = f"decoder.blocks.{layer}.cross_attn"
         for short, name in (("ck", "key"), ("cv", "value")):
             made = graph.transposed_layer(x, f"{crossing}.{name}")
             graph.op("Reshape", [made, graph.ints(0, heads, size, -1)], [f"{short}{layer}"])
             graph.output(f"{short}{layer}", ["B", heads, size, "T"])
-    assert state == dims.n_text_state
-    graph.save(path)
+    graph.save()
 
 
 def _attention(graph: GraphWriter, x: str, prefix: str, heads: int) -> str:
@@ -74,7 +76,7 @@ def write_decoder(checkpoint: Checkpoint, path: Path, *, eight_bits: bool) -> No
     logits [R, K, n_vocab], scores [W, alignment heads, L, T] before softmax. A window has R / W rows.
     """
     dims = checkpoint.dims
-    graph = (EightBitWriter if eight_bits else GraphWriter)(checkpoint.state)
+    graph = (EightBitWriter if eight_bits else GraphWriter)(checkpoint.state, path)
     heads, state = dims.n_text_head, dims.n_text_state
     size = state // heads
     for name in ("tokens", "positions"):
@@ -99,7 +101,7 @@ def write_decoder(checkpoint: Checkpoint, path: Path, *, eight_bits: bool) -> No
     graph.output("logits", ["R", "K", dims.n_vocab])
     graph.op("Concat", scores, ["scores"], axis=1)
     graph.output("scores", ["W", len(checkpoint.alignment_heads), "L", "T"])
-    graph.save(path)
+    graph.save()
 
 
 def _self_attention(graph: GraphWriter, x: str, layer: int, shape: tuple[int, int]) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from asr.audio.onnx_runtime import onnxruntime
+from asr.constants import FRAMES_PER_POSITION
 from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.decoding.kv_cache import CrossCache, SelfCache
@@ -21,6 +22,7 @@ NUMPY_TYPES = {torch.float32: np.float32, torch.int64: np.int64, torch.int32: np
 @dataclass(frozen=True, slots=True)
 class Sessions:
     encoder: onnxruntime.InferenceSession
+    crossing: onnxruntime.InferenceSession
     decoder: onnxruntime.InferenceSession
 
 
@@ -30,7 +32,7 @@ class OrtNetwork:
     def __init__(self, checkpoint: Checkpoint, placement: Placement, sessions: Sessions) -> None:
         self._dims = checkpoint.dims
         self._placement = placement
-        self._encoder = sessions.encoder
+        self._sessions = sessions
         self.decoder = OrtDecoder(checkpoint, placement, sessions.decoder)
 
     def cross_cache(self, windows: int, positions: int, *, is_kept: bool) -> CrossCache:
@@ -41,11 +43,21 @@ class OrtNetwork:
         # a step reads them all, row by row
         return CrossCache.empty(shape, self._placement, keys_swapped=True, values_swapped=True)
 
-    def fill_cross_cache(self, cross: CrossCache, log_mel: Tensor, first: int) -> None:
-        """Keep keys and values of log_mel float32 [windows, n_mels, frames] as windows `first` and on."""
-        part = cross.slots(range(first, first + len(log_mel)))
-        binding = Binding(self._encoder)
+    def features(self, log_mel: Tensor) -> Tensor:
+        """[windows, positions, state] of log_mel float32 [windows, n_mels, frames]."""
+        positions = log_mel.shape[2] // FRAMES_PER_POSITION
+        features = log_mel.new_empty(len(log_mel), positions, self._dims.n_audio_state)
+        binding = Binding(self._sessions.encoder)
         binding.input("mel", log_mel.contiguous())
+        binding.output("features", features)
+        binding.run()
+        return features
+
+    def fill_cross_cache(self, cross: CrossCache, features: Tensor, first: int) -> None:
+        """Keep keys and values of the features as windows `first` and on."""
+        part = cross.slots(range(first, first + len(features)))
+        binding = Binding(self._sessions.crossing)
+        binding.input("features", features)
         for name, tensor in _cross_tensors(part):
             binding.output(name, tensor)
         binding.run()

@@ -24,7 +24,7 @@ def windows(count: int, frames: int = LONG, **options: object) -> list[Window]:
 
 
 def full(count: int, *, tokens: int = 75, decoding: float = 0.0) -> list[Hypothesis]:
-    seconds = EngineSeconds(decode=decoding)
+    seconds = EngineSeconds(features=1e-3, decode=decoding)
     return [Hypothesis((1,) * tokens, 0.0, 0.0, 0.0, "en", seconds=seconds)] * count
 
 
@@ -65,6 +65,7 @@ def test_unusual_windows_do_not_count() -> None:
     made.record(windows(1, task="detect_language"), full(1), 0.01)
     made.record(windows(1, beam_size=5), full(1), 60.0)
     made.record(windows(1, temperature=0.4, best_of=5), full(1), 60.0)
+    made.record(windows(1), [replace(full(1)[0], seconds=EngineSeconds())], 0.01)  # encoded before
     assert made.most_together(LONG) == 16
 
 

@@ -16,6 +16,7 @@ from asr.schema import DecodingOptions, Hypothesis, Window
 TOKENS_PER_FRAME = 0.025  # of speech: 75 in 30 s
 # a batch may always take as long as this many windows that are decoded alone: four windows fit into it
 PAYS = 3.0
+FEW = 0.2  # of a full window's tokens; the time of fewer says nothing of many
 RISE = 1.05  # most that a cost grows with one batch: a busy moment does not count, a slower machine does
 
 
@@ -34,11 +35,13 @@ class BatchCosts:
         A window with little speech has few steps: the decoder's time is counted as of a full one.
         """
         steps = max(len(each.tokens) for each in hypotheses)
-        if not steps or not all(_is_usual(window.options) for window in windows):
+        full = windows[0].encoder_frames * TOKENS_PER_FRAME
+        was_heard = not hypotheses[0].seconds.features  # a moment ago: the encoder had nothing to do
+        if was_heard or steps < FEW * full or not all(_is_usual(window.options) for window in windows):
             return
         frames = windows[0].encoder_frames
         decoding = hypotheses[0].seconds.decode
-        found = seconds / len(windows) + decoding * (frames * TOKENS_PER_FRAME / steps - 1)
+        found = seconds / len(windows) + decoding * (full / steps - 1)
         size = len(windows).bit_length()
         sizes = self._seconds.setdefault(frames, {})
         sizes[size] = min(found, sizes.get(size, found) * RISE)
@@ -56,13 +59,16 @@ class BatchCosts:
         return next((size for size in sizes if size * (self._per_window(frames, size) or 0) <= limit), 1)
 
     def _per_window(self, frames: int, size: int) -> float | None:
-        """Seconds of a window in a batch of this size, by the nearest length and size that are known."""
+        """Seconds of a window in a batch of this size, by the nearest length that is known.
+
+        At most what one costs in a smaller batch: a size first decoded in a busy moment is decoded again.
+        """
         if not self._seconds:
             return None
         nearest = min(self._seconds, key=lambda known: abs(known - frames))
         sizes = self._seconds[nearest]
-        smaller = [bits for bits in sizes if bits <= size.bit_length()]
-        return sizes[max(smaller) if smaller else min(sizes)] * frames / nearest
+        smaller = [seconds for bits, seconds in sizes.items() if bits <= size.bit_length()]
+        return min(smaller, default=sizes[min(sizes)]) * frames / nearest
 
 
 def _is_usual(options: DecodingOptions) -> bool:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from whisper.audio import mel_filters
 
+from asr.audio.mel import mel_filters
 from asr.constants import HOP_LENGTH, N_FFT, STFT_CONTEXT
 from asr.schema import Window
 
@@ -73,7 +73,7 @@ class LogMel:
 
     def __init__(self, n_mels: int, device: torch.device) -> None:
         self._to_device = HostToDevice(device)
-        self._filters = mel_filters(torch.device("cpu"), n_mels).to(device)  # float32 [n_mels, 201]
+        self._filters = torch.from_numpy(mel_filters(n_mels)).to(device)  # float32 [n_mels, 201]
         self._hann = torch.hann_window(N_FFT).to(device)
 
     def __call__(self, windows: Sequence[Window]) -> Tensor:

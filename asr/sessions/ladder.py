@@ -8,7 +8,14 @@ from asr.constants import WINDOW_FRAMES
 from asr.request.options import RequestOptions
 from asr.schema import DecodingOptions, Hypothesis, Window
 from asr.sessions.base import Tally
-from asr.text.guards import compression_ratio, is_high, is_hopeless, is_silence, rejection
+from asr.text.guards import (
+    compression_ratio,
+    is_convincing,
+    is_high,
+    is_hopeless,
+    is_silence,
+    rejection,
+)
 from asr.text.tokenizer import Tokenizer
 
 MIN_SAID_TWICE = 5  # tokens: people repeat single words
@@ -100,6 +107,11 @@ def verdict_on(hypothesis: Hypothesis, options: RequestOptions, tokenizer: Token
     ratio = compression_ratio(text, options.guards.compression_unit)
     rejected = rejection(hypothesis, ratio, options.guards) is not None
     return Verdict(hypothesis, ratio, is_silence(hypothesis, options.guards), rejected)
+
+
+def is_believed(verdict: Verdict) -> bool:
+    """Whether text is taken where the speech detector heard none."""
+    return not verdict.rejected and is_convincing(verdict.hypothesis, verdict.ratio)
 
 
 def _likeliest(failed: tuple[Verdict, ...], options: RequestOptions) -> Verdict:

@@ -10,7 +10,7 @@ from asr.audio.stretches import Stretch, speech_in
 from asr.constants import SAMPLE_RATE, WINDOW_SAMPLES
 from asr.request.options import RequestOptions
 from asr.schema import DecodingOptions, Hypothesis, SpeechSpan, Window
-from asr.sessions.ladder import Climb, verdict_on
+from asr.sessions.ladder import Climb, is_believed, verdict_on
 from asr.sessions.work import Work
 from asr.text.tokenizer import Tokenizer
 
@@ -68,6 +68,7 @@ class LanguageHearing:
         self._spans = spans
         self._votes: list[Vote] = []
         self._asked_alone = False
+        self._has_text = False  # whether a window may have some, in one language or another
         clear = [work for work in works if not work.stretch.is_doubtful] or list(works)
         self.decoded: list[Work] = []  # windows of the transcript
         self.alone: list[Work] = []  # speech that is heard again, for its language only
@@ -76,17 +77,24 @@ class LanguageHearing:
             if speech < EVIDENCE_SAMPLES:
                 self.decoded.append(work)
                 speech += self._weight(work)
+        self._hears_all = len(self.decoded) == len(works)
 
     @property
     def works(self) -> list[Work]:
         """All windows that are heard."""
         return self.decoded + self.alone
 
+    @property
+    def is_noise(self) -> bool:
+        """Whether the whole file has been heard and no window has text: no language would bring any."""
+        return self._hears_all and not self._has_text
+
     def hear(self, work: Work, hypothesis: Hypothesis, options: RequestOptions, tokenizer: Tokenizer) -> None:
         """Takes the hypothesis of one of `works`."""
         work.first = hypothesis
         verdict = verdict_on(hypothesis, options, tokenizer)
         is_alone = work in self.alone
+        self._has_text |= not work.stretch.is_doubtful or is_believed(verdict)
         self._votes.append(
             Vote(
                 hypothesis.language_probs or ((hypothesis.language, 1.0),),
@@ -101,7 +109,7 @@ class LanguageHearing:
             return None
         language, probability = likeliest_language(self._votes)
         is_sure = probability >= SURE and any(vote.is_trusted for vote in self._votes)
-        if not is_sure and not self._asked_alone:
+        if not is_sure and not self._asked_alone and not self.is_noise:
             self._asked_alone = True
             runs = runs_alone(self._spans, WINDOW_SAMPLES)
             if not runs and not self._is_detection:

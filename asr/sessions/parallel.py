@@ -19,12 +19,12 @@ from asr.request.options import RequestOptions
 from asr.schema import Hypothesis, Samples, Segment, SpeechSpan, Transcript
 from asr.sessions.base import Offer, Tally
 from asr.sessions.echo import is_echo
-from asr.sessions.ladder import Climb, Verdict, decoding_options, judge
+from asr.sessions.ladder import Climb, Verdict, decoding_options, is_believed, judge
 from asr.sessions.language import LanguageHearing
 from asr.sessions.placing import placed_segments
 from asr.sessions.prompting import hotword_tokens, prompt_tokens
 from asr.sessions.work import Work
-from asr.text.guards import is_convincing, is_high
+from asr.text.guards import is_high
 from asr.text.slicing import WindowSlices, slice_tokens
 from asr.text.tokenizer import TIMESTAMPS, tokenizer_for
 
@@ -146,7 +146,7 @@ class ParallelSession:
             if before is None or before.first is None:
                 continue
             is_as_long = planned.climb.window.encoder_frames == before.climb.window.encoder_frames
-            if before.first.language == language and is_as_long:
+            if (before.first.language == language and is_as_long) or hearing.is_noise:
                 del by_span[planned.stretch.span]
                 self._take(planned, before.first)
         for wasted in (*by_span.values(), *hearing.alone):
@@ -160,7 +160,7 @@ class ParallelSession:
         verdict = judge(work.climb, hypothesis, options, self._tokenizer, self._tally)
         if isinstance(verdict, Climb):
             work.climb = verdict
-        elif verdict.silent or (work.stretch.is_doubtful and not _is_believed(verdict)):
+        elif verdict.silent or (work.stretch.is_doubtful and not is_believed(verdict)):
             work.is_done = True
         elif work.prompted and is_echo(self._tokenizer.decode(verdict.hypothesis.tokens), self._prompt_text):
             work.climb = self._work(work.stretch, work.num_reseeks, prompted=False).climb
@@ -241,7 +241,3 @@ def _is_scrap(work: Work) -> bool:
     """Whether higher temperatures would only invent more text."""
     span = work.stretch.span
     return work.num_reseeks > 0 and span.end - span.start < MIN_LADDER_SAMPLES
-
-
-def _is_believed(verdict: Verdict) -> bool:
-    return not verdict.rejected and is_convincing(verdict.hypothesis, verdict.ratio)

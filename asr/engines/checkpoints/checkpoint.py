@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from asr.checkpoint_files import ADAPTER_CONFIG, FORMATS, Kind, checkpoint_name, kind_of
@@ -19,6 +16,7 @@ from asr.engines.checkpoints.ctranslate2_directory import check_vocabulary, read
 from asr.engines.checkpoints.dimensions import ModelDims, check_shapes, checked_dims
 from asr.engines.checkpoints.huggingface_folder import read_huggingface
 from asr.engines.checkpoints.lora import with_adapter
+from asr.engines.checkpoints.openai_heads import known_heads
 from asr.engines.checkpoints.torch_file import read_torch_file
 from asr.text.tokenizer import Tokenizer, tokenizer_for
 
@@ -130,12 +128,7 @@ def _alignment_heads(raw: Any, name: str, dims: ModelDims, path: str) -> tuple[t
         ):
             raise ConfigError(f"{path!r}: alignment_heads {heads} lie outside the model's layers and heads")
         return heads
-    from whisper import _ALIGNMENT_HEADS  # one dump per official model (whisper/__init__.py)
-
-    if name in _ALIGNMENT_HEADS:
-        known = np.frombuffer(gzip.decompress(base64.b85decode(_ALIGNMENT_HEADS[name])), dtype=bool)
-        if known.size == dims.n_text_layer * dims.n_text_head:
-            grid = known.reshape(dims.n_text_layer, dims.n_text_head)
-            return tuple((int(layer), int(head)) for layer, head in np.argwhere(grid))
+    if (known := known_heads(name, dims.n_text_layer, dims.n_text_head)) is not None:
+        return known
     upper = range(dims.n_text_layer // 2, dims.n_text_layer)
     return tuple((layer, head) for layer in upper for head in range(dims.n_text_head))

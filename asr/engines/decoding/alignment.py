@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from whisper.timing import dtw, median_filter
 
 from asr.constants import FRAMES_PER_POSITION
 from asr.engines.decoding.kv_cache import CrossCache
 from asr.engines.decoding.network import StepDecoder
+from asr.engines.decoding.time_warping import cheapest_path
 from asr.engines.device import torch_threads_kept
 from asr.schema import TokenAlignment
 from asr.text.tokenizer import Tokenizer
@@ -103,8 +104,13 @@ class Aligner:
 
 def _path(cost: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The cheapest way through [tokens, positions] as two rows of indices."""
-    with torch_threads_kept():
-        text_indices, positions = dtw(cost)
+    if cost.is_cuda:
+        from whisper.timing import dtw  # a kernel on the GPU; where it cannot be made, compiled by numba
+
+        with torch_threads_kept():
+            text_indices, positions = dtw(cost)
+    else:
+        text_indices, positions = cheapest_path(cost.numpy())
     return text_indices, positions
 
 
@@ -112,5 +118,13 @@ def _matrix(scores: Tensor, num_frames: int) -> Tensor:
     """Mean over the heads of the normalised, filtered attention, float32 [tokens, positions]."""
     weights = scores[:, :, : max(1, num_frames // FRAMES_PER_POSITION)].softmax(-1)
     std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
-    filtered: Tensor = median_filter((weights - mean) / std, MEDIAN_WIDTH)
-    return filtered.mean(0)
+    return _smoothed((weights - mean) / std).mean(0)
+
+
+def _smoothed(weights: Tensor) -> Tensor:
+    """Each position's median over its neighbours, as openai-whisper's `median_filter`."""
+    pad = MEDIAN_WIDTH // 2
+    if weights.shape[-1] <= pad:
+        return weights
+    padded = F.pad(weights, (pad, pad, 0, 0), mode="reflect")
+    return padded.unfold(-1, MEDIAN_WIDTH, 1).sort()[0][..., pad]

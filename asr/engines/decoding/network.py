@@ -63,6 +63,10 @@ class Network(Protocol):
         """Room for keys and values of `windows`; `is_kept`: no search may overwrite it."""
         ...
 
-    def fill_cross_cache(self, cross: CrossCache, log_mel: Tensor, first: int) -> None:
-        """Keep keys and values of log_mel float32 [windows, n_mels, frames] as windows `first` and on."""
+    def features(self, log_mel: Tensor) -> Tensor:
+        """The encoder's output [windows, positions, state] for log_mel float32 [windows, n_mels, frames]."""
+        ...
+
+    def fill_cross_cache(self, cross: CrossCache, features: Tensor, first: int) -> None:
+        """Keep the keys and values that the decoder makes of `features` as windows `first` and on."""
         ...

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from asr.constants import FRAMES_PER_POSITION
 from asr.engine import OnFound
@@ -15,6 +16,7 @@ from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.decoding.alignment import Aligner, AlignmentTask
 from asr.engines.decoding.beam import BeamSearch
 from asr.engines.decoding.greedy import GreedySearch
+from asr.engines.decoding.heard import HeardAudio
 from asr.engines.decoding.hypothesis import hypothesis_of
 from asr.engines.decoding.kv_cache import CrossCache
 from asr.engines.decoding.language import detect_languages
@@ -54,6 +56,7 @@ class Pipeline:
         self._settings = settings
         self._log_mel = LogMel(self.dims.n_mels, placement.device)
         self._network = network
+        self._heard = HeardAudio()
         self._decoder = network.decoder
         self._aligner = Aligner(
             self._decoder, self.tokenizer, checkpoint.alignment_heads, self.dims.n_text_ctx
@@ -87,20 +90,35 @@ class Pipeline:
         ]
 
     def _cross_cache(self, windows: Sequence[Window], clock: StageClock, *, is_kept: bool) -> CrossCache:
-        """Keys and values of the audio, a few windows at a time."""
+        """Keys and values of the audio."""
+        features = self._features(windows, clock)
         positions = windows[0].encoder_frames // FRAMES_PER_POSITION
         cross = self._network.cross_cache(len(windows), positions, is_kept=is_kept)
         size = self._settings.encoder_batch
-        groups = [windows[first : first + size] for first in range(0, len(windows), size)]
-        staged = self._log_mel.stage(groups[0])
-        for number, following in enumerate([*groups[1:], None]):
-            log_mel = self._log_mel.of(staged)
-            clock.lap("features")
-            self._network.fill_cross_cache(cross, log_mel, number * size)
-            clock.lap("encode")
-            if following is not None:  # on CUDA the encoder has only been queued: this runs beside it
-                staged = self._log_mel.stage(following)
+        for first in range(0, len(windows), size):
+            self._network.fill_cross_cache(cross, torch.stack(features[first : first + size]), first)
+        clock.lap("encode")
         return cross
+
+    def _features(self, windows: Sequence[Window], clock: StageClock) -> list[Tensor]:
+        """The encoder's output for each window, [positions, state]; those not heard lately go through it, a
+        few at a time."""
+        features = [self._heard.features(window) for window in windows]
+        new = [slot for slot, known in enumerate(features) if known is None]
+        size = self._settings.encoder_batch
+        groups = [new[first : first + size] for first in range(0, len(new), size)]
+        staged = [self._log_mel.stage([windows[slot] for slot in group]) for group in groups[:1]]
+        for number, group in enumerate(groups, 1):
+            log_mel = self._log_mel.of(staged.pop())
+            clock.lap("features")
+            for slot, row in zip(group, self._network.features(log_mel), strict=True):
+                features[slot] = row
+            clock.lap("encode")
+            if number < len(groups):  # on CUDA the encoder has only been queued: this runs beside it
+                staged.append(self._log_mel.stage([windows[slot] for slot in groups[number]]))
+        heard = [each for each in features if each is not None]
+        self._heard.keep(windows, heard)
+        return heard
 
     def _detect(self, windows: Sequence[Window], cross: CrossCache) -> list[Detection | None]:
         """The language of the windows that ask for it, None for the others."""

@@ -16,15 +16,19 @@ OPSET = 20
 IR_VERSION = 10
 MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators
 LARGE_BYTES = 1024  # larger constants go to the file of weights, which is mapped
+ALIGNED_BYTES = 64  # of a constant in it: a cache line
 
 Array = NDArray[Any]
 
 
 class GraphWriter:
-    """Collects a graph over a checkpoint's weights; `save` writes it."""
+    """Collects a graph over a checkpoint's weights, which it writes at once; `save` writes the graph."""
 
-    def __init__(self, state: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, state: Mapping[str, torch.Tensor], path: Path) -> None:
+        """The graph will lie at `path`, its weights beside it, for ONNX Runtime to map."""
         self._state = state
+        self._path = path
+        self._weights = path.with_name(f"{path.name}.data")
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -44,8 +48,25 @@ class GraphWriter:
     def constant(self, name: str, value: Array) -> str:
         """The constant of this name, stored once."""
         if name not in self._constants:
-            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+            is_large = value.nbytes >= LARGE_BYTES
+            self._constants[name] = (self._stored if is_large else numpy_helper.from_array)(value, name)
         return name
+
+    def _stored(self, value: Array, name: str) -> onnx.TensorProto:
+        """A constant in the file of weights, written at once: onnx would hold each three times."""
+        with self._weights.open("ab") as file:
+            file.write(bytes(-file.tell() % ALIGNED_BYTES))
+            place = {"location": self._weights.name, "offset": file.tell(), "length": value.nbytes}
+            file.write(np.ascontiguousarray(value).data)
+        return TensorProto(
+            name=name,
+            dims=value.shape,
+            data_type=helper.np_dtype_to_tensor_dtype(value.dtype),
+            data_location=TensorProto.EXTERNAL,
+            external_data=[
+                onnx.StringStringEntryProto(key=key, value=str(known)) for key, known in place.items()
+            ],
+        )
 
     def ints(self, *values: int) -> str:
         return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
@@ -67,16 +88,14 @@ class GraphWriter:
         )
         return names[0]
 
-    def split(self, value: str, parts: int) -> list[str]:
-        """Equal parts of the last dimension."""
-        names = [f"{value}_part{part}" for part in range(parts)]
-        self.op("Split", [value], names, axis=-1, num_outputs=parts)
-        return names
-
     def linear(self, value: str, name: str, weight: Array, bias: Array | None) -> str:
         """value @ weight.T + bias; weight: [out, in]."""
         product = self.op("MatMul", [value, self.constant(f"{name}.w", weight.T)])
         return product if bias is None else self.op("Add", [product, self.constant(f"{name}.b", bias)])
+
+    def tied(self, value: str, table: str, weight: Array, output: str) -> None:
+        """`output` = value @ weight.T, where the constant `table` holds the weight, [out, in]."""
+        self.op("MatMul", [value, self.op("Transpose", [table], perm=[1, 0])], [output])
 
     def layer(self, value: str, prefix: str) -> str:
         """The checkpoint's linear layer `prefix`."""
@@ -86,18 +105,30 @@ class GraphWriter:
             value, prefix, self.weight(f"{prefix}.weight"), self.weight(bias) if has_bias else None
         )
 
-    def norm(self, value: str, prefix: str) -> str:
+    def transposed_layer(self, value: str, prefix: str) -> str:
+        """The same of [batch, in, length], as [batch, out, length]."""
+        product = self.op("MatMul", [self.constant(f"{prefix}.w", self.weight(f"{prefix}.weight")), value])
+        bias = f"{prefix}.bias"
+        if bias not in self._state:
+            return product
+        return self.op("Add", [product, self.constant(f"{prefix}.b", self.weight(bias)[:, None])])
+
+    def norm(self, value: str, prefix: str, *outputs: str) -> str:
         """The checkpoint's layer normalisation `prefix`."""
         parts = [self.constant(name, self.weight(name)) for name in (f"{prefix}.weight", f"{prefix}.bias")]
-        return self.op("LayerNormalization", [value, *parts], axis=-1, epsilon=1e-5)
+        return self.op("LayerNormalization", [value, *parts], outputs, axis=-1, epsilon=1e-5)
 
     def qkv(self, value: str, prefix: str) -> str:
         """Queries, keys and values of one attention beside each other, [..., 3 * state]."""
-        names = ("query", "key", "value")
-        weight = np.concatenate([self.weight(f"{prefix}.{name}.weight") for name in names])
-        keys_have_none = np.zeros(len(weight) // 3, np.float32)
-        bias = [self.weight(f"{prefix}.query.bias"), keys_have_none, self.weight(f"{prefix}.value.bias")]
-        return self.linear(value, f"{prefix}.qkv", weight, np.concatenate(bias))
+        weight = np.concatenate(
+            [self.weight(f"{prefix}.{name}.weight") for name in ("query", "key", "value")]
+        )
+        return self.linear(value, f"{prefix}.qkv", weight, self.qkv_bias(prefix))
+
+    def qkv_bias(self, prefix: str) -> Array:
+        """Their bias, [3 * state]."""
+        queries, values = (self.weight(f"{prefix}.{name}.bias") for name in ("query", "value"))
+        return np.concatenate([queries, np.zeros_like(queries), values])  # keys have none
 
     def heads(self, value: str, heads: int, size: int) -> str:
         """[batch, length, state] → [batch, heads, length, size]."""
@@ -114,19 +145,10 @@ class GraphWriter:
         hidden = self.op("Gelu", [self.layer(self.norm(value, f"{block}.mlp_ln"), f"{block}.mlp.0")])
         return self.op("Add", [value, self.layer(hidden, f"{block}.mlp.2")])
 
-    def save(self, path: Path) -> None:
-        """The graph at `path`, its weights beside it, for ONNX Runtime to map."""
+    def save(self) -> None:
         graph = helper.make_graph(
-            self._nodes, path.stem, self._inputs, self._outputs, list(self._constants.values())
+            self._nodes, self._path.stem, self._inputs, self._outputs, list(self._constants.values())
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
-        onnx.save(
-            model,
-            str(path),
-            save_as_external_data=True,
-            all_tensors_to_one_file=True,
-            location=f"{path.name}.data",
-            size_threshold=LARGE_BYTES,
-        )
-        path.with_name(f"{path.name}.data").chmod(0o644)  # onnx leaves it to its owner alone
+        self._path.write_bytes(model.SerializeToString())

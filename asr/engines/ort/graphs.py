@@ -16,15 +16,13 @@ from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.ort.graph_writer import MICROSOFT, GraphWriter
 from asr.engines.ort.weight_bits import EightBitWriter
 
+TOKENS = "decoder.token_embedding.weight"  # looked up for each token, and multiplied for the logits
+
 
 def write_encoder(checkpoint: Checkpoint, path: Path) -> None:
-    """mel [B, n_mels, frames] → keys [B, heads, size, positions] and values [B, heads, positions, size].
-
-    Frames are free, up to what the model has positions for; the projections that the decoder's layers
-    make of the audio are part of it.
-    """
-    dims, graph = checkpoint.dims, GraphWriter(checkpoint.state)
-    heads, state = dims.n_audio_head, dims.n_audio_state
+    """mel [B, n_mels, frames] → features [B, T, state]; frames are free, up to the model's positions."""
+    dims, graph = checkpoint.dims, GraphWriter(checkpoint.state, path)
+    heads = dims.n_audio_head
     x = graph.input("mel", ["B", dims.n_mels, "F"])
     for number, stride in ((1, 1), (2, 2)):
         names = [f"encoder.conv{number}.{part}" for part in ("weight", "bias")]
@@ -37,22 +35,37 @@ def write_encoder(checkpoint: Checkpoint, path: Path) -> None:
     x = graph.op("Add", [x, graph.op("Slice", [table, graph.ints(0), length, graph.ints(0)])])
     for layer in range(dims.n_audio_layer):
         block = f"encoder.blocks.{layer}"
-        parts = graph.split(graph.qkv(graph.norm(x, f"{block}.attn_ln"), f"{block}.attn"), 3)
-        attended = graph.op("MultiHeadAttention", parts, domain=MICROSOFT, num_heads=heads)
+        attended = _attention(graph, graph.norm(x, f"{block}.attn_ln"), f"{block}.attn", heads)
         x = graph.op("Add", [x, graph.layer(attended, f"{block}.attn.out")])
         x = graph.mlp(x, block)
-    x = graph.norm(x, "encoder.ln_post")
+    graph.norm(x, "encoder.ln_post", "features")
+    graph.output("features", ["B", "T", dims.n_audio_state])
+    graph.save()
+
+
+def write_crossing(checkpoint: Checkpoint, path: Path) -> None:
+    """features [B, T, state] → keys and values of them for the decoder's layers, each [B, heads, size, T]."""
+    dims, graph = checkpoint.dims, GraphWriter(checkpoint.state, path)
     heads, size = dims.n_text_head, dims.n_text_state // dims.n_text_head
+    x = graph.op("Transpose", [graph.input("features", ["B", "T", dims.n_audio_state])], perm=[0, 2, 1])
     for layer in range(dims.n_text_layer):
         crossing = f"decoder.blocks.{layer}.cross_attn"
-        keys = graph.op("Reshape", [graph.layer(x, f"{crossing}.key"), graph.ints(0, 0, heads, size)])
-        values = graph.op("Reshape", [graph.layer(x, f"{crossing}.value"), graph.ints(0, 0, heads, size)])
-        graph.op("Transpose", [keys], [f"ck{layer}"], perm=[0, 2, 3, 1])
-        graph.op("Transpose", [values], [f"cv{layer}"], perm=[0, 2, 1, 3])
-        graph.output(f"ck{layer}", ["B", heads, size, "T"])
-        graph.output(f"cv{layer}", ["B", heads, "T", size])
-    assert state == dims.n_text_state
-    graph.save(path)
+        for short, name in (("ck", "key"), ("cv", "value")):
+            made = graph.transposed_layer(x, f"{crossing}.{name}")
+            graph.op("Reshape", [made, graph.ints(0, heads, size, -1)], [f"{short}{layer}"])
+            graph.output(f"{short}{layer}", ["B", heads, size, "T"])
+    graph.save()
+
+
+def _attention(graph: GraphWriter, x: str, prefix: str, heads: int) -> str:
+    """x [B, T, state] after attention to itself."""
+    parts = [
+        graph.linear(x, f"{prefix}.{name}", graph.weight(f"{prefix}.{name}.weight"), None)
+        for name in ("query", "key", "value")
+    ]
+    # added where the operator moves its inputs anyway
+    bias = graph.constant(f"{prefix}.qkv.b", graph.qkv_bias(prefix))
+    return graph.op("MultiHeadAttention", [*parts, bias], domain=MICROSOFT, num_heads=heads)
 
 
 def write_decoder(checkpoint: Checkpoint, path: Path, *, eight_bits: bool) -> None:
@@ -63,7 +76,7 @@ def write_decoder(checkpoint: Checkpoint, path: Path, *, eight_bits: bool) -> No
     logits [R, K, n_vocab], scores [W, alignment heads, L, T] before softmax. A window has R / W rows.
     """
     dims = checkpoint.dims
-    graph = (EightBitWriter if eight_bits else GraphWriter)(checkpoint.state)
+    graph = (EightBitWriter if eight_bits else GraphWriter)(checkpoint.state, path)
     heads, state = dims.n_text_head, dims.n_text_state
     size = state // heads
     for name in ("tokens", "positions"):
@@ -71,7 +84,7 @@ def write_decoder(checkpoint: Checkpoint, path: Path, *, eight_bits: bool) -> No
     graph.input("places", ["R", "K", 1], TensorProto.INT64)
     graph.input("lengths", ["R"], TensorProto.INT32)
     graph.input("total", [], TensorProto.INT32)
-    embedding = graph.constant("embedding", graph.weight("decoder.token_embedding.weight"))
+    embedding = graph.constant("embedding", graph.weight(TOKENS))
     table = graph.constant("positions_table", graph.weight("decoder.positional_embedding"))
     x = graph.op("Add", [graph.op("Gather", [embedding, "tokens"]), graph.op("Gather", [table, "positions"])])
     scores = []
@@ -84,11 +97,11 @@ def write_decoder(checkpoint: Checkpoint, path: Path, *, eight_bits: bool) -> No
             scores.append(graph.op("Gather", [layer_scores, index], axis=1))
         x = graph.mlp(x, block)
     x = graph.norm(graph.op("GatherND", [x, "places"], batch_dims=1), "decoder.ln")
-    graph.op("MatMul", [x, graph.op("Transpose", [embedding], perm=[1, 0])], ["logits"])
+    graph.tied(x, embedding, graph.weight(TOKENS), "logits")
     graph.output("logits", ["R", "K", dims.n_vocab])
     graph.op("Concat", scores, ["scores"], axis=1)
     graph.output("scores", ["W", len(checkpoint.alignment_heads), "L", "T"])
-    graph.save(path)
+    graph.save()
 
 
 def _self_attention(graph: GraphWriter, x: str, layer: int, shape: tuple[int, int]) -> str:
@@ -113,7 +126,7 @@ def _cross_attention(graph: GraphWriter, x: str, layer: int, shape: tuple[int, i
     heads, size = shape
     state = heads * size
     keys = graph.input(f"ck{layer}", ["W", heads, size, "T"])
-    values = graph.input(f"cv{layer}", ["W", heads, "T", size])
+    values = graph.input(f"cv{layer}", ["W", heads, size, "T"])
     crossing = f"decoder.blocks.{layer}.cross_attn"
     weight, bias = (graph.weight(f"{crossing}.query.{part}") * size**-0.5 for part in ("weight", "bias"))
     queries = graph.linear(graph.norm(x, f"{crossing}_ln"), f"{crossing}.query", weight, bias)
@@ -122,6 +135,7 @@ def _cross_attention(graph: GraphWriter, x: str, layer: int, shape: tuple[int, i
     by_window = graph.op("Concat", [windows, graph.ints(-1, state)], axis=0)
     queries = graph.heads(graph.op("Reshape", [queries, by_window]), heads, size)
     scores = graph.op("MatMul", [queries, keys])
-    attended = graph.op("MatMul", [graph.op("Softmax", [scores], axis=-1), values])
+    weights = graph.op("Softmax", [scores], axis=-1)
+    attended = graph.op("FusedMatMul", [weights, values], domain=MICROSOFT, transB=1)
     by_row = graph.op("Reshape", [graph.merged(attended, state), graph.op("Shape", [x])])
     return graph.op("Add", [x, graph.layer(by_row, f"{crossing}.out")]), scores

@@ -22,8 +22,8 @@ from asr.engines.ort.sessions import opened, provider_of
 
 logger = logging.getLogger(__name__)
 
-LAYOUT = 2  # raised when graphs.py writes something else for the same checkpoint
-ENCODER, DECODER = "encoder.onnx", "decoder.onnx"  # the decoder is written last
+LAYOUT = 4  # raised when graphs.py writes something else for the same checkpoint
+ENCODER, CROSSING, DECODER = "encoder.onnx", "crossing.onnx", "decoder.onnx"  # the decoder is written last
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "CUDA out of memory")
 
 
@@ -57,6 +57,7 @@ class OrtEngine(BaseEngine):
         checkpoint = replace(checkpoint, state={})  # the graphs hold the weights: twice would be the peak
         sessions = Sessions(
             opened(folder / ENCODER, self._provider, threads, spins=False),
+            opened(folder / CROSSING, self._provider, threads, spins=False),
             opened(folder / DECODER, self._provider, threads, spins=config.spinning == "auto"),
         )
         settings = BatchSettings(config.max_batch_size, together, config.deterministic, config.loop_guard)
@@ -94,4 +95,5 @@ def _write(checkpoint: Checkpoint, eight_bits: bool, folder: Path) -> None:
             "pip install -r requirements.txt, or set engine.backend to 'torch'"
         ) from error
     graphs.write_encoder(checkpoint, folder / ENCODER)
+    graphs.write_crossing(checkpoint, folder / CROSSING)
     graphs.write_decoder(checkpoint, folder / DECODER, eight_bits=eight_bits)

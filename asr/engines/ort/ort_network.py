@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from asr.audio.onnx_runtime import onnxruntime
+from asr.constants import FRAMES_PER_POSITION
 from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.checkpoints.dimensions import ModelDims
 from asr.engines.decoding.kv_cache import CrossCache, SelfCache
@@ -21,6 +22,7 @@ NUMPY_TYPES = {torch.float32: np.float32, torch.int64: np.int64, torch.int32: np
 @dataclass(frozen=True, slots=True)
 class Sessions:
     encoder: onnxruntime.InferenceSession
+    crossing: onnxruntime.InferenceSession
     decoder: onnxruntime.InferenceSession
 
 
@@ -30,7 +32,7 @@ class OrtNetwork:
     def __init__(self, checkpoint: Checkpoint, placement: Placement, sessions: Sessions) -> None:
         self._dims = checkpoint.dims
         self._placement = placement
-        self._encoder = sessions.encoder
+        self._sessions = sessions
         self.decoder = OrtDecoder(checkpoint, placement, sessions.decoder)
 
     def cross_cache(self, windows: int, positions: int, *, is_kept: bool) -> CrossCache:
@@ -38,14 +40,24 @@ class OrtNetwork:
         dims = self._dims
         size = dims.n_text_state // dims.n_text_head
         shape = (dims.n_text_layer, windows, dims.n_text_head, positions, size)
-        # a step reads them all: keys [size, positions] are multiplied as they lie
-        return CrossCache.empty(shape, self._placement, keys_swapped=True, values_swapped=False)
+        # a step reads them all, row by row
+        return CrossCache.empty(shape, self._placement, keys_swapped=True, values_swapped=True)
 
-    def fill_cross_cache(self, cross: CrossCache, log_mel: Tensor, first: int) -> None:
-        """Keep keys and values of log_mel float32 [windows, n_mels, frames] as windows `first` and on."""
-        part = cross.slots(range(first, first + len(log_mel)))
-        binding = Binding(self._encoder)
+    def features(self, log_mel: Tensor) -> Tensor:
+        """[windows, positions, state] of log_mel float32 [windows, n_mels, frames]."""
+        positions = log_mel.shape[2] // FRAMES_PER_POSITION
+        features = log_mel.new_empty(len(log_mel), positions, self._dims.n_audio_state)
+        binding = Binding(self._sessions.encoder)
         binding.input("mel", log_mel.contiguous())
+        binding.output("features", features)
+        binding.run()
+        return features
+
+    def fill_cross_cache(self, cross: CrossCache, features: Tensor, first: int) -> None:
+        """Keep keys and values of the features as windows `first` and on."""
+        part = cross.slots(range(first, first + len(features)))
+        binding = Binding(self._sessions.crossing)
+        binding.input("features", features)
         for name, tensor in _cross_tensors(part):
             binding.output(name, tensor)
         binding.run()
@@ -143,10 +155,10 @@ class OrtDecoder:
 
 
 def _cross_tensors(cross: CrossCache) -> list[tuple[str, Tensor]]:
-    """Name in the graphs → keys [W, heads, size, T] and values [W, heads, T, size] of each layer."""
+    """Name in the graphs → keys and values of each layer, [W, heads, size, T]."""
     named = []
-    for layer, (keys, values) in enumerate(zip(cross.keys, cross.values, strict=True)):
-        named += [(f"ck{layer}", keys.transpose(-1, -2)), (f"cv{layer}", values)]
+    for layer, pair in enumerate(zip(cross.keys, cross.values, strict=True)):
+        named += [(f"c{kind}{layer}", each.transpose(-1, -2)) for kind, each in zip("kv", pair, strict=True)]
     return named
 
 

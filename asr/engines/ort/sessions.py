@@ -46,6 +46,7 @@ def opened(graph: Path, provider: str, threads: int, *, spins: bool) -> onnxrunt
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.enable_mem_pattern = False  # its plans lie beside the arena: 65 MB more for base, and no faster
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
     options.add_session_config_entry("session.force_spinning_stop", "1")

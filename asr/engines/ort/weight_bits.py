@@ -18,19 +18,30 @@ INT8_PRODUCTS = 4  # its accuracy_level
 
 
 class EightBitWriter(GraphWriter):
-    """As its parent, with the linear layers' weights in eight bits."""
+    """As its parent, with the weights of linear layers and of the logits in eight bits."""
 
     def linear(self, value: str, name: str, weight: Array, bias: Array | None) -> str:
-        outputs, inputs = weight.shape
-        if inputs % BLOCK:
+        if weight.shape[1] % BLOCK:
             return super().linear(value, name, weight, bias)
+        product = self._product(value, name, weight)
+        return product if bias is None else self.op("Add", [product, self.constant(f"{name}.b", bias)])
+
+    def tied(self, value: str, table: str, weight: Array, output: str) -> None:
+        if weight.shape[1] % BLOCK:
+            super().tied(value, table, weight, output)
+        else:
+            self._product(value, table, weight, output)
+
+    def _product(self, value: str, name: str, weight: Array, *outputs: str) -> str:
+        """value @ weight.T, with the weight in eight bits."""
         quantised, scales = eight_bits(weight)
-        product = self.op(
+        return self.op(
             "MatMulNBits",
             [value, self.constant(f"{name}.q", quantised), self.constant(f"{name}.s", scales)],
-            domain=MICROSOFT, K=inputs, N=outputs, bits=BITS, block_size=BLOCK, accuracy_level=INT8_PRODUCTS,
+            outputs,
+            domain=MICROSOFT, K=weight.shape[1], N=weight.shape[0], bits=BITS, block_size=BLOCK,
+            accuracy_level=INT8_PRODUCTS,
         )  # fmt: skip
-        return product if bias is None else self.op("Add", [product, self.constant(f"{name}.b", bias)])
 
 
 def eight_bits(weight: Array) -> tuple[Array, Array]:
@@ -38,5 +49,8 @@ def eight_bits(weight: Array) -> tuple[Array, Array]:
     blocks = weight.reshape(len(weight), -1, BLOCK)
     scales = np.abs(blocks).max(2, keepdims=True) / (ZERO - 1)
     safe = np.where(scales == 0, 1, scales)
-    quantised = np.clip(np.rint(blocks / safe) + ZERO, 0, 2**BITS - 1).astype(np.uint8)
-    return quantised, scales.astype(np.float32).reshape(-1)
+    quantised = blocks / safe
+    np.rint(quantised, out=quantised)  # in place: a large model's embedding has 250 MB
+    quantised += ZERO
+    np.clip(quantised, 0, 2**BITS - 1, out=quantised)
+    return quantised.astype(np.uint8), scales.astype(np.float32).reshape(-1)

@@ -32,9 +32,13 @@ class TorchNetwork:
         """Room for keys and values of `windows`; `is_kept`: no search may overwrite it."""
         return self.decoder.cross_cache(windows, positions, is_kept=is_kept)
 
-    def fill_cross_cache(self, cross: CrossCache, log_mel: Tensor, first: int) -> None:
-        """Keep keys and values of log_mel float32 [windows, n_mels, frames] as windows `first` and on."""
-        self.decoder.fill_cross_cache(cross, self._encoder(log_mel), first)
+    def features(self, log_mel: Tensor) -> Tensor:
+        """[windows, positions, state] of log_mel float32 [windows, n_mels, frames]."""
+        return self._encoder(log_mel)
+
+    def fill_cross_cache(self, cross: CrossCache, features: Tensor, first: int) -> None:
+        """Keep keys and values of the features as windows `first` and on."""
+        self.decoder.fill_cross_cache(cross, features, first)
 
     @torch.inference_mode()
     def record_steps(self, wanted: tuple[Bucket, ...]) -> None:

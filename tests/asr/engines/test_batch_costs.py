@@ -24,7 +24,7 @@ def windows(count: int, frames: int = LONG, **options: object) -> list[Window]:
 
 
 def full(count: int, *, tokens: int = 75, decoding: float = 0.0) -> list[Hypothesis]:
-    seconds = EngineSeconds(decode=decoding)
+    seconds = EngineSeconds(features=1e-3, decode=decoding)
     return [Hypothesis((1,) * tokens, 0.0, 0.0, 0.0, "en", seconds=seconds)] * count
 
 
@@ -50,7 +50,7 @@ def test_windows_that_are_slow_alone_are_still_decoded_together_where_that_pays(
     measured = ((1, 3.4), (2, 4.9), (4, 7.6))
     assert PAYS * 3.4 > 7.6
     assert costs(*measured).most_together(LONG) == 5
-    assert costs((1, 10.0), (2, 21.0)).most_together(LONG) == 2
+    assert costs((1, 10.0), (2, 21.0)).most_together(LONG) == 3
 
 
 def test_another_length_costs_in_proportion_until_it_is_measured() -> None:
@@ -65,6 +65,7 @@ def test_unusual_windows_do_not_count() -> None:
     made.record(windows(1, task="detect_language"), full(1), 0.01)
     made.record(windows(1, beam_size=5), full(1), 60.0)
     made.record(windows(1, temperature=0.4, best_of=5), full(1), 60.0)
+    made.record(windows(1), [replace(full(1)[0], seconds=EngineSeconds())], 0.01)  # encoded before
     assert made.most_together(LONG) == 16
 
 
@@ -86,8 +87,13 @@ def test_a_window_of_few_words_counts_as_a_full_one() -> None:
     made = BatchCosts(16, 3.0)
     made.record(windows(1), full(1, tokens=15, decoding=0.1), 0.35)
     assert made.most_together(LONG) == 4  # of 0.25 + 5 * 0.1 s
+    made.record(windows(1), full(1, tokens=3), 0.01)
     made.record(windows(1), full(1, tokens=0), 0.01)
     assert made.most_together(LONG) == 4
+
+
+def test_a_size_first_decoded_in_a_busy_moment_is_decoded_again() -> None:
+    assert costs((1, 1.0), (2, 20.0)).most_together(LONG) == 3
 
 
 @given(

@@ -172,6 +172,23 @@ def test_a_file_without_speech_has_no_language_of_its_own(language: str | None, 
     assert (session.transcript().text, session.transcript().language) == ("", reported)
 
 
+@pytest.mark.parametrize(("avg_logprob", "num_heard"), [(-2.0, 2), (SURE, 6)])
+def test_noise_is_heard_once_whatever_languages_its_windows_seem_to_be_in(
+    avg_logprob: float, num_heard: int
+) -> None:
+    """But where a window has text to be believed, the file's language is looked for as of any other."""
+    engine = Polyglot({5: ({"en": 0.5, "cy": 0.2}, -2.0), 6: ({"cy": 0.5, "en": 0.3}, avg_logprob)})
+    parts = seconds((0, 30), (30, 55))
+    samples = np.zeros(parts[-1].end, np.int16)
+    for part, value in zip(parts, (5, 6), strict=True):
+        samples[part.start : part.end] = value
+    stretches = tuple(Stretch(part, part, is_doubtful=True) for part in parts)
+    session = ParallelSession(samples, (), lambda limit: stretches, asked(), SPEC)
+    drive(engine, [session])
+    assert len(engine.windows) == num_heard
+    assert bool(session.transcript().text) is (avg_logprob == SURE)
+
+
 def test_what_is_unsure_and_cannot_be_parted_is_heard_as_openai_whisper_hears_it() -> None:
     """Its vote replaces the first one: openai-whisper detects with silence behind the speech."""
     span = SpeechSpan(0, 4 * SAMPLE_RATE)

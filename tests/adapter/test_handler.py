@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ import pytest
 
 from adapter import intake
 from asr.constants import WINDOW_FRAMES
-from asr.schema import DecodingOptions, Window
+from asr.engine import OnFound
+from asr.errors import AsrError
+from asr.schema import DecodingOptions, Hypothesis, Window
 from asr.wire import messages
 from tests.adapter.worker import FAILS, RAISES, Answer, EchoEngine, Row, Worker, wav
 
@@ -111,6 +113,27 @@ def test_windows_and_files_share_the_engine(worker: Worker, engine: EchoEngine) 
     assert answers[0].content_type == "application/json"
     assert messages.decode_hypothesis(answers[0].body).language == "de"
     assert answers[0].body != answers[2].body
+
+
+def test_a_window_is_answered_when_it_is_done_and_a_file_with_all_it_has(
+    worker: Worker, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = engine.decode
+
+    def telling(windows: Sequence[Window], on_found: OnFound) -> list[Hypothesis | AsrError]:
+        found = decode(windows)
+        for place in (0, 1):
+            on_found(place, found[place])  # type: ignore[arg-type]
+        return found
+
+    whole = worker.ask(window_row(), good(), window_row(5_000))
+    monkeypatch.setattr(engine, "decode", telling)
+    answers = worker.ask(window_row(), good(), window_row(5_000))
+    assert [answer.status for answer in answers] == [200] * 3
+    assert [len(answer.chunks) for answer in answers] == [2, 1, 1]
+    assert answers[0].chunks == (whole[0].body + b"\n", b"")
+    assert answers[0].content_type == "application/x-ndjson"
+    assert answers[1:] == whole[1:]
 
 
 def test_a_window_the_engine_refuses_is_an_error_body(worker: Worker) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr.engine import OnFound
 from asr.engines import base
 from asr.engines.batch_costs import PAYS, BatchCosts
 from asr.schema import DecodingOptions, EngineSeconds, Hypothesis, Window
@@ -110,9 +111,9 @@ def decoded_in_warm_up(pair: Pair, **config: object) -> list[tuple[int, int]]:
     seen: list[tuple[int, int]] = []
     decode = engine.model.decode
 
-    def spy(batch: Sequence[Window]) -> list[Hypothesis]:
+    def spy(batch: Sequence[Window], on_found: OnFound) -> list[Hypothesis]:
         seen.append((len(batch), batch[0].encoder_frames))
-        return decode(batch)
+        return decode(batch, on_found)
 
     engine.model.decode = spy  # type: ignore[method-assign]
     engine.warm_up()

@@ -166,3 +166,16 @@ def test_nothing_to_decode(multilingual):
 
 def test_other_runtime_errors_are_not_memory():
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_windows_that_are_told_keep_their_places_in_halves(multilingual, monkeypatch):
+    engine = multilingual.engine_with()
+    pieces = [
+        window(random_audio(2, seed), language="en", max_tokens=length)
+        for seed, length in enumerate((9, 2, 3, 8))
+    ]
+    fail_when(engine, monkeypatch, lambda windows: len(windows) > 2, MemoryError())
+    told = {}
+    found = engine.decode(pieces, told.__setitem__)
+    assert sorted(told) == [1, 2]
+    assert all(hypothesis.tokens == found[place].tokens for place, hypothesis in told.items())

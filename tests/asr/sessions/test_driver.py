@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,3 +125,24 @@ def test_a_model_of_another_family_has_no_session() -> None:
     audio = audio_of(np.zeros(16_000, np.int16))
     with pytest.raises(EngineFailure, match="family 'conformer'"):
         open_session(prepared_from(audio, asked()), asked(), replace(SPEC, family="conformer"))
+
+
+def test_an_outcome_counts_when_it_is_told_and_not_again() -> None:
+    class Telling(ScriptedEngine):
+        """Has the last window of a batch first."""
+
+        def decode(self, windows: Sequence[Window], on_found: Any = None) -> list[Hypothesis | AsrError]:
+            found = super().decode(windows)
+            on_found(len(found) - 1, found[-1])
+            seen.append(".")
+            return found
+
+    seen: list[str] = []
+    clips = [Clips("a", 3_000), Clips("b", 3_000), Clips("c", 3_000)]
+    drive(
+        Telling(lambda k: random_hypothesis(random.Random(k))),
+        clips,
+        on_progress=lambda i, goes_on: seen.append(clips[i].name + "+" * goes_on),
+    )
+    assert " ".join(seen) == "c+ . a b"
+    assert [clip.left for clip in clips] == [0, 0, 0]

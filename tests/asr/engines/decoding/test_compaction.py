@@ -39,3 +39,28 @@ def test_the_results_are_the_same(multilingual, monkeypatch, options, rows):
     assert narrow == sorted(narrow, reverse=True)
     assert narrow[0] < wide[0]
     assert len(narrow) == len(wide)
+
+
+@pytest.mark.parametrize("options", [{}, {"beam_size": 2}])
+def test_a_window_is_told_when_it_is_done(multilingual, options):
+    """And the last one is not: its batch ends with it."""
+    pieces = [
+        window(random_audio(3, seed), language="en", max_tokens=length, **options)
+        for seed, length in enumerate((12, 3, 7, 1))
+    ]
+    told = []
+    found = multilingual.engine.decode(pieces, lambda *each: told.append(each))
+    assert [place for place, _ in told] == [3, 1, 2]
+    for place, early in told:
+        assert replace(early, seconds=EngineSeconds()) == replace(found[place], seconds=EngineSeconds())
+        assert early.seconds.decode <= found[place].seconds.decode
+
+
+def test_a_window_with_word_times_is_not_told_without_them(multilingual):
+    pieces = [
+        window(random_audio(3, seed), language="en", max_tokens=length, word_timestamps=True)
+        for seed, length in enumerate((12, 3))
+    ]
+    told = []
+    assert multilingual.engine.decode(pieces, lambda *each: told.append(each))[1].alignment is not None
+    assert told == []

@@ -22,6 +22,7 @@ from tests.gateway.jobs.conftest import (
     held_back,
     line,
     rows,
+    stuck,
     submit,
     until,
     upload,
@@ -66,19 +67,19 @@ def table(gateway: Gateway, query: Any) -> Any:
 def test_what_a_drain_interrupts_goes_on_after_the_restart(
     upstream: FakeTorchServe, tone_wav: bytes, tmp_path: Path
 ) -> None:
-    upstream.delay_s = 0.2
-    try:
-        with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
-            batch_id = run_lines(gateway, tone_wav)
-            until(lambda: client.batches.retrieve(batch_id), lambda one: one.request_counts.completed > 2)
-            with pytest.raises(SettingsError, match="which another gateway uses"):
-                create_app(Service(gateway.settings))
-            gateway.service.drain.begin(5)
-            until(lambda: gateway.app.state.jobs.driver.places.num_at_work, lambda count: not count, 2)
-            states = table(gateway, sa.select(LINES.c.status, LINES.c.attempts)).all()
-            assert {(status, attempts) for status, attempts in states} == {("waiting", 0), ("done", 1)}
-    finally:
-        upstream.delay_s = 0.005
+    with (
+        started(upstream, tmp_path) as gateway,
+        client_of(gateway, ALICE) as client,
+        stuck(upstream),
+    ):
+        batch_id = run_lines(gateway, tone_wav)
+        until(lambda: client.batches.retrieve(batch_id), lambda one: one.request_counts.completed)
+        with pytest.raises(SettingsError, match="which another gateway uses"):
+            create_app(Service(gateway.settings))
+        gateway.service.drain.begin(5)
+        until(lambda: gateway.app.state.jobs.driver.places.num_at_work, lambda count: not count)
+        states = table(gateway, sa.select(LINES.c.status, LINES.c.attempts)).all()
+        assert {(status, attempts) for status, attempts in states} == {("waiting", 0), ("done", 1)}
     with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
         done = wait(client, batch_id)
         assert done.status == "completed" and rows(client, done.output_file_id).keys() == ALL

@@ -110,6 +110,8 @@ class AdmissionSettings(Section):
 
     max_queued_audio_s: Positive = 4 * 3600.0 + 3600.0  # of all requests that are not finished
     default_deadline_s: Positive = 3600.0  # for a request without X-Request-Deadline
+    max_kept_answer_bytes: Count = 64_000_000  # of answers to requests with an Idempotency-Key
+    kept_answers_s: Positive = 86_400.0  # time for which one of them is known
 
 
 class RealtimeSettings(Section):

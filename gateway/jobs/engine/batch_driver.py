@@ -213,9 +213,7 @@ class Driver:
             connection.execute(sa.update(LINES).where(at_work).values(status="waiting"))
 
     def _read(self, file_id: str, row: sa.Row[Any]) -> bytes:
-        with self._contents.path(file_id).open("rb") as file:
-            file.seek(row.position)
-            return file.read(row.bytes)
+        return self._contents.read(file_id, row.position, row.bytes)
 
     def _row(self, batch_id: str) -> sa.Row[Any] | None:
         with self._engine.connect() as connection:

@@ -52,7 +52,7 @@ class Validation:
             return
         total, model = 0, None
         try:
-            with self._contents.path(batch.input_file_id).open("rb") as file:
+            with self._contents.local(batch.input_file_id) as path, path.open("rb") as file:
                 for chunk in _chunks(self._checked(file, batch, knows_model)):
                     lines = [line for line in chunk if isinstance(line, InputLine)]
                     errors += [one for one in chunk if isinstance(one, LineError)]

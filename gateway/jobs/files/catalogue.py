@@ -134,9 +134,16 @@ class Files:
         self._contents.remove(file_id)
         return {"id": file_id, "object": "file", "deleted": True}
 
-    def path(self, file_id: str) -> Path:
-        """Where the bytes are."""
-        return self._contents.path(file_id)
+    def fetch(self, file_id: str, target: Path) -> Path:
+        """Where this machine has the bytes: `target`, if they had to be brought. Raises FileNotFound."""
+        try:
+            return self._contents.fetch(file_id, target)
+        except FileNotFoundError:
+            raise FileNotFound(f"the content of {file_id} is there no more", param="file_id") from None
+
+    def first_line(self, file_id: str) -> bytes:
+        with self._contents.local(file_id) as path, path.open("rb") as file:
+            return file.readline()
 
 
 def _same(connection: sa.Connection, key: str, stored: Stored) -> sa.Row[Any] | None:

@@ -127,7 +127,7 @@ def bucket_gateway(house: House, upstream: FakeTorchServe, tmp_path: Path) -> It
 
 
 @pytest.mark.slow
-def test_a_batch_whose_files_lie_in_a_bucket(
+def test_a_batch_with_files_in_a_bucket(
     bucket_gateway: Gateway, tone_wav: bytes, tmp_path: Path
 ) -> None:
     base = f"{bucket_gateway.url}/v1"

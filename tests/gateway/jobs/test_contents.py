@@ -127,9 +127,7 @@ def bucket_gateway(house: House, upstream: FakeTorchServe, tmp_path: Path) -> It
 
 
 @pytest.mark.slow
-def test_a_batch_with_files_in_a_bucket(
-    bucket_gateway: Gateway, tone_wav: bytes, tmp_path: Path
-) -> None:
+def test_a_batch_with_files_in_a_bucket(bucket_gateway: Gateway, tone_wav: bytes, tmp_path: Path) -> None:
     base = f"{bucket_gateway.url}/v1"
     with openai.OpenAI(api_key="none", base_url=base, max_retries=0, timeout=60) as client:
         path = tmp_path / "large.wav"

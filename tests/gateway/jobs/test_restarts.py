@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.app import create_app
+from gateway.jobs.database import create_tables, open_engine
 from gateway.jobs.tables import BATCHES, LINES
 from gateway.service import Service
 from gateway.settings import SettingsError
@@ -62,6 +63,18 @@ def run_lines(gateway: Gateway, tone_wav: bytes) -> str:
 def table(gateway: Gateway, query: Any) -> Any:
     with gateway.app.state.jobs.engine.begin() as connection:
         return connection.execute(query)
+
+
+def test_tables_of_an_older_release_get_the_new_columns(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/jobs.sqlite")
+    create_tables(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE job_batches DROP COLUMN delete_after_use"))
+    for _ in range(2):
+        create_tables(engine)
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(BATCHES)).all() == []
+    engine.dispose()
 
 
 def test_what_a_drain_interrupts_goes_on_after_the_restart(

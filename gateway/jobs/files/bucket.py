@@ -68,8 +68,11 @@ class BucketContents(Contents):
         self.adopt(unfinished, name)
 
     def _older_than(self, before: float) -> Iterator[str]:
-        with _answering():
-            found = self._bucket.ls(self._root, detail=True)
+        try:
+            with _answering():
+                found = self._bucket.ls(self._root, detail=True)
+        except FileNotFoundError:  # there is no object
+            return
         for one in found:
             if one["type"] == "file" and _written_at(one) < before:
                 yield one["name"].rpartition("/")[2]

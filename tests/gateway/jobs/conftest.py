@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 import sqlalchemy as sa
@@ -122,6 +123,11 @@ def bob(gateway: Gateway) -> Iterator[openai.OpenAI]:
 def tone_wav() -> bytes:
     """Two seconds."""
     return wav(tone(2.0))
+
+
+def http(method: str, url: str, **request: Any) -> httpx2.Response:
+    """The answer to one request."""
+    return httpx2.request(method, url, timeout=TIMEOUT_S, **request)
 
 
 def upload(client: openai.OpenAI, content: bytes, purpose: Any = "user_data", name: str = "a.wav") -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
-import httpx2
 import openai
 import pytest
 
@@ -18,7 +17,7 @@ from gateway.jobs.files.contents import FORGOTTEN_S, Contents
 from gateway.jobs.files.folder import FolderContents
 from gateway.settings import SettingsError
 from tests.gateway.fake_torchserve import FakeTorchServe
-from tests.gateway.jobs.conftest import WHOLE, House, line, rows, submit, upload, wait
+from tests.gateway.jobs.conftest import WHOLE, House, http, line, rows, submit, upload, wait
 from tests.gateway.served import Gateway, settings_for
 
 
@@ -81,6 +80,7 @@ def test_parts_are_joined_in_order(contents: Contents) -> None:
 
 
 def test_old_content_is_found(contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert contents.forgotten() == []
     contents.adopt(received(contents, b"x"), "file-1")
     assert contents.forgotten() == []
     monkeypatch.setattr("gateway.jobs.files.contents.FORGOTTEN_S", -FORGOTTEN_S)
@@ -142,11 +142,11 @@ def test_a_batch_with_files_in_a_bucket(bucket_gateway: Gateway, tone_wav: bytes
         done = wait(client, submit(client, lines).id)
         assert done.status == "completed" and done.request_counts.completed == 2
         assert rows(client, done.output_file_id).keys() == {"0", "1"}
-        some = httpx2.get(f"{base}/files/{in_parts.id}/content", headers={"Range": "bytes=0-3"})
+        some = http("GET", f"{base}/files/{in_parts.id}/content", headers={"Range": "bytes=0-3"})
         assert (some.status_code, some.content) == (206, b"RIFF")
-        posted = httpx2.post(f"{bucket_gateway.url}/transcribe_async/", files={"file": tone_wav}).json()
+        posted = http("POST", f"{bucket_gateway.url}/transcribe_async/", files={"file": tone_wav}).json()
         wait(client, posted["task_id"])
-        task = httpx2.get(f"{bucket_gateway.url}/transcribe_async/{posted['task_id']}").json()
+        task = http("GET", f"{bucket_gateway.url}/transcribe_async/{posted['task_id']}").json()
         assert task["result"]["text"] is not None and task["error"] is None
         assert client.files.delete(in_parts.id).deleted
         for file in client.files.list():

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from asr.errors import InvalidOption, Overloaded
-from gateway.jobs.batch_events import Events, NoEvents
 from gateway.jobs.batches.book import Batches
 from gateway.jobs.database import create_tables, open_engine
 from gateway.jobs.engine.batch_driver import Driver
@@ -27,11 +26,11 @@ from gateway.jobs.files.catalogue import UNFINISHED, Files
 from gateway.jobs.files.contents import Contents
 from gateway.jobs.files.folder import FolderContents
 from gateway.jobs.files.uploads import Uploads
-from gateway.jobs.ids import now
 from gateway.jobs.tables import BATCHES, FILES
 from gateway.observe.logs import log_event
 from gateway.outbound.audio_fetch import AudioFetch
 from gateway.outbound.client import OutboundClient
+from gateway.rows import now
 from gateway.service import Service
 from gateway.settings import SettingsError
 from gateway.webhooks.tables import METADATA as WEBHOOK_TABLES
@@ -60,7 +59,7 @@ class Jobs:
         outgoing = service.settings.outbound
         self._outbound = OutboundClient(outgoing, USER_AGENT, service.limits.max_upload_bytes)
         self.webhooks = self._opened_webhooks(settings.directory)
-        self._events: Events = self.webhooks.outbox if self.webhooks else NoEvents()
+        self._outbox = self.webhooks.outbox if self.webhooks else None
         self._runner = LineRunner(service, self._contents, AudioFetch(self._outbound))
         self.files = Files(self.engine, self._contents, settings)
         self.uploads = Uploads(self.engine, self._contents, self.files, settings)
@@ -84,8 +83,8 @@ class Jobs:
         settings = self.service.settings.jobs
         self.stops = Stops()
         steps = (
-            Validation(self.engine, self._contents, self._events, settings.max_lines),
-            Finishing(self.engine, self._contents, self._events, settings.retention_s),
+            Validation(self.engine, self._contents, self._outbox, settings.max_lines),
+            Finishing(self.engine, self._contents, self._outbox, settings.retention_s),
         )
         self.driver = Driver(self.service, self.engine, self._contents, self._runner, steps, self.stops)
         self._durable = Durable(self.engine, self._identity.id, self.driver.run)

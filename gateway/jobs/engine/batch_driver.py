@@ -25,9 +25,9 @@ from gateway.jobs.engine.places import Place, Places, Rank
 from gateway.jobs.engine.stops import Stop, Stops
 from gateway.jobs.engine.validation import MAX_ATTEMPTS, NoLongerValidating, Validation
 from gateway.jobs.files.contents import Contents
-from gateway.jobs.ids import now
 from gateway.jobs.tables import BATCHES, LINES
 from gateway.observe.logs import log_event
+from gateway.rows import now
 from gateway.service import Service
 
 log = logging.getLogger(__name__)

@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from gateway.jobs.batch_events import Events
 from gateway.jobs.database import writing
 from gateway.jobs.engine.line_answers import failed
 from gateway.jobs.engine.validation import record_end
 from gateway.jobs.files.catalogue import BATCH_OUTPUT, Stored, add_row
 from gateway.jobs.files.contents import Contents
-from gateway.jobs.ids import now
 from gateway.jobs.tables import BATCHES, FILES, LINES
+from gateway.rows import now
+from gateway.webhooks.outbox import Outbox
 
 End = Literal["completed", "expired", "cancelled"]
 UNANSWERED = {
@@ -32,10 +32,12 @@ GRACE_S = 86_400  # for which files that are deleted after use stay: the result 
 class Finishing:
     """Ends one batch after another."""
 
-    def __init__(self, engine: sa.Engine, contents: Contents, events: Events, retention_s: float) -> None:
+    def __init__(
+        self, engine: sa.Engine, contents: Contents, outbox: Outbox | None, retention_s: float
+    ) -> None:
         self._engine = engine
         self._contents = contents
-        self._events = events
+        self._outbox = outbox
         self._retention_s = retention_s
 
     def run(self, batch_id: str) -> None:
@@ -113,7 +115,7 @@ class Finishing:
                 _expire_its_files(connection, batch)
             connection.execute(sa.delete(LINES).where(LINES.c.batch_id == batch.id))
             row = connection.execute(sa.select(BATCHES).where(BATCHES.c.id == batch.id)).one()
-            record_end(self._events, connection, row)
+            record_end(self._outbox, connection, row)
 
 
 def _expire_its_files(connection: sa.Connection, batch: sa.Row[Any]) -> None:

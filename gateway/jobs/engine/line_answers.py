@@ -7,7 +7,7 @@ from typing import Any
 
 from asr.errors import AsrError
 from gateway.jobs.engine.ledger import LineAnswer
-from gateway.jobs.ids import new_id
+from gateway.rows import new_id
 
 
 def transcribed(

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from gateway.jobs.database import writing
 from gateway.jobs.files.catalogue import Files, NewFile, Stored, add_row, file_object
 from gateway.jobs.files.contents import Contents
-from gateway.jobs.ids import is_id, new_id, now
 from gateway.jobs.refusals import Conflict, FileTooLarge, Refused, UploadNotFound
 from gateway.jobs.tables import PARTS, UPLOADS
+from gateway.rows import is_id, new_id, now
 from gateway.settings import JobsSettings
 
 LIFETIME_S = 3_600  # from the first request to the last part, as OpenAI's

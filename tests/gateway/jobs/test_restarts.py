@@ -104,7 +104,7 @@ def test_an_end_that_was_interrupted_is_made_once(
     """The files are written, and the process ends before the transaction that ends the batch."""
     ended: list[Any] = []
 
-    def record_end(events: Any, connection: sa.Connection, batch: Any) -> None:
+    def record_end(outbox: Any, connection: sa.Connection, batch: Any) -> None:
         ended.append(batch.id)
         if len(ended) < 3:
             raise OSError("the disk is full")

@@ -40,7 +40,7 @@ SHOTS = (
     Shot("page-dark.png", "hindi.opus", 1_000, 800, scheme="dark"),
     Shot("page-phone.png", "garden.m4a", 390, 844, scale=1.5),
 )
-JOBS_SHOT = Shot("jobs.png", "harvard.wav", 1_000, 760)
+JOBS_SHOT = Shot("jobs.png", "harvard.wav", 1_000, 850)
 NUM_TALKS = 48
 LIVE_SHOTS = (  # `play`: turns that are to be there; one more is open
     Shot("live.png", "jfk.flac", 1_000, 720, play=3),

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from asr.errors import InvalidOption, Overloaded
+from gateway.job_rows import now
 from gateway.jobs.batches.book import Batches
 from gateway.jobs.database import create_tables, open_engine
 from gateway.jobs.engine.batch_driver import Driver
@@ -30,7 +31,6 @@ from gateway.jobs.tables import BATCHES, FILES
 from gateway.observe.logs import log_event
 from gateway.outbound.audio_fetch import AudioFetch
 from gateway.outbound.client import OutboundClient
-from gateway.rows import now
 from gateway.service import Service
 from gateway.settings import SettingsError
 from gateway.webhooks.tables import METADATA as WEBHOOK_TABLES

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.rows import Page, page_of
+from gateway.job_rows import Page, page_of
 
 
 def listed(

@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.api_errors import KeyReused
+from gateway.job_rows import now
 from gateway.jobs.tables import REPLIES
-from gateway.rows import now
 
 RETRY_WINDOW_S = 120  # a client gives up sooner
 KEPT_S = 86_400  # an Idempotency-Key is known for this time

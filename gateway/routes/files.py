@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from gateway.http.forms import received_form
+from gateway.job_rows import Page
 from gateway.jobs.files.catalogue import BATCH, BATCH_OUTPUT, NewFile
 from gateway.jobs.refusals import Refused
 from gateway.jobs.requests import JobCaller, asked, jobs_of, replied
 from gateway.openapi import documents, job_documents
-from gateway.rows import Page
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 

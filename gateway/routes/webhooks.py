@@ -13,10 +13,10 @@ from gateway.api_errors import NotFound
 from gateway.caller import Caller
 from gateway.http.authentication import authenticated, service_of
 from gateway.http.small_json import small_json
+from gateway.job_rows import Rows
 from gateway.jobs.job_service import Jobs
 from gateway.openapi import documents
 from gateway.openapi import webhook_schemas as shapes
-from gateway.rows import Rows
 from gateway.webhooks.delivery_log import shown_delivery
 from gateway.webhooks.endpoints import EVENT_TYPES
 from gateway.webhooks.webhooks import Webhooks

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.api_errors import GatewayError, NotFound
-from gateway.rows import Page, Rows, is_id, page_of
+from gateway.job_rows import Page, Rows, is_id, page_of
 from gateway.webhooks.endpoints import Endpoints
 from gateway.webhooks.tables import DELIVERIES, ENDPOINTS, EVENTS
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.rows import new_id
+from gateway.job_rows import new_id
 from gateway.webhooks.signing import SigningKey
 from gateway.webhooks.tables import DELIVERIES, ENDPOINTS, EVENTS
 

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from asr.errors import InvalidOption
 from gateway.api_errors import GatewayError
+from gateway.job_rows import new_id
 from gateway.observe.webhook_metrics import WebhookMetrics
 from gateway.outbound.client import OutboundClient
 from gateway.outbound.outbound_errors import OutboundError, RefusedUrl
-from gateway.rows import new_id
 from gateway.settings_outgoing import WebhookSettings
 from gateway.webhooks.claims import Claims
 from gateway.webhooks.deliverer import OTHER_KEY, Deliverer

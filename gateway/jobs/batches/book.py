@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from gateway.job_rows import Page, is_id, new_id, now, serial
 from gateway.jobs.batches.new_batch import NewBatch
 from gateway.jobs.batches.shown import batch_object
 from gateway.jobs.database import writing
@@ -15,7 +16,6 @@ from gateway.jobs.pages import listed
 from gateway.jobs.refusals import BatchNotFound, BatchQueueFull, Conflict, FileNotFound, Refused
 from gateway.jobs.replies import RETRY_WINDOW_S, Asked, Reply, earlier_reply, remember
 from gateway.jobs.tables import BATCHES
-from gateway.rows import Page, is_id, new_id, now, serial
 from gateway.settings import JobsSettings
 
 

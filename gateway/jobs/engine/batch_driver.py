@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from asr.errors import Overloaded
 from gateway.api_errors import ModelNotFound, NotReady
 from gateway.caller import Caller
+from gateway.job_rows import now
 from gateway.jobs.database import writing
 from gateway.jobs.engine.finishing import Finishing
 from gateway.jobs.engine.ledger import Ledger
@@ -27,7 +28,6 @@ from gateway.jobs.engine.validation import MAX_ATTEMPTS, NoLongerValidating, Val
 from gateway.jobs.files.contents import Contents
 from gateway.jobs.tables import BATCHES, LINES
 from gateway.observe.logs import log_event
-from gateway.rows import now
 from gateway.service import Service
 
 log = logging.getLogger(__name__)

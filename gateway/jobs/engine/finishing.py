@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from gateway.job_rows import now
 from gateway.jobs.database import writing
 from gateway.jobs.engine.line_answers import failed
 from gateway.jobs.engine.validation import record_end
 from gateway.jobs.files.catalogue import BATCH_OUTPUT, Stored, add_row
 from gateway.jobs.files.contents import Contents
 from gateway.jobs.tables import BATCHES, FILES, LINES
-from gateway.rows import now
 from gateway.webhooks.outbox import Outbox
 
 End = Literal["completed", "expired", "cancelled"]

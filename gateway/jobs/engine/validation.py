@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 
+from gateway.job_rows import is_id, now
 from gateway.jobs.batches.input_lines import (
     MAX_FILE_BYTES,
     InputLine,
@@ -19,7 +20,6 @@ from gateway.jobs.batches.shown import batch_object
 from gateway.jobs.database import writing
 from gateway.jobs.files.contents import Contents
 from gateway.jobs.tables import BATCHES, FILES, LINES
-from gateway.rows import is_id, now
 from gateway.webhooks.outbox import Outbox
 
 CHUNK_LINES = 1_000  # of one transaction

@@ -8,13 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gateway.job_rows import Page, is_id, new_id, now, serial
 from gateway.jobs.database import writing
 from gateway.jobs.files.contents import Contents, sha256_of
 from gateway.jobs.pages import listed
 from gateway.jobs.refusals import Conflict, FileNotFound, Refused, StorageFull
 from gateway.jobs.replies import RETRY_WINDOW_S, Asked, Reply, digest_of, earlier_reply, remember
 from gateway.jobs.tables import BATCHES, FILES, LINES
-from gateway.rows import Page, is_id, new_id, now, serial
 from gateway.settings import JobsSettings
 
 BATCH, USER_DATA, BATCH_OUTPUT = "batch", "user_data", "batch_output"

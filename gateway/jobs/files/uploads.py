@@ -8,12 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gateway.job_rows import is_id, new_id, now
 from gateway.jobs.database import writing
 from gateway.jobs.files.catalogue import Files, NewFile, Stored, add_row, file_object
 from gateway.jobs.files.contents import Contents
 from gateway.jobs.refusals import Conflict, FileTooLarge, Refused, UploadNotFound
 from gateway.jobs.tables import PARTS, UPLOADS
-from gateway.rows import is_id, new_id, now
 from gateway.settings import JobsSettings
 
 LIFETIME_S = 3_600  # from the first request to the last part, as OpenAI's

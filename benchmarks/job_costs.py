@@ -8,8 +8,8 @@
 
 Real speech; --model is a checkpoint that hears something in it.
 
-    python benchmarks/jobs.py throughput --model tiny.en
-    python benchmarks/jobs.py latency --model tiny.en
+    python benchmarks/job_costs.py throughput --model tiny.en
+    python benchmarks/job_costs.py latency --model tiny.en
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from whisper_client.audio_files import find_audio
 from whisper_client.batch_jobs import DEFAULT_URL, BatchJobs, LineResult, names_of
 from whisper_client.command_line import (
     add_request_arguments,
@@ -48,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def submit(jobs: BatchJobs, arguments: argparse.Namespace) -> int:
     """Uploads the files, makes the batch and prints its id."""
-    named = names_of(find_audio(arguments.files))
+    named = names_of(arguments.files)
     options = {name: value for name, value in request_options(arguments).items() if value is not None}
     with _bar(len(named), "uploading") as bar:
         uploaded = {}

@@ -69,6 +69,14 @@ class BadForm(GatewayError):
     code = "invalid_form"
 
 
+class KeyReused(GatewayError):
+    """An Idempotency-Key that came with another request before."""
+
+    status = 422
+    type = "invalid_request_error"
+    code = "idempotency_key_reused"
+
+
 class RateLimited(GatewayError):
     """The caller or the whole server is at a limit; the same request succeeds later."""
 

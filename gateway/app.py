@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.http import failures
+from gateway.http.earlier_answers import EarlierAnswers
 from gateway.jobs import away
 from gateway.jobs.job_service import Jobs
 from gateway.middleware.head import HeadAsGet
@@ -65,6 +66,8 @@ def create_app(service: Service) -> FastAPI:
     settings = service.settings.jobs
     jobs = Jobs(service) if settings.enabled and settings.directory is not None else None
     app.state.service = service  # `service_of` reads it
+    kept = service.settings.admission
+    app.state.earlier_answers = EarlierAnswers(kept.max_kept_answer_bytes, kept.kept_answers_s)
     app.state.jobs = jobs  # `jobs_of` reads it; nothing else is there
     for router in (*ROUTERS, *(JOB_ROUTERS if jobs else ())):
         app.include_router(router)

@@ -110,6 +110,8 @@ class AdmissionSettings(Section):
 
     max_queued_audio_s: Positive = 4 * 3600.0 + 3600.0  # of all requests that are not finished
     default_deadline_s: Positive = 3600.0  # for a request without X-Request-Deadline
+    max_kept_answer_bytes: Count = 64_000_000  # of answers to requests with an Idempotency-Key
+    kept_answers_s: Positive = 86_400.0  # time for which one of them is known
 
 
 class RealtimeSettings(Section):
@@ -126,6 +128,7 @@ class JobsSettings(Section):
 
     enabled: bool = True
     directory: Path | None = None  # of the files and the database; None: there are no jobs
+    content: str | None = None  # of the files: a folder, or s3://bucket/prefix; None: `directory`
     database: SecretStr | None = None  # postgresql://…, shared with `directory` by several gateways
     lines: Count = 16  # of batches that are transcribed at the same time
     max_running_audio_s: Positive = 7_200.0  # of the lines that are transcribed now; further ones wait

@@ -142,7 +142,7 @@ GATEWAY_FLOORS = (
     ("observe", "patience"),
     ("settings",),
     ("upstream_settings", "settings_outgoing"),
-    ("api_errors", "caller", "drain", "setting_types", "settings_errors"),
+    ("api_errors", "caller", "drain", "job_rows", "setting_types", "settings_errors"),
 )
 
 

@@ -6,6 +6,7 @@ import json
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 
 import requests
 
+from whisper_client.audio_files import find_audio
 from whisper_client.client import refusal_message
 from whisper_client.errors import BadArgument, NoServer, ServerRefused, ServerTimeout, ServerUnreachable
 from whisper_client.retry import CONNECTION, TIMEOUT, RetryPolicy, parse_retry_after, retry_cause
@@ -153,12 +155,23 @@ class BatchJobs:
         raise NoServer(no_server_message(self._url), tries=tries)
 
 
-def names_of(paths: Sequence[Path]) -> dict[str, Path]:
-    """Each file under the name by which its result is found; raises BadArgument for one that stands twice."""
-    named = {str(path): path for path in paths}
-    if len(named) != len(paths):
+def names_of(given: Sequence[str]) -> dict[str, Path]:
+    """The audio files of files and folders, each under the name by which its result is found: its path in the
+    folder, or its own name; the path as given where two files would have the same name. Raises BadArgument
+    for a file that stands twice, and where there is none."""
+    files = find_audio(given)
+    folders = [Path(one) for one in given if Path(one).is_dir()]
+    short = {file: _short_name(file, folders) for file in files}
+    counts = Counter(short.values())
+    named = {name if counts[name] == 1 else str(file): file for file, name in short.items()}
+    if len(named) != len(files):
         raise BadArgument("a file stands twice: each has one result")
     return named
+
+
+def _short_name(file: Path, folders: Sequence[Path]) -> str:
+    folder = next((one for one in folders if file.is_relative_to(one)), file.parent)
+    return str(file.relative_to(folder))
 
 
 def _result(line: Mapping[str, Any]) -> LineResult:

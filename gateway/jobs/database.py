@@ -31,9 +31,17 @@ def open_engine(url: str) -> sa.Engine:
 
 
 def create_tables(engine: sa.Engine, metadata: sa.MetaData = METADATA) -> None:
-    """Creates the tables that are missing; harmless while another gateway does the same."""
+    """Creates tables that are missing, and nullable columns that an older release's tables lack.
+    Harmless while another gateway does the same."""
     with writing(engine, "tables") as connection:
         metadata.create_all(connection)
+        inspector = sa.inspect(connection)
+        for table in metadata.tables.values():
+            there = {column["name"] for column in inspector.get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in there:
+                    kind = column.type.compile(engine.dialect)
+                    connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from asr.errors import InvalidOption
-from gateway.jobs.batch_events import Events, NoEvents
+from asr.errors import InvalidOption, Overloaded
+from gateway.job_rows import now
 from gateway.jobs.batches.book import Batches
 from gateway.jobs.database import create_tables, open_engine
 from gateway.jobs.engine.batch_driver import Driver
@@ -25,8 +25,8 @@ from gateway.jobs.engine.sweeper import SWEEP_S, Sweeper
 from gateway.jobs.engine.validation import Validation
 from gateway.jobs.files.catalogue import UNFINISHED, Files
 from gateway.jobs.files.contents import Contents
+from gateway.jobs.files.folder import FolderContents
 from gateway.jobs.files.uploads import Uploads
-from gateway.jobs.ids import now
 from gateway.jobs.tables import BATCHES, FILES
 from gateway.observe.logs import log_event
 from gateway.outbound.audio_fetch import AudioFetch
@@ -53,13 +53,13 @@ class Jobs:
         settings = service.settings.jobs
         assert settings.directory is not None
         self.service = service
-        self._contents = Contents(settings.directory)
+        self._contents = _contents(settings.content, settings.directory)
         self.engine = _opened(settings.directory, self._contents, settings.database)
         self._identity = Identity(self.engine, settings.directory)
         outgoing = service.settings.outbound
         self._outbound = OutboundClient(outgoing, USER_AGENT, service.limits.max_upload_bytes)
         self.webhooks = self._opened_webhooks(settings.directory)
-        self._events: Events = self.webhooks.outbox if self.webhooks else NoEvents()
+        self._outbox = self.webhooks.outbox if self.webhooks else None
         self._runner = LineRunner(service, self._contents, AudioFetch(self._outbound))
         self.files = Files(self.engine, self._contents, settings)
         self.uploads = Uploads(self.engine, self._contents, self.files, settings)
@@ -83,8 +83,8 @@ class Jobs:
         settings = self.service.settings.jobs
         self.stops = Stops()
         steps = (
-            Validation(self.engine, self._contents, self._events, settings.max_lines),
-            Finishing(self.engine, self._contents, self._events, settings.retention_s),
+            Validation(self.engine, self._contents, self._outbox, settings.max_lines),
+            Finishing(self.engine, self._contents, self._outbox, settings.retention_s),
         )
         self.driver = Driver(self.service, self.engine, self._contents, self._runner, steps, self.stops)
         self._durable = Durable(self.engine, self._identity.id, self.driver.run)
@@ -176,12 +176,24 @@ class Jobs:
             self._identity.forget(dead)
 
 
+def _contents(place: str | None, directory: Path) -> Contents:
+    """Files lie in the directory, another folder, or a bucket."""
+    if place is None or "://" not in place:
+        return FolderContents(directory if place is None else Path(place))
+    from gateway.jobs.files.bucket import BucketContents  # and with it fsspec
+
+    return BucketContents(place, directory / "incoming")
+
+
 def _opened(directory: Path, contents: Contents, database: SecretStr | None) -> sa.Engine:
     try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         contents.make()
         file = f"sqlite:///{directory.resolve() / 'jobs.sqlite'}"
         engine = open_engine(file if database is None else database.get_secret_value())
         create_tables(engine)
-    except (OSError, sa.exc.SQLAlchemyError) as error:
-        raise SettingsError(f"jobs.directory or jobs.database cannot be used: {error}") from error
+    except (OSError, Overloaded, sa.exc.SQLAlchemyError) as error:
+        raise SettingsError(
+            f"jobs.directory, jobs.content or jobs.database cannot be used: {error}"
+        ) from error
     return engine

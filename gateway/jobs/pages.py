@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.jobs.ids import is_id
-from gateway.jobs.refusals import Refused
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which rows a list shows."""
-
-    after: str | None = None  # the id of the last row of the page before
-    limit: int = 20
-    order: Literal["asc", "desc"] = "desc"
+from gateway.job_rows import Page, page_of
 
 
 def listed(
@@ -28,25 +17,13 @@ def listed(
     page: Page,
     shown: Callable[[sa.Row[Any]], dict[str, Any]],
 ) -> dict[str, Any]:
-    """The page; raises Refused for a cursor that is no row of this list."""
-    newest_first = page.order == "desc"
-    place = sa.tuple_(table.c.serial, table.c.id)
-    query = sa.select(table).where(where)
-    if page.after is not None:
-        mine = sa.select(table.c.serial, table.c.id).where(where, table.c.id == page.after)
-        row = connection.execute(mine).one_or_none() if is_id(page.after) else None
-        if row is None:
-            raise Refused(f"after is {page.after[:80]!r}, must be an id of this list", param="after")
-        cursor = sa.tuple_(sa.literal(row.serial, sa.BigInteger), sa.literal(row.id, sa.String))
-        query = query.where(place < cursor if newest_first else place > cursor)
-    columns = (table.c.serial, table.c.id)
-    query = query.order_by(*(column.desc() if newest_first else column.asc() for column in columns))
-    rows = connection.execute(query.limit(page.limit + 1)).all()
-    data = [shown(row) for row in rows[: page.limit]]
+    """The page; raises InvalidOption for a cursor that is no row of this list."""
+    found = page_of(connection, sa.select(table), table, (where,), page)
+    data = [shown(row) for row in found.rows]
     return {
         "object": "list",
         "data": data,
         "first_id": data[0]["id"] if data else None,
         "last_id": data[-1]["id"] if data else None,
-        "has_more": len(rows) > page.limit,
+        "has_more": found.has_more,
     }

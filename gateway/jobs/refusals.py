@@ -45,14 +45,6 @@ class Conflict(GatewayError):
         return {"x-should-retry": "false"}  # OpenAI's clients retry a 409 otherwise
 
 
-class KeyReused(GatewayError):
-    """An Idempotency-Key that came with another request before."""
-
-    status = 422
-    type = "invalid_request_error"
-    code = "idempotency_key_reused"
-
-
 class FileTooLarge(GatewayError):
     status = 413
     type = "invalid_request_error"

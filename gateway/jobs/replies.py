@@ -12,8 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.jobs.ids import now
-from gateway.jobs.refusals import KeyReused
+from gateway.api_errors import KeyReused
+from gateway.job_rows import now
 from gateway.jobs.tables import REPLIES
 
 RETRY_WINDOW_S = 120  # a client gives up sooner

@@ -57,19 +57,13 @@ def _outcome(jobs: Jobs, key: str, batch_id: str) -> dict[str, Any]:
     batch = jobs.batches.get(key, batch_id)
     result, error = None, None
     if (name := batch["output_file_id"]) is not None:
-        result = _first_line(jobs.files.path(name))["response"]["body"]
+        result = json.loads(jobs.files.first_line(name))["response"]["body"]
     elif (name := batch["error_file_id"]) is not None:
-        line = _first_line(jobs.files.path(name))
+        line = json.loads(jobs.files.first_line(name))
         error = line["error"] or line["response"]["body"]["error"]
     elif batch["errors"]:
         error = batch["errors"]["data"][0]
     return {"task_id": batch["id"], "status": batch["status"], "result": result, "error": error}
-
-
-def _first_line(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        line: dict[str, Any] = json.loads(file.readline())
-        return line
 
 
 def _plain(value: Any) -> Any:

@@ -67,6 +67,7 @@ BATCHES = sa.Table(
     sa.Column("metadata", sa.JSON),
     sa.Column("digest", sa.String(64), nullable=False),  # SHA-256 of the request that made it
     sa.Column("output_expires_s", Seconds),  # lifetime of its output files; null: the settings'
+    sa.Column("delete_after_use", sa.Boolean),  # its files go a while after its end; null: false
     sa.Column("webhook_url", sa.Text),  # that gets its end, beside the endpoints of its key
     sa.Column("output_file_id", ID),
     sa.Column("error_file_id", ID),

@@ -46,6 +46,7 @@ BATCH = {
     "expires_at": 1767312000,
     "request_counts": {"total": 1000, "completed": 212, "failed": 1},
     "audio_seconds": {"processed": 2104.5},
+    "queue_position": 0,
     "output_file_id": None,
     "error_file_id": None,
 }
@@ -147,6 +148,7 @@ def batch_body() -> dict[str, Any]:
             "description": "1 goes first, 5 is usual",
         },
         "webhook_url": {"type": "string", "description": "gets the event of the end of this batch"},
+        "delete_after_use": {"type": "boolean", "description": "its files expire a day after its end"},
     }
     return _json(properties, ["input_file_id", "endpoint", "completion_window"])
 

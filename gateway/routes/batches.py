@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 from gateway.http.forms import received_form
 from gateway.http.options import language_request
 from gateway.http.small_json import received_object
+from gateway.job_rows import Page
 from gateway.jobs.batches.new_batch import TRANSCRIPTIONS, new_batch
-from gateway.jobs.pages import Page
 from gateway.jobs.requests import JobCaller, asked, jobs_of, replied
 from gateway.jobs.single import outcome, submitted
 from gateway.openapi import documents, job_documents

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from gateway.http.forms import received_form
+from gateway.job_rows import Page
 from gateway.jobs.files.catalogue import BATCH, BATCH_OUTPUT, NewFile
-from gateway.jobs.pages import Page
 from gateway.jobs.refusals import Refused
 from gateway.jobs.requests import JobCaller, asked, jobs_of, replied
 from gateway.openapi import documents, job_documents
@@ -64,10 +66,13 @@ def retrieve_file(file_id: str, request: Request, caller: JobCaller) -> dict[str
 )
 def retrieve_file_content(file_id: str, request: Request, caller: JobCaller) -> Response:
     """Its bytes."""
-    files = jobs_of(request).files
-    row = files.get(caller.name, file_id)
+    jobs = jobs_of(request)
+    row = jobs.files.get(caller.name, file_id)
     kind = "application/jsonl" if row.purpose in (BATCH, BATCH_OUTPUT) else "application/octet-stream"
-    return FileResponse(files.path(file_id), media_type=kind, filename=row.filename or None)
+    target = jobs.incoming / f"read-{uuid.uuid4().hex}"
+    path = jobs.files.fetch(file_id, target)
+    gone = BackgroundTask(target.unlink, missing_ok=True)
+    return FileResponse(path, media_type=kind, filename=row.filename or None, background=gone)
 
 
 @router.delete("/{file_id}", responses=documents.errors(401, 404, 503) | job_documents.deleted_response())

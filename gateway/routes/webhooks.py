@@ -13,11 +13,12 @@ from gateway.api_errors import NotFound
 from gateway.caller import Caller
 from gateway.http.authentication import authenticated, service_of
 from gateway.http.small_json import small_json
+from gateway.job_rows import Rows
 from gateway.jobs.job_service import Jobs
 from gateway.openapi import documents
 from gateway.openapi import webhook_schemas as shapes
 from gateway.webhooks.delivery_log import shown_delivery
-from gateway.webhooks.endpoints import EVENT_TYPES, Page
+from gateway.webhooks.endpoints import EVENT_TYPES
 from gateway.webhooks.webhooks import Webhooks
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])
@@ -217,7 +218,7 @@ async def redeliver_webhook(
     return shapes.WebhookDelivery(**shown_delivery(row))
 
 
-def _list_fields(page: Page, shown: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+def _list_fields(page: Rows, shown: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     data = [shown(row) for row in page.rows]
     return {
         "data": data,

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.webhooks.ids import new_id
+from gateway.job_rows import new_id
 from gateway.webhooks.retries import Outcome, verdict
 from gateway.webhooks.tables import DELIVERIES, ENDPOINTS, EVENTS
 

@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.api_errors import GatewayError, NotFound
-from gateway.webhooks.endpoints import Endpoints, Page, page_after
-from gateway.webhooks.ids import is_id
+from gateway.job_rows import Page, Rows, is_id, page_of
+from gateway.webhooks.endpoints import Endpoints
 from gateway.webhooks.tables import DELIVERIES, ENDPOINTS, EVENTS
 
 QUERY = sa.select(DELIVERIES, EVENTS.c.type.label("event_type"), EVENTS.c.created_at.label("event_at")).join(
@@ -47,11 +47,11 @@ class DeliveryLog:
         self._keep_s = keep_s
         self._clock = clock
 
-    def page(self, key: str, endpoint_id: str, after: str | None, limit: int) -> Page:
+    def page(self, key: str, endpoint_id: str, after: str | None, limit: int) -> Rows:
         """The newest deliveries; raises EndpointNotFound, or InvalidOption for a wrong `after`."""
         self._endpoints.get(key, endpoint_id)
         with self._engine.connect() as connection:
-            return page_after(connection, QUERY, DELIVERIES, _of(endpoint_id), after, limit)
+            return page_of(connection, QUERY, DELIVERIES, _of(endpoint_id), Page(after, limit))
 
     def redeliver(self, key: str, endpoint_id: str, delivery_id: str) -> sa.Row[Any]:
         """The delivery, due now and with a whole schedule before it; raises EndpointNotFound,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from asr.errors import InvalidOption
 from gateway.api_errors import GatewayError, NotFound
-from gateway.webhooks.ids import is_id, new_id
+from gateway.job_rows import Page, Rows, is_id, new_id, page_of
 from gateway.webhooks.signing import SigningKey, hint
 from gateway.webhooks.tables import DELIVERIES, ENDPOINTS
 
@@ -29,14 +27,6 @@ class TooManyEndpoints(GatewayError):
     status = 400
     type = "invalid_request_error"
     code = "too_many_webhook_endpoints"
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some rows of a list, newest first."""
-
-    rows: Sequence[sa.Row[Any]]
-    has_more: bool
 
 
 class Endpoints:
@@ -82,10 +72,10 @@ class Endpoints:
         with self._engine.connect() as connection:
             return _row_of(connection, key, endpoint_id)
 
-    def page(self, key: str, after: str | None, limit: int) -> Page:
+    def page(self, key: str, after: str | None, limit: int) -> Rows:
         """The endpoints after the one with this id; raises InvalidOption for a wrong one."""
         with self._engine.connect() as connection:
-            return page_after(connection, sa.select(ENDPOINTS), ENDPOINTS, _own(key), after, limit)
+            return page_of(connection, sa.select(ENDPOINTS), ENDPOINTS, _own(key), Page(after, limit))
 
     def update(self, key: str, endpoint_id: str, changes: Mapping[str, Any]) -> sa.Row[Any]:
         """The endpoint with new values of `name`, `url` and `event_types`. A URL, be it the old one, enables
@@ -146,28 +136,6 @@ class Endpoints:
             "disabled_at": None if row.disabled_at is None else int(row.disabled_at),
             **({"signing_secret": secret} if with_secret else {}),
         }
-
-
-def page_after(
-    connection: sa.Connection,
-    query: sa.Select[Any],
-    table: sa.Table,
-    where: Sequence[sa.ColumnElement[bool]],
-    after: str | None,
-    limit: int,
-) -> Page:
-    """The rows of the query after the one with this id, newest first; raises InvalidOption for a wrong id."""
-    query = query.where(*where)
-    if after is not None:
-        place = sa.select(table.c.serial).where(*where, table.c.id == after)
-        serial = connection.execute(place).scalar_one_or_none() if is_id(after) else None
-        if serial is None:
-            raise InvalidOption(f"after is {after[:80]!r}, must be an id of this list", param="after")
-        cursor = sa.tuple_(sa.literal(serial, sa.BigInteger), sa.literal(after, sa.String))
-        query = query.where(sa.tuple_(table.c.serial, table.c.id) < cursor)
-    newest_first = (table.c.serial.desc(), table.c.id.desc())
-    rows = connection.execute(query.order_by(*newest_first).limit(limit + 1)).all()
-    return Page(rows[:limit], len(rows) > limit)
 
 
 def _own(key: str) -> tuple[sa.ColumnElement[bool], ...]:

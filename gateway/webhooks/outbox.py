@@ -11,13 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.webhooks.ids import new_id
+from gateway.job_rows import new_id
 from gateway.webhooks.signing import SigningKey
 from gateway.webhooks.tables import DELIVERIES, ENDPOINTS, EVENTS
 
 
 class Outbox:
-    """Where the end of a job is written down; fulfils the jobs' `Events`."""
+    """Where the end of a job is written down."""
 
     def __init__(
         self,
@@ -38,8 +38,12 @@ class Outbox:
         data: Mapping[str, Any],
         webhook_url: str | None = None,
     ) -> None:
-        """Writes the event and a delivery for each of the caller's endpoints that asked for its type, and one
-        for the job's own URL. With no receiver there is nothing to write."""
+        """Writes the event, and a delivery for each of the caller's endpoints that asked for its type and one
+        for the job's own URL, in the transaction of what happened: neither exists without the other. With
+        no receiver there is nothing to write.
+
+        key: the caller's name. type: `batch.completed` and so on.
+        """
         now = self._clock()
         mine = (
             sa.select(ENDPOINTS.c.id, ENDPOINTS.c.event_types)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from asr.errors import InvalidOption
 from gateway.api_errors import GatewayError
+from gateway.job_rows import new_id
 from gateway.observe.webhook_metrics import WebhookMetrics
 from gateway.outbound.client import OutboundClient
 from gateway.outbound.outbound_errors import OutboundError, RefusedUrl
@@ -22,7 +23,6 @@ from gateway.webhooks.claims import Claims
 from gateway.webhooks.deliverer import OTHER_KEY, Deliverer
 from gateway.webhooks.delivery_log import DeliveryLog
 from gateway.webhooks.endpoints import Endpoints
-from gateway.webhooks.ids import new_id
 from gateway.webhooks.outbox import Outbox, event_body
 from gateway.webhooks.signing import read_signing_key, signed_headers
 

@@ -74,6 +74,7 @@ class FakeTorchServe:
         self.keep_windows = keep_windows  # off for long runs: a window is up to 960 KB
         self.poison: Callable[[Window], bool] = lambda window: False  # kills the worker that decodes it
         self.starves: Callable[[Window], bool] = lambda window: False  # there is no memory for it
+        self.is_held: Callable[[], bool] = lambda: False  # a batch that has begun has no answer meanwhile
         self.spec = SPEC  # of every model
         self.models = {"whisper"}  # by their names; another one is a path that is not there
         self.without_workers: set[str] = set()  # of `models`; the management API changes it
@@ -163,6 +164,8 @@ class FakeTorchServe:
             failure = self._batch_failure(windows)
             try:
                 await asyncio.sleep(self.delay_s if windows else 0)
+                while windows and self.is_held():
+                    await asyncio.sleep(0.005)
             except asyncio.CancelledError:  # scaled down: what it held is lost
                 answer_all(rows, torchserve_error(*BATCH_FAILURES["die"]))
                 raise
@@ -262,10 +265,8 @@ class FakeTorchServe:
         kind = next((kind for kind in WINDOW_FAILURES if self._due(kind)), None)
         if kind == "hang":
             await asyncio.Event().wait()
-        if kind == "reset":
-            return None
-        if kind == "busy":
-            return torchserve_error(503, "ServiceUnavailableException", NO_WORKER)
+        if kind in ("reset", "busy"):
+            return torchserve_error(503, "ServiceUnavailableException", NO_WORKER) if kind == "busy" else None
         good = {
             "garbage": Answer(200, b'{"tokens": "no hypothesis"}'),
             "endless": Answer(200, b"[" * (20 * messages.MAX_HYPOTHESIS_BYTES)),
@@ -286,8 +287,8 @@ class FakeTorchServe:
         return {"object": "model", **dataclasses.asdict(self.spec), **facts}
 
     def _description(self, model: str) -> dict[str, Any]:
-        num_workers = 0 if model in self.without_workers else self.workers
-        workers = [{"id": str(9000 + i), "status": "READY", "gpu": False} for i in range(num_workers)]
+        ids = range(9000, 9000 + (0 if model in self.without_workers else self.workers))
+        workers = [{"id": str(number), "status": "READY", "gpu": False} for number in ids]
         return {"modelName": model, "batchSize": self.batch_size, "workers": workers}
 
 

@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from gateway.job_rows import Page, is_id, new_id, now, serial
 from gateway.jobs.batches.new_batch import NewBatch
 from gateway.jobs.batches.shown import batch_object
 from gateway.jobs.database import writing
 from gateway.jobs.files.catalogue import BATCH, UNFINISHED, found
-from gateway.jobs.ids import is_id, new_id, now, serial
-from gateway.jobs.pages import Page, listed
+from gateway.jobs.pages import listed
 from gateway.jobs.refusals import BatchNotFound, BatchQueueFull, Conflict, FileNotFound, Refused
-from gateway.jobs.replies import RETRY_WINDOW_S, Asked, Reply, digest_of, earlier_reply, remember
+from gateway.jobs.replies import RETRY_WINDOW_S, Asked, Reply, earlier_reply, remember
 from gateway.jobs.tables import BATCHES
 from gateway.settings import JobsSettings
 
@@ -46,7 +46,7 @@ class Batches:
 
         digest: by which the same request is recognised, if not by `new`.
         """
-        digest = digest or digest_of(new)
+        digest = digest or new.digest
         with writing(self._engine, f"batches {asked.key}") as connection:
             if (reply := earlier_reply(connection, asked, digest)) is not None:
                 return reply
@@ -61,12 +61,15 @@ class Batches:
     def get(self, key: str, batch_id: str) -> dict[str, Any]:
         """OpenAI's Batch; raises BatchNotFound."""
         with self._engine.connect() as connection:
-            return batch_object(_found(connection, key, batch_id))
+            return batch_object(_found(connection, key, batch_id), _positions(connection, key))
 
     def list(self, key: str, page: Page) -> dict[str, Any]:
         """OpenAI's list; raises Refused."""
         with self._engine.connect() as connection:
-            return listed(connection, BATCHES, BATCHES.c.key == key, page, batch_object)
+            positions = _positions(connection, key)
+            return listed(
+                connection, BATCHES, BATCHES.c.key == key, page, lambda row: batch_object(row, positions)
+            )
 
     def cancel(self, key: str, batch_id: str) -> dict[str, Any]:
         """OpenAI's Batch, `cancelling`; a second call does nothing. Raises BatchNotFound and Conflict."""
@@ -90,6 +93,13 @@ class Batches:
         ).scalar_one()
         if running >= self._settings.max_batches_per_key:
             raise BatchQueueFull(f"{running} batches of this key are not finished; wait for one of them")
+
+
+def _positions(connection: sa.Connection, key: str) -> dict[str, int]:
+    """How many of the key's unfinished batches go before each of them."""
+    mine = (BATCHES.c.key == key) & BATCHES.c.status.in_(UNFINISHED)
+    ids = sa.select(BATCHES.c.id).where(mine).order_by(BATCHES.c.priority, BATCHES.c.serial)
+    return {batch_id: position for position, batch_id in enumerate(connection.execute(ids).scalars())}
 
 
 def _check_input(connection: sa.Connection, key: str, file_id: str) -> None:
@@ -120,6 +130,7 @@ def _insert(connection: sa.Connection, key: str, new: NewBatch, digest: str) -> 
             metadata=new.metadata,
             digest=digest,
             output_expires_s=new.output_expires_s,
+            delete_after_use=new.delete_after_use,
             webhook_url=new.webhook_url,
             created_at=created,
             expires_at=created + new.window_s,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.jobs.files.catalogue import check_lifetime
 from gateway.jobs.refusals import Refused
+from gateway.jobs.replies import digest_of
 
 TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
 ENDPOINTS = (TRANSCRIPTIONS, TRANSLATIONS)
@@ -17,7 +18,7 @@ MAX_PAIRS, MAX_NAME_CHARS, MAX_VALUE_CHARS = 16, 64, 512  # of the metadata
 FIRST, USUAL, LAST = 1, 5, 9  # priorities within one key
 FIELDS = (
     *("input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after", "priority"),
-    "webhook_url",
+    *("webhook_url", "delete_after_use"),
 )
 
 
@@ -31,7 +32,14 @@ class NewBatch:
     metadata: dict[str, str] | None = None
     output_expires_s: int | None = None  # lifetime of the output files; None: the settings'
     priority: int = USUAL  # smaller ones go first among the batches of one key
+    delete_after_use: bool = field(default=False, repr=False)  # its input and audio expire soon after its end
     webhook_url: str | None = None  # gets the event of its end; not yet checked whether it may be asked
+
+    @property
+    def digest(self) -> str:
+        """By which the same request is recognised, by the release before too: so a new field counts if it is
+        set."""
+        return digest_of(self, *(["delete_after_use"] if self.delete_after_use else []))
 
     @property
     def window_s(self) -> int:
@@ -51,6 +59,9 @@ def new_batch(body: Mapping[str, Any]) -> NewBatch:
     priority = body.get("priority", USUAL)
     if not isinstance(priority, int) or not FIRST <= priority <= LAST:
         raise Refused(f"priority is {priority!r:.80}, must be {FIRST} to {LAST}", param="priority")
+    delete_after_use = body.get("delete_after_use", False)
+    if not isinstance(delete_after_use, bool):
+        raise Refused("delete_after_use must be true or false", param="delete_after_use")
     return NewBatch(
         body["input_file_id"],
         body["endpoint"],
@@ -58,6 +69,7 @@ def new_batch(body: Mapping[str, Any]) -> NewBatch:
         _metadata(body.get("metadata")),
         _lifetime(body.get("output_expires_after")),
         priority,
+        delete_after_use,
         _webhook_url(body.get("webhook_url")),
     )
 

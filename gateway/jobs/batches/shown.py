@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,8 +10,11 @@ import sqlalchemy as sa
 MOMENTS = (*("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled"),)
 
 
-def batch_object(row: sa.Row[Any]) -> dict[str, Any]:
-    """OpenAI's Batch, with the seconds of audio that are done beside its fields."""
+def batch_object(row: sa.Row[Any], positions: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """OpenAI's Batch, and beside its fields the seconds of audio that are done and the batch's place.
+
+    positions: how many go before it, for each unfinished batch of its key.
+    """
     columns = row._mapping
     errors = row.errors
     return {
@@ -29,6 +33,7 @@ def batch_object(row: sa.Row[Any]) -> dict[str, Any]:
         "errors": {"object": "list", "data": errors} if errors else None,
         "request_counts": {"total": row.total, "completed": row.completed, "failed": row.failed},
         "audio_seconds": {"processed": round(row.audio_s, 3)},
+        "queue_position": (positions or {}).get(row.id),
         "metadata": columns["metadata"],
         "priority": row.priority,
         "usage": None,

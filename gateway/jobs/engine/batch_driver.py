@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from asr.errors import Overloaded
 from gateway.api_errors import ModelNotFound, NotReady
 from gateway.caller import Caller
+from gateway.job_rows import now
 from gateway.jobs.database import writing
 from gateway.jobs.engine.finishing import Finishing
 from gateway.jobs.engine.ledger import Ledger
@@ -25,7 +26,6 @@ from gateway.jobs.engine.places import Place, Places, Rank
 from gateway.jobs.engine.stops import Stop, Stops
 from gateway.jobs.engine.validation import MAX_ATTEMPTS, NoLongerValidating, Validation
 from gateway.jobs.files.contents import Contents
-from gateway.jobs.ids import now
 from gateway.jobs.tables import BATCHES, LINES
 from gateway.observe.logs import log_event
 from gateway.service import Service
@@ -213,9 +213,7 @@ class Driver:
             connection.execute(sa.update(LINES).where(at_work).values(status="waiting"))
 
     def _read(self, file_id: str, row: sa.Row[Any]) -> bytes:
-        with self._contents.path(file_id).open("rb") as file:
-            file.seek(row.position)
-            return file.read(row.bytes)
+        return self._contents.read(file_id, row.position, row.bytes)
 
     def _row(self, batch_id: str) -> sa.Row[Any] | None:
         with self._engine.connect() as connection:

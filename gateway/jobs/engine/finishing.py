@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from gateway.jobs.batch_events import Events
+from gateway.job_rows import now
 from gateway.jobs.database import writing
 from gateway.jobs.engine.line_answers import failed
 from gateway.jobs.engine.validation import record_end
 from gateway.jobs.files.catalogue import BATCH_OUTPUT, Stored, add_row
 from gateway.jobs.files.contents import Contents
-from gateway.jobs.ids import now
-from gateway.jobs.tables import BATCHES, LINES
+from gateway.jobs.tables import BATCHES, FILES, LINES
+from gateway.webhooks.outbox import Outbox
 
 End = Literal["completed", "expired", "cancelled"]
 UNANSWERED = {
@@ -26,15 +26,18 @@ UNANSWERED = {
     "cancelled": ("batch_cancelled", "the batch was cancelled before this request was run"),
 }
 CHUNK_LINES = 500
+GRACE_S = 86_400  # for which files that are deleted after use stay: the result may be asked for again
 
 
 class Finishing:
     """Ends one batch after another."""
 
-    def __init__(self, engine: sa.Engine, contents: Contents, events: Events, retention_s: float) -> None:
+    def __init__(
+        self, engine: sa.Engine, contents: Contents, outbox: Outbox | None, retention_s: float
+    ) -> None:
         self._engine = engine
         self._contents = contents
-        self._events = events
+        self._outbox = outbox
         self._retention_s = retention_s
 
     def run(self, batch_id: str) -> None:
@@ -108,9 +111,20 @@ class Finishing:
                 return  # another gateway was quicker
             for file in files:
                 add_row(connection, batch.key, file)
+            if batch.delete_after_use:
+                _expire_its_files(connection, batch)
             connection.execute(sa.delete(LINES).where(LINES.c.batch_id == batch.id))
             row = connection.execute(sa.select(BATCHES).where(BATCHES.c.id == batch.id)).one()
-            record_end(self._events, connection, row)
+            record_end(self._outbox, connection, row)
+
+
+def _expire_its_files(connection: sa.Connection, batch: sa.Row[Any]) -> None:
+    """Its input and its audio stay for a while; what another batch needs stays until that one has ended."""
+    soon = now() + GRACE_S
+    audio = sa.select(LINES.c.file_id).where(LINES.c.batch_id == batch.id, LINES.c.file_id.is_not(None))
+    its = (FILES.c.id == batch.input_file_id) | FILES.c.id.in_(audio)
+    mine = (FILES.c.key == batch.key) & (FILES.c.expires_at > soon) & its
+    connection.execute(sa.update(FILES).where(mine).values(expires_at=soon))
 
 
 def _end(connection: sa.Connection, batch: sa.Row[Any]) -> End:

@@ -91,14 +91,11 @@ class LineRunner:
         """The line's audio on the disk during the block."""
         name = next(name for name in SOURCES if body.get(name) is not None)
         source: str = body[name]
-        if name == "file_id":
-            path = self._contents.path(source)
-            if not path.is_file():
-                raise FileNotFound(f"there is no file {source[:80]!r} any more", param="file_id")
-            yield path
-            return
         path = self._contents.incoming / f"line-{uuid.uuid4().hex}"
         try:
+            if name == "file_id":
+                yield await asyncio.to_thread(self._stored, source, path)
+                return
             if source[:5].lower() == "data:":
                 await asyncio.to_thread(_write_data, source, path, name)
             else:
@@ -106,6 +103,12 @@ class LineRunner:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+    def _stored(self, file_id: str, target: Path) -> Path:
+        try:
+            return self._contents.fetch(file_id, target)
+        except FileNotFoundError:
+            raise FileNotFound(f"there is no file {file_id[:80]!r} any more", param="file_id") from None
 
 
 def _write_data(url: str, path: Path, param: str) -> None:

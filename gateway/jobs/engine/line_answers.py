@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from asr.errors import AsrError
+from gateway.job_rows import new_id
 from gateway.jobs.engine.ledger import LineAnswer
-from gateway.jobs.ids import new_id
 
 
 def transcribed(

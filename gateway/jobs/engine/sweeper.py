@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from gateway.job_rows import now
 from gateway.jobs.database import writing
 from gateway.jobs.engine.durable import Durable
 from gateway.jobs.files.catalogue import UNFINISHED, is_in_use
 from gateway.jobs.files.contents import Contents
-from gateway.jobs.ids import now
 from gateway.jobs.replies import KEPT_S
 from gateway.jobs.tables import BATCHES, FILES, PARTS, REPLIES, UPLOADS
 from gateway.settings import JobsSettings

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 
-from gateway.jobs.batch_events import Events
+from gateway.job_rows import is_id, now
 from gateway.jobs.batches.input_lines import (
     MAX_FILE_BYTES,
     InputLine,
@@ -19,8 +19,8 @@ from gateway.jobs.batches.input_lines import (
 from gateway.jobs.batches.shown import batch_object
 from gateway.jobs.database import writing
 from gateway.jobs.files.contents import Contents
-from gateway.jobs.ids import is_id, now
 from gateway.jobs.tables import BATCHES, FILES, LINES
+from gateway.webhooks.outbox import Outbox
 
 CHUNK_LINES = 1_000  # of one transaction
 MAX_ERRORS = 100  # that a batch shows
@@ -34,10 +34,10 @@ class NoLongerValidating(Exception):
 class Validation:
     """Makes the lines of one batch after another."""
 
-    def __init__(self, engine: sa.Engine, contents: Contents, events: Events, max_lines: int) -> None:
+    def __init__(self, engine: sa.Engine, contents: Contents, outbox: Outbox | None, max_lines: int) -> None:
         self._engine = engine
         self._contents = contents
-        self._events = events
+        self._outbox = outbox
         self._max_lines = max_lines
 
     def run(self, batch: sa.Row[Any], knows_model: KnowsModel) -> None:
@@ -52,7 +52,7 @@ class Validation:
             return
         total, model = 0, None
         try:
-            with self._contents.path(batch.input_file_id).open("rb") as file:
+            with self._contents.local(batch.input_file_id) as path, path.open("rb") as file:
                 for chunk in _chunks(self._checked(file, batch, knows_model)):
                     lines = [line for line in chunk if isinstance(line, InputLine)]
                     errors += [one for one in chunk if isinstance(one, LineError)]
@@ -105,14 +105,16 @@ class Validation:
             values = {"status": "failed", "failed_at": now(), "errors": [error.shown() for error in errors]}
             if connection.execute(_still_validating(batch.id).values(**values)).rowcount == 1:
                 row = connection.execute(sa.select(BATCHES).where(BATCHES.c.id == batch.id)).one()
-                record_end(self._events, connection, row)
+                record_end(self._outbox, connection, row)
 
 
-def record_end(events: Events, connection: sa.Connection, batch: sa.Row[Any]) -> None:
-    """Tells of the end of a batch, in the transaction that ends it."""
+def record_end(outbox: Outbox | None, connection: sa.Connection, batch: sa.Row[Any]) -> None:
+    """Tells of the end of a batch, in the transaction that ends it; without webhooks nobody is told."""
+    if outbox is None:
+        return
     shown = batch_object(batch)
     data = {name: shown[name] for name in ("id", "status", "request_counts", "metadata")}
-    events.record_event(connection, batch.key, f"batch.{batch.status}", data, batch.webhook_url)
+    outbox.record_event(connection, batch.key, f"batch.{batch.status}", data, batch.webhook_url)
 
 
 def _still_validating(batch_id: str) -> sa.Update:

@@ -8,10 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gateway.job_rows import Page, is_id, new_id, now, serial
 from gateway.jobs.database import writing
 from gateway.jobs.files.contents import Contents, sha256_of
-from gateway.jobs.ids import is_id, new_id, now, serial
-from gateway.jobs.pages import Page, listed
+from gateway.jobs.pages import listed
 from gateway.jobs.refusals import Conflict, FileNotFound, Refused, StorageFull
 from gateway.jobs.replies import RETRY_WINDOW_S, Asked, Reply, digest_of, earlier_reply, remember
 from gateway.jobs.tables import BATCHES, FILES, LINES
@@ -134,9 +134,16 @@ class Files:
         self._contents.remove(file_id)
         return {"id": file_id, "object": "file", "deleted": True}
 
-    def path(self, file_id: str) -> Path:
-        """Where the bytes are."""
-        return self._contents.path(file_id)
+    def fetch(self, file_id: str, target: Path) -> Path:
+        """Where this machine has the bytes: `target`, if they had to be brought. Raises FileNotFound."""
+        try:
+            return self._contents.fetch(file_id, target)
+        except FileNotFoundError:
+            raise FileNotFound(f"the content of {file_id} is there no more", param="file_id") from None
+
+    def first_line(self, file_id: str) -> bytes:
+        with self._contents.local(file_id) as path, path.open("rb") as file:
+            return file.readline()
 
 
 def _same(connection: sa.Connection, key: str, stored: Stored) -> sa.Row[Any] | None:

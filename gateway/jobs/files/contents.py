@@ -1,10 +1,12 @@
-"""The bytes of the files, in one folder. A file's row is written after its bytes are safe on the disk."""
+"""The bytes of the files, in a folder or a bucket. A file's row is written after its bytes are safe there."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import time
+import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,31 +18,53 @@ PIECE_BYTES = 1 << 20
 FORGOTTEN_S = 86_400.0  # bytes of this age without a row belong to nobody: a gateway was killed
 
 
-class Contents:
-    """`directory/content/ID` for each file and each part of an upload."""
+class Contents(ABC):
+    """The bytes of each file and of each part of an upload, by its name. Every method blocks, and raises
+    Overloaded while the disk or the bucket takes nothing."""
 
-    def __init__(self, directory: Path) -> None:
-        self._content = directory / "content"
-        self.incoming = directory / "incoming"  # bodies that are being received: on the same disk
+    def __init__(self, incoming: Path) -> None:
+        self.incoming = incoming  # a folder of this machine for bodies that are being received
 
     def make(self) -> None:
         """Makes the folders, which this user alone may read."""
-        for folder in (self._content, self.incoming):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def path(self, name: str) -> Path:
-        return self._content / name
-
+    @abstractmethod
     def adopt(self, incoming: Path, name: str) -> None:
-        """Gives a received file its name; raises Overloaded if the disk is full."""
-        with disk_room():
-            os.link(incoming, self.path(name))
-            _sync(self.path(name))
-            _sync(self._content)
+        """Gives a received file its name; the file stays where it is, too."""
+
+    @abstractmethod
+    def fetch(self, name: str, target: Path) -> Path:
+        """Where this machine has the bytes: `target`, if they had to be brought. Raises FileNotFoundError."""
+
+    @abstractmethod
+    def read(self, name: str, position: int, num_bytes: int) -> bytes:
+        """A part of the bytes; raises FileNotFoundError."""
+
+    @abstractmethod
+    def remove(self, *names: str) -> None:
+        """Removes those that are there."""
+
+    @abstractmethod
+    def _finish(self, unfinished: Path, name: str) -> None:
+        """Gives a file in `incoming` its name, in place of one that has it."""
+
+    @abstractmethod
+    def _older_than(self, before: float) -> Iterator[str]:
+        """Names of what was last written before this time in Unix seconds."""
+
+    @contextmanager
+    def local(self, name: str) -> Iterator[Path]:
+        """The bytes as a file of this machine during the block; raises FileNotFoundError."""
+        target = self.incoming / f"read-{uuid.uuid4().hex}"
+        try:
+            yield self.fetch(name, target)
+        finally:
+            target.unlink(missing_ok=True)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """A new file, which is whole on the disk when the block has ended, or not there at all."""
+        """A new file, which is whole and safe when the block has ended, or not there at all."""
         unfinished = self.incoming / f"{name}.{os.getpid()}"
         with disk_room():
             try:
@@ -48,8 +72,7 @@ class Contents:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
-                unfinished.replace(self.path(name))
-                _sync(self._content)
+                self._finish(unfinished, name)
             finally:
                 unfinished.unlink(missing_ok=True)
 
@@ -58,51 +81,40 @@ class Contents:
         sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         with self.writing(name) as whole:
             for part in parts:
-                for piece in _pieces(self.path(part)):
-                    sha256.update(piece)
-                    md5.update(piece)
-                    whole.write(piece)
+                with self.local(part) as path:
+                    for piece in pieces_of(path):
+                        sha256.update(piece)
+                        md5.update(piece)
+                        whole.write(piece)
         return sha256.hexdigest(), md5.hexdigest()
-
-    def remove(self, *names: str) -> None:
-        for name in names:
-            self.path(name).unlink(missing_ok=True)
 
     def forgotten(self) -> list[str]:
         """Names of content that is old; removes received bodies that nobody finished."""
         before = time.time() - FORGOTTEN_S
-        for path in _old(self.incoming, before):
+        for path in old_files(self.incoming, before):
             path.unlink(missing_ok=True)
-        return [path.name for path in _old(self._content, before)]
+        return list(self._older_than(before))
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
-    for piece in _pieces(path):
+    for piece in pieces_of(path):
         digest.update(piece)
     return digest.hexdigest()
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def pieces_of(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
             yield piece
 
 
-def _old(folder: Path, before: float) -> Iterator[Path]:
+def old_files(folder: Path, before: float) -> Iterator[Path]:
+    """Files of a folder that were last written before this time in Unix seconds."""
     for path in folder.iterdir():
         try:
             if path.stat().st_mtime < before:
                 yield path
         except FileNotFoundError:  # another gateway was quicker
             continue
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file, or a folder's names, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,10 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gateway.job_rows import is_id, new_id, now
 from gateway.jobs.database import writing
 from gateway.jobs.files.catalogue import Files, NewFile, Stored, add_row, file_object
 from gateway.jobs.files.contents import Contents
-from gateway.jobs.ids import is_id, new_id, now
 from gateway.jobs.refusals import Conflict, FileTooLarge, Refused, UploadNotFound
 from gateway.jobs.tables import PARTS, UPLOADS
 from gateway.settings import JobsSettings

@@ -9,9 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
+import sqlalchemy as sa
 
+from gateway.jobs.files.catalogue import UNFINISHED
+from gateway.jobs.tables import BATCHES
 from tests.asr.containers import tone, wav
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.served import Gateway, settings_for
@@ -55,6 +59,20 @@ class House:
             self._running.__enter__()
         return self._running
 
+    def wait_for_rest(self) -> None:
+        """Returns when the gateway, if it runs, has no unfinished batch and no line at work."""
+        if self._running is None:
+            return
+        jobs = self._running.app.state.jobs
+        unfinished = sa.select(sa.func.count()).where(BATCHES.c.status.in_(UNFINISHED))
+
+        def num_unfinished() -> int:
+            with jobs.engine.connect() as connection:
+                count: int = connection.execute(unfinished).scalar_one()
+            return count + len(jobs.stops.batch_ids)
+
+        until(num_unfinished, lambda count: count == 0)
+
     def close(self) -> None:
         if self._running is not None:
             self._running.__exit__(None, None, None)
@@ -71,6 +89,12 @@ def house(upstream: FakeTorchServe, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def gateway(house: House) -> Gateway:
     return house.gateway()
+
+
+@pytest.fixture(autouse=True)
+def at_rest(house: House) -> None:
+    """A test begins when no batch of the tests before is unfinished."""
+    house.wait_for_rest()
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +123,11 @@ def bob(gateway: Gateway) -> Iterator[openai.OpenAI]:
 def tone_wav() -> bytes:
     """Two seconds."""
     return wav(tone(2.0))
+
+
+def http(method: str, url: str, **request: Any) -> httpx2.Response:
+    """The answer to one request."""
+    return httpx2.request(method, url, timeout=TIMEOUT_S, **request)
 
 
 def upload(client: openai.OpenAI, content: bytes, purpose: Any = "user_data", name: str = "a.wav") -> str:
@@ -139,6 +168,23 @@ def rows(client: openai.OpenAI, file_id: str | None) -> dict[str, dict[str, Any]
     found = {one["custom_id"]: one for one in lines}
     assert len(found) == len(lines)
     return found
+
+
+@contextmanager
+def stuck(fake: FakeTorchServe, num_batches: int = 1) -> Iterator[Callable[[int], None]]:
+    """After this number of batches none has an answer until the block ends; the call lets more have one."""
+    until(fake.under_way.total, lambda count: count == 0)  # windows that nobody waits for any more
+    last = len(fake.batches) + num_batches
+
+    def let(more: int) -> None:
+        nonlocal last
+        last += more
+
+    fake.is_held = lambda: len(fake.batches) > last
+    try:
+        yield let
+    finally:
+        fake.is_held = lambda: False
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.gateway.jobs.conftest import WHOLE, line, rows, submit, upload, wait
+from tests.gateway.jobs.conftest import WHOLE, held_back, line, rows, submit, upload, wait
+from tests.gateway.served import Gateway
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +121,7 @@ def test_a_wrong_line_fails_the_batch(
         ({"metadata": {"x": "y" * 513}}, "metadata_too_large", "metadata"),
         ({"output_expires_after": {"anchor": "created_at", "seconds": 1}}, "invalid_value", None),
         ({"extra_body": {"priority": 0}}, "invalid_value", "priority"),
+        ({"extra_body": {"delete_after_use": "yes"}}, "invalid_value", "delete_after_use"),
         ({"extra_body": {"webhook_url": "https://10.0.0.1/"}}, "invalid_value", "webhook_url"),
         ({"extra_body": {"input_file_id": "file-0"}}, "file_not_found", "input_file_id"),
     ],
@@ -150,6 +152,35 @@ def test_the_list_has_pages(alice: openai.OpenAI) -> None:
     assert alice.batches.retrieve(ids[1]).metadata == {"n": "1"}
     with pytest.raises(openai.BadRequestError):
         alice.batches.list(after="batch_0")
+
+
+def test_the_place_among_the_batches_of_the_key(
+    alice: openai.OpenAI, bob: openai.OpenAI, gateway: Gateway, tone_wav: bytes
+) -> None:
+    audio = upload(alice, tone_wav)
+
+    def make(client: openai.OpenAI, file_id: str, priority: int) -> str:
+        return submit(client, [line("0", file_id=file_id, **WHOLE)], extra_body={"priority": priority}).id
+
+    with held_back(gateway):
+        ids = [make(alice, audio, priority) for priority in (5, 9, 1, 5)]
+        of_bob = make(bob, upload(bob, tone_wav), 5)
+        assert [alice.batches.retrieve(one).queue_position for one in ids] == [1, 3, 0, 2]  # type: ignore[attr-defined]
+        listed = {one.id: one.queue_position for one in alice.batches.list()}  # type: ignore[attr-defined]
+        assert [listed[one] for one in ids] == [1, 3, 0, 2]
+        assert bob.batches.retrieve(of_bob).queue_position == 0  # type: ignore[attr-defined]
+    assert all(wait(alice, one).queue_position is None for one in ids)
+
+
+def test_files_that_are_deleted_after_use(alice: openai.OpenAI, tone_wav: bytes) -> None:
+    audio, other = upload(alice, tone_wav), upload(alice, tone_wav)
+    made = submit(alice, [line("0", file_id=audio, **WHOLE)], extra_body={"delete_after_use": True})
+    done = wait(alice, made.id)
+    soon = done.completed_at + 86_400
+    for file_id in (audio, made.input_file_id):
+        assert soon - 60 <= alice.files.retrieve(file_id).expires_at <= soon + 60
+    for file_id in (other, done.output_file_id):
+        assert alice.files.retrieve(file_id).expires_at > soon + 86_400
 
 
 def test_another_keys_things_are_not_found(alice: openai.OpenAI, bob: openai.OpenAI, tone_wav: bytes) -> None:

@@ -8,12 +8,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 
 from gateway.openapi import examples
-from tests.gateway.jobs.conftest import ALICE, WHOLE, line, submit, upload, wait
+from tests.gateway.jobs.conftest import ALICE, WHOLE, http, line, submit, upload, wait
 from tests.gateway.served import Gateway
 
 pytestmark = pytest.mark.slow
@@ -37,7 +36,7 @@ PATHS = {
 
 @pytest.fixture(scope="module")
 def document(gateway: Gateway) -> Any:
-    return httpx2.get(f"{gateway.url}/openapi.json").json()
+    return http("GET", f"{gateway.url}/openapi.json").json()
 
 
 def test_every_route_is_there_with_errors_and_examples(document: dict[str, Any]) -> None:
@@ -64,7 +63,7 @@ def test_every_call_needs_a_key(gateway: Gateway) -> None:
     for path, methods in PATHS.items():
         for method in methods:
             url = gateway.url + re.sub(r"\{\w+\}", "x", path)
-            assert httpx2.request(method.upper(), url).status_code == 401, path
+            assert http(method.upper(), url).status_code == 401, path
 
 
 def test_metrics(alice: openai.OpenAI, gateway: Gateway, tone_wav: bytes) -> None:
@@ -72,7 +71,7 @@ def test_metrics(alice: openai.OpenAI, gateway: Gateway, tone_wav: bytes) -> Non
     done = wait(alice, submit(alice, [line("0", file_id=audio, **WHOLE), line("1", url="https://x")]).id)
     assert done.request_counts.failed == 1
     gateway.app.state.jobs._count()
-    text = httpx2.get(f"{gateway.url}/metrics").text
+    text = http("GET", f"{gateway.url}/metrics").text
     values = dict(re.findall(r"^whisper_gateway_job_(\S+) (\S+)$", text, re.MULTILINE))
     assert float(values['lines_total{outcome="done"}']) >= 1
     assert float(values['lines_total{outcome="failed"}']) >= 1

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from gateway.jobs.tables import BATCHES, LINES
 from tests.gateway.fake_torchserve import FakeTorchServe
-from tests.gateway.jobs.conftest import WHOLE, held_back, line, rows, submit, until, upload, wait
+from tests.gateway.jobs.conftest import WHOLE, held_back, line, rows, stuck, submit, until, upload, wait
 from tests.gateway.served import Gateway
 
 pytestmark = pytest.mark.slow
@@ -18,15 +18,8 @@ pytestmark = pytest.mark.slow
 NUM_LINES = 30
 
 
-@pytest.fixture
-def slow(upstream: FakeTorchServe) -> Any:
-    upstream.delay_s = 0.2
-    yield
-    upstream.delay_s = 0.005
-
-
 def at_work(client: openai.OpenAI, audio: str) -> Any:
-    """A batch of which some lines are done and most are not."""
+    """A batch of which some lines are done and most are not, while decoding is stuck."""
     batch = submit(client, [line(str(n), file_id=audio, **WHOLE) for n in range(NUM_LINES)])
     look = until(lambda: client.batches.retrieve(batch.id), lambda one: one.request_counts.completed)
     assert look.status == "in_progress" and look.request_counts.total == NUM_LINES
@@ -43,16 +36,15 @@ def check_ends(client: openai.OpenAI, done: Any, code: str) -> None:
 
 
 def test_a_cancelled_batch_keeps_what_is_done(
-    alice: openai.OpenAI, gateway: Gateway, tone_wav: bytes, slow: None
+    alice: openai.OpenAI, gateway: Gateway, tone_wav: bytes, upstream: FakeTorchServe
 ) -> None:
-    batch = at_work(alice, upload(alice, tone_wav))
-    assert alice.batches.cancel(batch.id).status == "cancelling"
-    assert alice.batches.cancel(batch.id).status in ("cancelling", "finalizing"), (
-        "a second time changes nothing"
-    )
-    until(lambda: gateway.app.state.jobs.driver.places.num_at_work, lambda count: count == 0, seconds=2)
-    assert gateway.service.fleet.stats()["waiting_windows"] == 0, "its windows are gone"
-    done = wait(alice, batch.id)
+    with stuck(upstream):
+        batch = at_work(alice, upload(alice, tone_wav))
+        assert alice.batches.cancel(batch.id).status == "cancelling"
+        assert alice.batches.cancel(batch.id).status != "in_progress", "a second time changes nothing"
+        until(lambda: gateway.app.state.jobs.driver.places.num_at_work, lambda count: count == 0)
+        assert gateway.service.fleet.stats()["waiting_windows"] == 0, "its windows are gone"
+        done = wait(alice, batch.id)
     assert done.status == "cancelled" and done.cancelling_at <= done.cancelled_at
     check_ends(alice, done, "batch_cancelled")
 
@@ -67,12 +59,13 @@ def test_a_batch_is_cancelled_before_it_runs(alice: openai.OpenAI, gateway: Gate
 
 
 def test_an_expired_batch_keeps_what_is_done(
-    alice: openai.OpenAI, gateway: Gateway, tone_wav: bytes, slow: None
+    alice: openai.OpenAI, gateway: Gateway, tone_wav: bytes, upstream: FakeTorchServe
 ) -> None:
-    batch = at_work(alice, upload(alice, tone_wav))
-    with gateway.app.state.jobs.engine.begin() as connection:
-        connection.execute(sa.update(BATCHES).where(BATCHES.c.id == batch.id).values(expires_at=1))
-    done = wait(alice, batch.id)
+    with stuck(upstream):
+        batch = at_work(alice, upload(alice, tone_wav))
+        with gateway.app.state.jobs.engine.begin() as connection:
+            connection.execute(sa.update(BATCHES).where(BATCHES.c.id == batch.id).values(expires_at=1))
+        done = wait(alice, batch.id)
     assert done.status == "expired" and done.expired_at is not None
     check_ends(alice, done, "batch_expired")
 
@@ -84,11 +77,13 @@ def test_nothing_of_an_ended_batch_stays_in_the_tables(alice: openai.OpenAI, gat
 
 
 def test_the_batches_of_a_key_do_not_delay_those_of_another(
-    alice: openai.OpenAI, bob: openai.OpenAI, tone_wav: bytes, slow: None
+    alice: openai.OpenAI, bob: openai.OpenAI, tone_wav: bytes, upstream: FakeTorchServe
 ) -> None:
-    many = at_work(alice, upload(alice, tone_wav))
-    one = submit(bob, [line("0", file_id=upload(bob, tone_wav), **WHOLE)])
-    assert wait(bob, one.id).status == "completed"
-    assert alice.batches.retrieve(many.id).request_counts.completed < NUM_LINES
-    alice.batches.cancel(many.id)
-    wait(alice, many.id)
+    with stuck(upstream) as let:
+        many = at_work(alice, upload(alice, tone_wav))
+        one = submit(bob, [line("0", file_id=upload(bob, tone_wav), **WHOLE)])
+        wait(bob, one.id, ["in_progress"])
+        let(4)  # 4 lines at work: 16 of her 30 at most
+        assert wait(bob, one.id).status == "completed"
+        assert alice.batches.retrieve(many.id).request_counts.completed < NUM_LINES
+        alice.batches.cancel(many.id)

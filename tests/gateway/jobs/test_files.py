@@ -6,12 +6,11 @@ import hashlib
 import threading
 from pathlib import Path
 
-import httpx2
 import openai
 import pytest
 
 from gateway.jobs.files import catalogue
-from tests.gateway.jobs.conftest import ALICE, WHOLE, held_back, line, submit, upload, wait
+from tests.gateway.jobs.conftest import ALICE, WHOLE, held_back, http, line, submit, upload, wait
 from tests.gateway.served import Gateway
 
 pytestmark = pytest.mark.slow
@@ -38,7 +37,8 @@ def test_a_file_comes_back_as_it_was(alice: openai.OpenAI, gateway: Gateway) -> 
     assert file.expires_at == file.created_at + 3_600
     assert alice.files.retrieve(file.id) == file
     assert alice.files.content(file.id).content == content
-    some = httpx2.get(
+    some = http(
+        "GET",
         f"{gateway.url}/v1/files/{file.id}/content",
         headers={"Range": "bytes=256-259", "Authorization": f"Bearer {ALICE}"},
     )
@@ -72,7 +72,8 @@ def test_files_are_listed_by_purpose_and_age(alice: openai.OpenAI) -> None:
 )
 def test_a_wrong_form_is_refused(gateway: Gateway, fields: dict[str, str], code: str, param: str) -> None:
     before = contents(gateway)
-    answer = httpx2.post(
+    answer = http(
+        "POST",
         f"{gateway.url}/v1/files",
         data=fields,
         files={"file": b"x"},

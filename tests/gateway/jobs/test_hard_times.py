@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from tests.gateway.fake_torchserve import FakeTorchServe
-from tests.gateway.jobs.conftest import WHOLE, line, rows, submit, until, upload, wait
+from tests.gateway.jobs.conftest import WHOLE, line, rows, stuck, submit, until, upload, wait
 from tests.gateway.process.running import GatewayProcess
 
 pytestmark = pytest.mark.slow
@@ -48,18 +48,23 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def gateway(disk: Path, clock: Path) -> Iterator[GatewayProcess]:
+def fake() -> Iterator[FakeTorchServe]:
+    with FakeTorchServe(delay_s=0.005, batch_size=4, keep_windows=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(fake: FakeTorchServe, disk: Path, clock: Path) -> Iterator[GatewayProcess]:
     faked = {
         "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1",
     }  # fmt: skip
-    with FakeTorchServe(delay_s=0.15, batch_size=4, keep_windows=False) as fake:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in faked.items():
-                patch.setenv(name, value)
-            process = GatewayProcess(fake.url, jobs__directory=disk / "jobs", jobs__lines=2)
-        with process:
-            yield process
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in faked.items():
+            patch.setenv(name, value)
+        process = GatewayProcess(fake.url, jobs__directory=disk / "jobs", jobs__lines=2)
+    with process:
+        yield process
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,7 @@ def client(gateway: GatewayProcess) -> Iterator[openai.OpenAI]:
 
 
 def run_lines(client: openai.OpenAI, audio: bytes) -> str:
-    """The id of a batch of which some lines are done and most are not."""
+    """The id of a batch of which a line is done; most are not if decoding is stuck."""
     file_id = upload(client, audio)
     batch = submit(client, [line(str(n), file_id=file_id, **WHOLE) for n in range(NUM_LINES)])
     until(lambda: client.batches.retrieve(batch.id), lambda one: one.request_counts.completed)
@@ -101,10 +106,11 @@ def fill(path: Path) -> None:
 
 
 def test_a_full_disk_loses_nothing(
-    gateway: GatewayProcess, client: openai.OpenAI, tone_wav: bytes, disk: Path
+    gateway: GatewayProcess, client: openai.OpenAI, fake: FakeTorchServe, tone_wav: bytes, disk: Path
 ) -> None:
-    batch_id = run_lines(client, tone_wav)
-    fill(disk / "filler")
+    with stuck(fake):
+        batch_id = run_lines(client, tone_wav)
+        fill(disk / "filler")
     until(lambda: failed_writes(gateway), bool)
     stands = client.batches.retrieve(batch_id)
     assert stands.status == "in_progress" and stands.request_counts.failed == 0
@@ -119,11 +125,12 @@ def test_a_full_disk_loses_nothing(
 
 
 def test_a_clock_set_back_by_an_hour_loses_nothing(
-    client: openai.OpenAI, tone_wav: bytes, clock: Path
+    client: openai.OpenAI, fake: FakeTorchServe, tone_wav: bytes, clock: Path
 ) -> None:
     # libfaketime breaks one `time.sleep` of dbos, in a thread that no job needs; a real clock does not
-    batch_ids = [run_lines(client, tone_wav)]
-    clock.write_text(f"-{HOUR_S}")
+    with stuck(fake):
+        batch_ids = [run_lines(client, tone_wav)]
+        clock.write_text(f"-{HOUR_S}")
     batch_ids.append(run_lines(client, tone_wav))
     for batch_id in batch_ids:
         done = check_whole(client, batch_id)
@@ -131,11 +138,12 @@ def test_a_clock_set_back_by_an_hour_loses_nothing(
 
 
 def test_a_gateway_with_a_full_disk_ends_in_order(
-    gateway: GatewayProcess, client: openai.OpenAI, tone_wav: bytes, disk: Path
+    gateway: GatewayProcess, client: openai.OpenAI, fake: FakeTorchServe, tone_wav: bytes, disk: Path
 ) -> None:
     before = failed_writes(gateway)
-    run_lines(client, tone_wav)
-    fill(disk / "filler")
+    with stuck(fake):
+        run_lines(client, tone_wav)
+        fill(disk / "filler")
     until(lambda: failed_writes(gateway), lambda count: count > before)
     gateway.stop()
     (disk / "filler").unlink()

@@ -20,8 +20,8 @@ from gateway.jobs.engine import identity
 from gateway.jobs.engine.identity import Identity
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.jobs.conftest import ENDPOINT, WHOLE, line, rows, submit, upload, wait
-from tests.gateway.jobs.postgres import running_postgres
 from tests.gateway.process.running import GatewayProcess
+from tests.postgres import running_postgres
 
 pytestmark = pytest.mark.slow
 

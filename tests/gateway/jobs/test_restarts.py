@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.app import create_app
+from gateway.jobs.database import create_tables, open_engine
 from gateway.jobs.tables import BATCHES, LINES
 from gateway.service import Service
 from gateway.settings import SettingsError
@@ -22,6 +23,7 @@ from tests.gateway.jobs.conftest import (
     held_back,
     line,
     rows,
+    stuck,
     submit,
     until,
     upload,
@@ -63,22 +65,34 @@ def table(gateway: Gateway, query: Any) -> Any:
         return connection.execute(query)
 
 
+def test_tables_of_an_older_release_get_the_new_columns(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/jobs.sqlite")
+    create_tables(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE job_batches DROP COLUMN delete_after_use"))
+    for _ in range(2):
+        create_tables(engine)
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(BATCHES)).all() == []
+    engine.dispose()
+
+
 def test_what_a_drain_interrupts_goes_on_after_the_restart(
     upstream: FakeTorchServe, tone_wav: bytes, tmp_path: Path
 ) -> None:
-    upstream.delay_s = 0.2
-    try:
-        with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
-            batch_id = run_lines(gateway, tone_wav)
-            until(lambda: client.batches.retrieve(batch_id), lambda one: one.request_counts.completed > 2)
-            with pytest.raises(SettingsError, match="which another gateway uses"):
-                create_app(Service(gateway.settings))
-            gateway.service.drain.begin(5)
-            until(lambda: gateway.app.state.jobs.driver.places.num_at_work, lambda count: not count, 2)
-            states = table(gateway, sa.select(LINES.c.status, LINES.c.attempts)).all()
-            assert {(status, attempts) for status, attempts in states} == {("waiting", 0), ("done", 1)}
-    finally:
-        upstream.delay_s = 0.005
+    with (
+        started(upstream, tmp_path) as gateway,
+        client_of(gateway, ALICE) as client,
+        stuck(upstream),
+    ):
+        batch_id = run_lines(gateway, tone_wav)
+        until(lambda: client.batches.retrieve(batch_id), lambda one: one.request_counts.completed)
+        with pytest.raises(SettingsError, match="which another gateway uses"):
+            create_app(Service(gateway.settings))
+        gateway.service.drain.begin(5)
+        until(lambda: gateway.app.state.jobs.driver.places.num_at_work, lambda count: not count)
+        states = table(gateway, sa.select(LINES.c.status, LINES.c.attempts)).all()
+        assert {(status, attempts) for status, attempts in states} == {("waiting", 0), ("done", 1)}
     with started(upstream, tmp_path) as gateway, client_of(gateway, ALICE) as client:
         done = wait(client, batch_id)
         assert done.status == "completed" and rows(client, done.output_file_id).keys() == ALL
@@ -90,7 +104,7 @@ def test_an_end_that_was_interrupted_is_made_once(
     """The files are written, and the process ends before the transaction that ends the batch."""
     ended: list[Any] = []
 
-    def record_end(events: Any, connection: sa.Connection, batch: Any) -> None:
+    def record_end(outbox: Any, connection: sa.Connection, batch: Any) -> None:
         ended.append(batch.id)
         if len(ended) < 3:
             raise OSError("the disk is full")

@@ -8,7 +8,7 @@ import httpx2
 import openai
 import pytest
 
-from tests.gateway.jobs.conftest import ALICE, BOB, ENDED, ENDPOINT, rows, until, wait
+from tests.gateway.jobs.conftest import ALICE, BOB, ENDED, ENDPOINT, http, rows, until, wait
 from tests.gateway.served import Gateway
 
 pytestmark = pytest.mark.slow
@@ -21,9 +21,9 @@ def call(
 ) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {key}", **headers}
     if speech is None:
-        return httpx2.get(gateway.url + path, headers=headers)
+        return http("GET", gateway.url + path, headers=headers)
     files = {"file": speech.read_bytes()}
-    return httpx2.post(gateway.url + path, files=files, headers=headers, data={"temperature": "0"})
+    return http("POST", gateway.url + path, files=files, headers=headers, data={"temperature": "0"})
 
 
 def test_the_sdk_gets_a_batch_in_place_of_the_text(
@@ -74,7 +74,7 @@ def test_without_the_preference_nothing_changes(gateway: Gateway, speech: Path) 
 def test_the_task_of_one_file(gateway: Gateway, speech: Path) -> None:
     headers = {"Authorization": f"Bearer {ALICE}"}
     with speech.open("rb") as file:
-        posted = httpx2.post(f"{gateway.url}/transcribe_async/", files={"file": file}, headers=headers)
+        posted = http("POST", f"{gateway.url}/transcribe_async/", files={"file": file}, headers=headers)
     task = posted.json()
     assert posted.status_code == 202
     path = f"/transcribe_async/{task['task_id']}"
@@ -87,7 +87,7 @@ def test_the_task_of_one_file(gateway: Gateway, speech: Path) -> None:
 
 def test_the_task_of_a_file_that_is_no_audio(gateway: Gateway) -> None:
     headers = {"Authorization": f"Bearer {ALICE}"}
-    posted = httpx2.post(f"{gateway.url}/transcribe_async/", files={"file": b"text"}, headers=headers)
+    posted = http("POST", f"{gateway.url}/transcribe_async/", files={"file": b"text"}, headers=headers)
     path = f"/transcribe_async/{posted.json()['task_id']}"
     done = until(lambda: call(gateway, path).json(), lambda one: one["status"] in ENDED)
     assert done["result"] is None and done["error"]["code"] == "unsupported_media"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 
-from tests.gateway.jobs.conftest import ALICE, ENDPOINT, WHOLE, held_back, line, submit, upload, wait
+from tests.gateway.jobs.conftest import ALICE, ENDPOINT, WHOLE, held_back, http, line, submit, upload, wait
 from tests.gateway.served import Gateway
 
 pytestmark = pytest.mark.slow
@@ -37,7 +36,7 @@ def test_a_retry_without_a_key(gateway: Gateway, alice: openai.OpenAI) -> None:
 
     def create(retries: int) -> Any:
         headers = {"Authorization": f"Bearer {ALICE}", "x-stainless-retry-count": str(retries)}
-        return httpx2.post(f"{gateway.url}/v1/batches", json=body, headers=headers).json()["id"]
+        return http("POST", f"{gateway.url}/v1/batches", json=body, headers=headers).json()["id"]
 
     first = create(0)
     assert [create(1), create(2)] == [first, first]
@@ -53,7 +52,7 @@ def test_a_file_that_is_sent_again(
     def create(content: bytes) -> Any:
         files = {"file": (f"{request.node.name}.wav", content)}
         data = {"purpose": "user_data"}
-        return httpx2.post(f"{gateway.url}/v1/files", files=files, data=data, headers=headers)
+        return http("POST", f"{gateway.url}/v1/files", files=files, data=data, headers=headers)
 
     directory = gateway.settings.jobs.directory
     assert directory is not None

@@ -1,5 +1,5 @@
-"""Takes the pictures of the pages in docs/ from a running server: recordings with the demo checkpoint, live
-captions (`--live`) with tiny.en.
+"""Takes the pictures of the pages in docs/ from a running server: recordings and (`--jobs`) jobs with the
+demo checkpoint, live captions (`--live`) with tiny.en.
 
 ./serve.sh &
 python -m tests.gateway.page.screenshots --url http://127.0.0.1:8000 --out docs
@@ -40,6 +40,8 @@ SHOTS = (
     Shot("page-dark.png", "hindi.opus", 1_000, 800, scheme="dark"),
     Shot("page-phone.png", "garden.m4a", 390, 844, scale=1.5),
 )
+JOBS_SHOT = Shot("jobs.png", "harvard.wav", 1_000, 850)
+NUM_TALKS = 48
 LIVE_SHOTS = (  # `play`: turns that are to be there; one more is open
     Shot("live.png", "jfk.flac", 1_000, 720, play=3),
     Shot("live-dark.png", "telephone.opus", 1_000, 720, scheme="dark", play=2),
@@ -89,6 +91,30 @@ def take_live(playwright: Any, url: str, shot: Shot, out: Path) -> None:
         browser.close()
 
 
+def take_jobs(browser: Any, url: str, shot: Shot, out: Path) -> None:
+    """Writes the picture of a job that has ended below one that is at work."""
+    context = browser.new_context(
+        viewport={"width": shot.width, "height": shot.height}, color_scheme=shot.scheme
+    )
+    page = context.new_page()
+    page.goto(f"{url}/jobs")
+    page.wait_for_selector("#model[data-state=ready]")
+    page.set_input_files("#file", [SAMPLES / name for name in ("garden.m4a", "jfk.flac", "harvard.wav")])
+    page.wait_for_selector("#jobs [data-action=text]:visible", timeout=TRANSCRIPTION_TIMEOUT_MS)
+    with tempfile.TemporaryDirectory() as folder:
+        talks = [Path(folder) / f"talk-{number:02}.wav" for number in range(1, NUM_TALKS + 1)]
+        for talk in talks:
+            talk.symlink_to(SAMPLES / shot.sample)
+        page.set_input_files("#file", talks)
+        page.wait_for_selector(
+            f"#jobs .status:text-matches('^[1-9][0-9]* of {NUM_TALKS} done')",
+            timeout=TRANSCRIPTION_TIMEOUT_MS,
+        )
+        _save(page, out / shot.name)
+        page.click("#jobs [data-action=cancel]:visible")
+    context.close()
+
+
 def _save(page: Any, file: Path) -> None:
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
@@ -108,6 +134,7 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--live", action="store_true", help="captions instead of recordings")
+    parser.add_argument("--jobs", action="store_true", help="jobs instead of recordings")
     given = parser.parse_args()
     with sync_playwright() as playwright:
         if given.live:
@@ -115,7 +142,9 @@ def main() -> None:
                 take_live(playwright, given.url, shot, given.out)
             return
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        for shot in SHOTS:
+        if given.jobs:
+            take_jobs(browser, given.url, JOBS_SHOT, given.out)
+        for shot in () if given.jobs else SHOTS:
             take(browser, given.url, shot, given.out)
         browser.close()
 

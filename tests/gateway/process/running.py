@@ -40,12 +40,13 @@ def until(reached: Callable[[], Any], complaint: str) -> None:
 class GatewayProcess:
     """A gateway that is ready; a context manager that ends it with SIGTERM and expects status 0."""
 
-    def __init__(self, upstream: str, *arguments: str, **settings: Any) -> None:
+    def __init__(self, upstream: str, *arguments: str, root: Path = ROOT, **settings: Any) -> None:
+        """root: the checkout that it runs from."""
         settings = {"upstream__urls": upstream, "media__processes": 1} | settings
         self.lines: list[dict[str, Any]] = []
         self._process = subprocess.Popen(
             [sys.executable, "-m", "gateway", "--port", "0", *arguments],
-            cwd=ROOT,
+            cwd=root,
             env=environment(**settings),
             stdout=subprocess.PIPE,
             start_new_session=True,

@@ -18,8 +18,8 @@ from gateway.outbound.client import OutboundClient
 from gateway.settings_outgoing import OutboundSettings, WebhookSettings
 from gateway.webhooks.tables import METADATA
 from gateway.webhooks.webhooks import Webhooks
-from tests.gateway.webhooks import postgres
 from tests.gateway.webhooks.receivers import Receiver
+from tests.postgres import running_postgres
 
 KEY = "alice"
 DONE = {"id": "batch_1", "status": "completed"}
@@ -103,10 +103,8 @@ def sqlite_engine(path: Path) -> sa.Engine:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    if postgres.program("initdb") is None or postgres.program("postgres") is None:
-        pytest.skip("no PostgreSQL")
-    with postgres.running() as url:
-        yield url
+    with running_postgres() as url:
+        yield url.replace("postgresql:", "postgresql+psycopg:")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

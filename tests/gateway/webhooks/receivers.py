@@ -14,6 +14,7 @@ import openai
 from standardwebhooks import Webhook
 
 Answer = tuple[int, dict[str, str]]
+PATIENCE_S = 60
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 async def arrived(receiver: Receiver, number: int) -> None:
-    """Waits until the receiver has answered this number of requests."""
-    give_up = time.monotonic() + 10
-    while len(receiver.received) < number:
+    """Waits until the receiver has this number of requests. Its answers may not be written down yet."""
+    await asyncio.to_thread(until, lambda: len(receiver.received) >= number)
+
+
+def until(reached: Callable[[], object]) -> None:
+    """Waits for a state."""
+    give_up = time.monotonic() + PATIENCE_S
+    while not reached():
         assert time.monotonic() < give_up
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)  # for the answer to be written down
+        time.sleep(0.01)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from gateway.webhooks.claims import LEASE_S
 from tests.gateway.webhooks.conftest import Clock, OpenSite, Site
-from tests.gateway.webhooks.receivers import Receiver, arrived
+from tests.gateway.webhooks.receivers import Receiver, arrived, until
 
 
 async def test_what_is_pending_survives_a_kill(open_site: OpenSite, receiver: Receiver) -> None:
@@ -48,14 +48,12 @@ async def test_a_stop_in_the_middle_of_an_attempt_gives_the_endpoint_back(
     site = open_site()
     endpoint_id, _ = site.endpoint(receiver)
 
-    def slowly(_: int) -> tuple[int, dict[str, str]]:
-        time.sleep(0.3)
-        return 200, {}
-
-    receiver.answer = slowly
+    has_ended = threading.Event()
+    receiver.answer = lambda _: (200 if has_ended.wait(60) else 500, {})
     site.record()
     await site.webhooks.deliverer.start_due()
     await site.webhooks.close()
+    has_ended.set()
     assert site.log(endpoint_id)[0].status == "pending"
     assert await open_site(site.engine).deliver() == 1  # its endpoint is free
 
@@ -101,7 +99,7 @@ async def test_the_database_is_away_for_a_moment(
     with site.engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE webhook_deliveries RENAME TO away"))
     running = asyncio.create_task(site.webhooks.deliverer.run())
-    await asyncio.sleep(0.1)
+    await asyncio.to_thread(until, lambda: "webhooks wait until this has passed" in caplog.text)
     with site.engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE away RENAME TO webhook_deliveries"))
     site.webhooks.deliverer.wake()

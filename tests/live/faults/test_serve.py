@@ -13,16 +13,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import pytest
 import requests
 
 from scripts.serve.torchserve import group_members
-from tests.live.faults.stack import DEMO, until
+from tests.gateway.jobs.conftest import line, rows, submit
+from tests.live.faults.stack import CLIP, DEMO, until
 from tests.live.faults.table import record
 from tests.live.faults.wellness import assert_nothing_is_left
 from tests.live.serve.test_serve_end_to_end import SAMPLE_TEXT, Running, words
 from tests.ops.commands import ROOT, last_line, serve
+from tests.servers import WORKER_COMMAND
 
+NUM_LINES = 15
 PATH = re.compile(r"/\S*/")  # of temporary folders, which nobody wants to read in a table
 REFERENCE = words(SAMPLE_TEXT.read_text()) if SAMPLE_TEXT.is_file() else []
 
@@ -106,6 +110,51 @@ def test_a_killed_gateway_is_started_again(running: Running) -> None:
         "connections are refused meanwhile; `serve.sh` starts it again; no process or file is left",
         ready_s,
     )
+
+
+def test_jobs_go_on_while_worker_and_java_are_killed(running: Running) -> None:
+    again = sum("READY again" in line for line in running.said)
+    looks: list[tuple[str, int]] = []  # at the second batch
+    with openai.OpenAI(api_key="none", base_url=f"{url(running)}/v1", timeout=60) as client:
+        right = client.audio.transcriptions.create(file=CLIP, model="whisper-1").text
+        audio = client.files.create(file=CLIP, purpose="user_data").id
+        first = submit(client, [line(str(n), file_id=audio) for n in range(NUM_LINES)])
+        os.kill(worker(running), signal.SIGKILL)
+        until(lambda: client.batches.retrieve(first.id).request_counts.completed)
+        second = submit(client, [line(str(n), file_id=audio) for n in range(NUM_LINES)])
+        os.kill(running.java, signal.SIGKILL)
+        started = time.monotonic()
+
+        def look(batch_id: str) -> str:
+            batch = client.batches.retrieve(batch_id)
+            assert batch.request_counts is not None and batch.request_counts.failed == 0
+            if batch_id == second.id:
+                looks.append((batch.status, batch.request_counts.completed))
+            return batch.status
+
+        until(lambda: look(second.id) == "in_progress")
+        until(lambda: sum("READY again" in line for line in running.said) > again)
+        until(lambda: [look(one.id) for one in (second, first)] == ["completed"] * 2)
+        took = time.monotonic() - started
+        assert [count for _, count in looks] == sorted(count for _, count in looks)
+        for batch in (first, second):
+            answers = rows(client, client.batches.retrieve(batch.id).output_file_id)
+            assert {name: one["response"]["body"]["text"] for name, one in answers.items()} == {
+                str(n): right for n in range(NUM_LINES)
+            }
+    record(
+        f"worker, then Java `kill -9` under two batches of {NUM_LINES} jobs",
+        took,
+        "both are completed",
+        "`in_progress` meanwhile; no line lost, none answered twice, every text right",
+    )
+
+
+def worker(running: Running) -> int:
+    """Process id of TorchServe's one worker."""
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in group_members(running.java)}
+    (found,) = [pid for pid, command in commands.items() if WORKER_COMMAND in command]
+    return found
 
 
 def test_sigterm_under_load_ends_with_every_answer(running: Running) -> None:

@@ -60,6 +60,15 @@ def check_suits(options: RequestOptions, spec: ModelSpec) -> None:
     check_decoding(options.decoding, spec)
 
 
+def suits(options: RequestOptions, spec: ModelSpec) -> bool:
+    """Whether the model can do what a request asks for."""
+    try:
+        check_suits(options, spec)
+    except InvalidOption:
+        return False
+    return True
+
+
 def check_decoding(options: DecodingOptions, spec: ModelSpec) -> None:
     """Raises InvalidOption for what a window asks of a family that cannot do it."""
     if options.task != "transcribe":

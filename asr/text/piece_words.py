@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from asr.constants import SAMPLE_RATE
@@ -15,14 +16,9 @@ SAMPLES_PER_MS = SAMPLE_RATE // 1000
 
 def timed_words(pieces: Sequence[Piece], window: SpeechSpan) -> tuple[Word, ...]:
     """The words of a window at `window`, in the utterance's samples; none where the family tells no times."""
-    groups: list[list[Piece]] = []
-    for piece in pieces:
-        if piece.start_ms is None:
-            return ()
-        if groups and not _begins_word(piece, groups[-1]):
-            groups[-1].append(piece)
-        else:
-            groups.append([piece])
+    if any(piece.start_ms is None for piece in pieces):
+        return ()
+    groups = _words(pieces)
     starts = [_place(group[0], window) for group in groups]
     words = []
     for group, start, following in zip(groups, starts, [*starts[1:], window.end], strict=True):
@@ -30,6 +26,23 @@ def timed_words(pieces: Sequence[Piece], window: SpeechSpan) -> tuple[Word, ...]
         text = "".join(piece.text for piece in group)
         words.append(Word(text, start, end, None))
     return tuple(words)
+
+
+def word_texts(pieces: Sequence[Piece]) -> list[str]:
+    """The words, each with the space before it; of a text without times, those between spaces."""
+    if any(piece.start_ms is None for piece in pieces):
+        return re.findall(r"\s*\S+", "".join(piece.text for piece in pieces))
+    return ["".join(piece.text for piece in word) for word in _words(pieces)]
+
+
+def _words(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    words: list[list[Piece]] = []
+    for piece in pieces:
+        if words and not _begins_word(piece, words[-1]):
+            words[-1].append(piece)
+        else:
+            words.append([piece])
+    return words
 
 
 def _begins_word(piece: Piece, before: Sequence[Piece]) -> bool:

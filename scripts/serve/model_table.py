@@ -42,6 +42,9 @@ class ModelRow(BaseModel):
     device: str | None = None
     aliases: Annotated[tuple[str, ...], Field(strict=False)] = ()
     languages: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    family: Literal["auto", "whisper", "ctc", "transducer"] | None = None
+    search_paths: Annotated[int, Field(ge=0)] | None = None  # of a transducer's beam search
+    endpoints: Literal["silence", "model"] | None = None  # what ends a live turn that the model hears
     fallback: str | None = None  # the model that answers while this one cannot
     load: Literal["start", "on_demand"] = "start"  # on_demand: with its first request
     idle_s: Annotated[float, Field(gt=0, strict=False)] | None = None  # on demand: it goes after this time

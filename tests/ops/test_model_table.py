@@ -269,4 +269,4 @@ def test_the_shipped_table_is_an_example_that_serves_base(tmp_path: Path) -> Non
     shown = "\n".join(line.removeprefix("# ") for line in lines[lines.index("# models:") :])
     example = read_table(table_file(tmp_path, shown))
     assert example is not None
-    assert [row.languages for row in example.rows.values()] == [(), ("hi", "mr", "ne"), ("en",)]
+    assert [row.languages for row in example.rows.values()] == [(), ("hi", "mr", "ne"), ("en",), ("ta",), ()]

@@ -9,7 +9,8 @@ from asr.constants import SAMPLE_RATE
 from asr.errors import EngineFailure
 from asr.live.listener import OpenTurn
 from asr.live.partials import PACES, Pace
-from asr.live.window_partials import FIRST_CUT, LAST_CUT, MIN_SAMPLES, WindowPartials
+from asr.live.turn_looks import FIRST_CUT, LAST_CUT
+from asr.live.window_partials import MIN_SAMPLES, WindowPartials
 from asr.request.options import RequestOptions
 from asr.schema import Hypothesis
 from asr.sessions import LiveSession, Offer

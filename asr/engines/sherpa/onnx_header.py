@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 # numbers of the fields in onnx.proto
 IR_VERSION, GRAPH, METADATA = 1, 7, 14

@@ -25,6 +25,7 @@ from typing import Any
 
 import uvicorn
 
+from asr.engine import ModelSpec
 from asr.errors import AsrError, EngineFailure, Overloaded
 from asr.schema import Hypothesis, Window
 from asr.wire import messages
@@ -74,7 +75,8 @@ class FakeTorchServe:
         self.keep_windows = keep_windows  # off for long runs: a window is up to 960 KB
         self.poison: Callable[[Window], bool] = lambda window: False  # kills the worker that decodes it
         self.starves: Callable[[Window], bool] = lambda window: False  # there is no memory for it
-        self.spec = SPEC  # of every model
+        self.spec = SPEC  # of every model but these
+        self.unlike: dict[str, tuple[ModelSpec, Callable[[Window], Hypothesis]]] = {}
         self.models = {"whisper"}  # by their names; another one is a path that is not there
         self.without_workers: set[str] = set()  # of `models`; the management API changes it
         self.load_s = 0.0  # until a model's worker is there
@@ -227,11 +229,11 @@ class FakeTorchServe:
         if tail == "healthz":
             return await self._enqueue(None, Answer(200, b'{"status": "ok", "model": "fake"}'))
         if tail == "model":
-            return await self._enqueue(None, Answer(200, json.dumps(self._model()).encode()))
+            return await self._enqueue(None, Answer(200, json.dumps(self._model(model)).encode()))
         if tail == "windows":
             self.asked[model] += 1
             self.under_way[model] += 1
-            answer = await self._take_window(body)
+            answer = await self._take_window(body, model)
             self.under_way[model] -= 1
             return answer
         return torchserve_error(404, "ResourceNotFoundException", "Requested resource is not found")
@@ -251,7 +253,7 @@ class FakeTorchServe:
         self.without_workers.discard(model)
         return Answer(200, b"{}")
 
-    async def _take_window(self, body: bytes) -> Answer | None:
+    async def _take_window(self, body: bytes, model: str) -> Answer | None:
         try:
             window = messages.decode_window(body)
         except AsrError as error:
@@ -266,12 +268,13 @@ class FakeTorchServe:
             return None
         if kind == "busy":
             return torchserve_error(503, "ServiceUnavailableException", NO_WORKER)
+        _, hypothesis = self.unlike.get(model, (None, self.hypothesis))
         good = {
             "garbage": Answer(200, b'{"tokens": "no hypothesis"}'),
             "endless": Answer(200, b"[" * (20 * messages.MAX_HYPOTHESIS_BYTES)),
             "refused": refusal(EngineFailure("the engine broke on this window")),
             "overloaded": refusal(Overloaded(NO_MEMORY)),
-        }.get(kind or "", Answer(200, messages.encode_hypothesis(self.hypothesis(window))))
+        }.get(kind or "", Answer(200, messages.encode_hypothesis(hypothesis(window))))
         return await self._enqueue(window, good)
 
     async def _enqueue(self, window: Window | None, good: Answer) -> Answer:
@@ -281,9 +284,10 @@ class FakeTorchServe:
         self._queue.put_nowait(row)
         return await row.answer
 
-    def _model(self) -> dict[str, Any]:
+    def _model(self, model: str) -> dict[str, Any]:
+        spec, _ = self.unlike.get(model, (self.spec, None))
         facts = {"max_batch_size": self.batch_size, "sha256": "fake", "runs_on": "nothing"}
-        return {"object": "model", **dataclasses.asdict(self.spec), **facts}
+        return {"object": "model", **dataclasses.asdict(spec), **facts}
 
     def _description(self, model: str) -> dict[str, Any]:
         num_workers = 0 if model in self.without_workers else self.workers

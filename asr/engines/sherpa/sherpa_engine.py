@@ -19,8 +19,8 @@ from asr.engines.batch_runner import BatchRunner
 from asr.engines.device import cpu_threads
 from asr.engines.sherpa.costs import SoundCosts
 from asr.engines.sherpa.folder import SherpaFolder, read_folder
-from asr.engines.sherpa.models import OfflineModel, SherpaModel, StreamingModel
 from asr.engines.sherpa.recognizers import Recipe, recognizer
+from asr.engines.sherpa.sherpa_models import OfflineModel, SherpaModel, StreamingModel
 from asr.engines.sherpa.trial import try_out
 from asr.errors import AsrError
 from asr.request.families import check_decoding

@@ -11,11 +11,11 @@ from asr.config import ConfigError
 from asr.engines.sherpa.onnx_header import Header, NotOnnx, read_header
 from asr.engines.sherpa.token_table import BLANKS, read_tokens
 
+WHISPERS_FILES = "Whisper is served from OpenAI's, Hugging Face's or CTranslate2's files"
 LAYOUTS = (
     f"NeMo's CTC models have model.onnx and {TOKENS_FILE}, transducers encoder*.onnx, decoder*.onnx, "
-    f"joiner*.onnx and {TOKENS_FILE}"
+    f"joiner*.onnx and {TOKENS_FILE}; {WHISPERS_FILES}"
 )
-WHISPERS_FILES = "Whisper is served from OpenAI's, Hugging Face's or CTranslate2's files"
 TRANSDUCER = ("encoder", "decoder", "joiner")
 STREAMING_KEY = "decode_chunk_len"  # in the metadata of every streaming encoder
 # model_type in the metadata → other keys that the library demands
@@ -61,17 +61,10 @@ def read_folder(folder: Path, family: str = "auto", *, quantised: bool = True) -
         raise ConfigError(f"{folder} has no ONNX file: {LAYOUTS}")
     if not (folder / TOKENS_FILE).is_file():
         raise ConfigError(f"{folder} has no {TOKENS_FILE}: {LAYOUTS}")
-    parts = [part for part in TRANSDUCER if any(name.startswith(part) for name in names)]
     if family == "auto":
-        family = "transducer" if parts else "ctc"
-    tokens = read_tokens(folder / TOKENS_FILE)
-    if family == "ctc":
-        return _ctc(folder, names, tokens, quantised)
-    if missing := [part for part in TRANSDUCER if part not in parts]:
-        raise ConfigError(
-            f"{folder} has no {missing[0]}*.onnx, only {', '.join(names)}: {LAYOUTS}; {WHISPERS_FILES}"
-        )
-    return _transducer(folder, names, tokens, quantised)
+        family = "transducer" if any(name.startswith(TRANSDUCER) for name in names) else "ctc"
+    read = _ctc if family == "ctc" else _transducer
+    return read(folder, names, read_tokens(folder / TOKENS_FILE), quantised)
 
 
 def _ctc(folder: Path, names: list[str], tokens: Mapping[int, str], quantised: bool) -> SherpaFolder:

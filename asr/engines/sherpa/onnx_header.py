@@ -19,6 +19,7 @@ IR_VERSION, GRAPH, METADATA = 1, 7, 14
 INPUT, OUTPUT = 11, 12
 FIXED_BYTES = {1: 8, 5: 4}  # of protobuf's fixed-size wire types
 MAX_TEXT_BYTES = 16 << 20  # of one metadata entry; NeMo's longest are vocabularies
+MAX_FIELDS = 1_000_000  # of a message: nodes and weights
 
 
 class NotOnnx(ValueError):
@@ -63,7 +64,9 @@ def _header(file: Path) -> Header:
 
 def _fields(stream: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
     """The number and length of each field up to `end`; what its reader leaves is skipped."""
-    while (at := stream.tell()) < end:
+    for _ in range(MAX_FIELDS):
+        if (at := stream.tell()) >= end:
+            return
         tag = _varint(stream)
         number, kind = tag >> 3, tag & 7
         if number == 0:
@@ -80,6 +83,7 @@ def _fields(stream: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
             raise NotOnnx(f"it is cut short: {behind - end} bytes are missing")
         yield number, length
         stream.seek(behind)
+    raise NotOnnx(f"it has more than {MAX_FIELDS} parts")
 
 
 def _varint(stream: BinaryIO) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import tracemalloc
@@ -9,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from asr.checkpoint_files import Kind, kind_of
 from asr.config import ConfigError
+from asr.engines.sherpa import onnx_header
 from asr.engines.sherpa.folder import read_folder
-from asr.engines.sherpa.onnx_header import read_header
+from asr.engines.sherpa.onnx_header import NotOnnx, read_header
 from tests.asr import sherpa_folders
 from tests.asr.sherpa_folders import CTC, LSTM, OFFLINE, write_ctc, write_transducer
 
@@ -55,6 +59,25 @@ def test_a_header_is_read_without_the_weights(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert header.metadata == {"model_type": "large"} and header.outputs[0].name == "w"
     assert peak < size / 10
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=200), cut=st.integers(0, 400))
+def test_any_bytes_are_a_header_or_no_onnx(tmp_path: Path, content: bytes, cut: int) -> None:
+    """Bytes alone, and a model that goes on as them."""
+    whole = (write_ctc(tmp_path) / "model.onnx").read_bytes()
+    file = tmp_path / "any"
+    for these in (content, whole[:cut] + content):
+        file.write_bytes(these)
+        with contextlib.suppress(NotOnnx):
+            read_header(file)
+
+
+def test_a_file_of_endless_fields_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_header, "MAX_FIELDS", 100)
+    (tmp_path / "any").write_bytes(b"\x08\x01" * 101)
+    with pytest.raises(NotOnnx, match="it has more than 100 parts"):
+        read_header(tmp_path / "any")
 
 
 def _zeros(folder: Path) -> None:

@@ -64,6 +64,7 @@ class TurnLooks(ABC):
         self._base = 0  # where the window begins
         self._agreement = self._new_agreement()
         self._words: Sequence[str] = ()  # of the latest hypothesis, behind the text that was settled before
+        self._num_before = 0  # words that were settled then
         self._decoded_until = 0
         self._num_quiet = 0  # looks since the speech ended
         self._out: SpeechSpan | None = None
@@ -149,6 +150,7 @@ class TurnLooks(ABC):
         is_whole = turn is not None and span.end - turn.speech_end >= self._patience.quiet_samples
         self._num_quiet += is_whole
         self._words = () if isinstance(outcome, AsrError) else self._words_of(outcome)
+        self._num_before = self._agreement.num_settled
         if isinstance(outcome, Hypothesis):
             self.is_turn_over = outcome.is_endpoint
         if self._is_closing:
@@ -192,9 +194,10 @@ class TurnLooks(ABC):
 
     def _close(self, end: int) -> None:
         """Settles the window and begins the next one where it ends."""
-        self._text.append(self._agreement.settle(self._words))
+        num_settled = self._agreement.num_settled - self._num_before  # of the words, by the hypothesis itself
+        self._text.append(self._agreement.settle(self._words[num_settled:]))
         self._base = end
-        self._agreement, self._words = self._new_agreement(), ()
+        self._agreement, self._words, self._num_before = self._new_agreement(), (), 0
         self._begins_anew()
 
     def _pause(self, turn: OpenTurn) -> None:

@@ -63,6 +63,17 @@ def test_silence_settles_the_last_word() -> None:
     assert turn.windows[-1].num_frames >= 200
 
 
+@pytest.mark.parametrize("spec", [CTC, STREAMING])
+def test_a_long_pause_repeats_nothing(spec: ModelSpec) -> None:
+    turn = Turn(spec)
+    turn.answer = lambda window: of_pieces(  # type: ignore[method-assign]
+        [piece for piece in spoken(window).pieces if (piece.start_ms or 0) < 1_000]
+    )
+    for tenth in range(1, 61):
+        turn.at(tenth / 10, speech_end=min(tenth / 10, 1.0))
+    assert turn.text == " ek do tin"
+
+
 def test_a_window_of_a_stream_begins_where_the_one_before_it_began() -> None:
     turn = Turn(STREAMING)
     for half in range(1, 21):

@@ -91,7 +91,7 @@ def check_decoding(options: DecodingOptions, spec: ModelSpec) -> None:
 
 def _check_hotwords(hotwords: tuple[str, ...], spec: ModelSpec) -> None:
     if hotwords and not spec.has_hotwords:
-        raise _not_with("hotwords", list(hotwords), "it was not told to expect any (search_paths, bpe.vocab)")
+        raise _not_with("hotwords", list(hotwords), "that takes search_paths and a bpe.vocab in its folder")
     for word in hotwords:
         if any(mark in word for mark in HOTWORD_SYNTAX):
             raise _not_with("hotwords", word, "a word holds none of / : # @ and line breaks")

@@ -94,7 +94,7 @@ def test_a_hypothesis_in_hindi_travels_over_the_wire(tmp_path: Path) -> None:
         ({"temperature": 0.4}, "temperature is 0.4, not with this model: it samples nothing: 0"),
         ({"prompt": (7,)}, "prompt is [7], not with this model: it takes no text before the audio"),
         ({"beam_size": 5}, "beam_size is 5, not with this model: it searches greedily: 1"),
-        ({"hotwords": ("नमस्ते",)}, 'hotwords is ["नमस्ते"], not with this model: it was not told'),
+        ({"hotwords": ("नमस्ते",)}, 'hotwords is ["नमस्ते"], not with this model: that takes search_paths'),
         ({"is_open": True}, "is_open is true, not with this model: it hears whole windows alone"),
     ],
 )

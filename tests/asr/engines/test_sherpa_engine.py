@@ -124,6 +124,16 @@ def test_a_turn_that_was_never_heard_before_says_the_same(streaming: LoadableEng
     assert _texts([here]) == _texts([_fresh(streaming, whole)])
 
 
+def test_the_librarys_rules_end_a_turn_by_setting(streaming: LoadableEngine, tmp_path: Path) -> None:
+    """One of them: 20 s."""
+    ending = _loaded(write_transducer(tmp_path / "live"), endpoints="model")
+    assert ending.spec.ends_turns and not streaming.spec.ends_turns
+    short, long = _window(1_000, is_open=True), _window(2_200, is_open=True)
+    for engine, expected in ((ending, [False, True]), (streaming, [False, False])):
+        outcomes = engine.decode([short, long])
+        assert [isinstance(each, Hypothesis) and each.is_endpoint for each in outcomes] == expected
+
+
 def _part(whole: Window, num_frames: int) -> Window:
     return replace(whole, samples=whole.samples[: num_frames * HOP_LENGTH], num_frames=num_frames)
 

@@ -13,19 +13,17 @@ import httpx2
 import openai
 import pytest
 
-from scripts.serve.model_table import ModelRow
-from tests.asr.sherpa_folders import WORDS, write_ctc, write_transducer
+from tests.asr.sherpa_folders import WORDS
 from tests.gateway.realtime.streams import CHUNK_BYTES, silence_pcm, speech_pcm, stream
 from tests.gateway.served import Gateway, settings_for
-from tests.live.gateway.test_api import DEMO, SAMPLES, Upstream, reference
-from tests.servers import Server, start_server
+from tests.live.gateway.conftest import DEMO
+from tests.live.gateway.test_api import SAMPLES, Upstream, reference
+from tests.servers import Server
 from whisper_client.scoring import normalised
 
 pytest.importorskip("sherpa_onnx")
 
-HINDI = ("▁नमस्ते", "▁दुनिया")
 TIMEOUT_S = 120
-ONE_THREAD = {"maxBatchDelay": 20, "handler": {"engine": {"threads": 1, "warm_up": False}}}
 
 pytestmark = [
     pytest.mark.server,
@@ -35,17 +33,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def torchserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("families")
-    hindi, live = write_ctc(folder / "ctc", words=HINDI), write_transducer(folder / "live")
-    beside = {
-        "hindi": ModelRow(checkpoint=str(hindi), languages=("hi",)),
-        "live": ModelRow(checkpoint=str(live), family="transducer"),
-    }
-    with start_server(
-        DEMO, tmp_path_factory.mktemp("server"), model_config=ONE_THREAD, beside=beside
-    ) as server:
-        yield server
+def torchserve(demo_server: Server) -> Server:
+    return demo_server
 
 
 @pytest.fixture(scope="module")

@@ -75,8 +75,7 @@ class FakeTorchServe:
         self.keep_windows = keep_windows  # off for long runs: a window is up to 960 KB
         self.poison: Callable[[Window], bool] = lambda window: False  # kills the worker that decodes it
         self.starves: Callable[[Window], bool] = lambda window: False  # there is no memory for it
-        self.spec = SPEC  # of every model but these
-        self.unlike: dict[str, tuple[ModelSpec, Callable[[Window], Hypothesis]]] = {}
+        self.spec = SPEC  # of every model
         self.models = {"whisper"}  # by their names; another one is a path that is not there
         self.without_workers: set[str] = set()  # of `models`; the management API changes it
         self.load_s = 0.0  # until a model's worker is there
@@ -84,6 +83,8 @@ class FakeTorchServe:
         self.scaled: list[tuple[str, int]] = []  # (model, workers), as the management API was asked for
         self.asked: Counter[str] = Counter()  # windows by the model that they went to
         self.under_way: Counter[str] = Counter()  # of them, those without an answer
+        # models that are something else, and hear something else
+        self.unlike: dict[str, tuple[ModelSpec, Callable[[Window], Hypothesis]]] = {}
         self.lost: Counter[str] = Counter()  # of them, those whose worker was ended
         self.windows: list[Window] = []  # received, in order, those refused and failed included
         self.num_windows = 0
@@ -268,14 +269,17 @@ class FakeTorchServe:
             return None
         if kind == "busy":
             return torchserve_error(503, "ServiceUnavailableException", NO_WORKER)
-        _, hypothesis = self.unlike.get(model, (None, self.hypothesis))
         good = {
             "garbage": Answer(200, b'{"tokens": "no hypothesis"}'),
             "endless": Answer(200, b"[" * (20 * messages.MAX_HYPOTHESIS_BYTES)),
             "refused": refusal(EngineFailure("the engine broke on this window")),
             "overloaded": refusal(Overloaded(NO_MEMORY)),
-        }.get(kind or "", Answer(200, messages.encode_hypothesis(hypothesis(window))))
+        }.get(kind or "", Answer(200, self._heard(window, model)))
         return await self._enqueue(window, good)
+
+    def _heard(self, window: Window, model: str) -> bytes:
+        _, hypothesis = self.unlike.get(model, (None, self.hypothesis))
+        return messages.encode_hypothesis(hypothesis(window))
 
     async def _enqueue(self, window: Window | None, good: Answer) -> Answer:
         row = Row(window, good, asyncio.get_running_loop().create_future())

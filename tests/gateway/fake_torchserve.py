@@ -83,7 +83,6 @@ class FakeTorchServe:
         self.scaled: list[tuple[str, int]] = []  # (model, workers), as the management API was asked for
         self.asked: Counter[str] = Counter()  # windows by the model that they went to
         self.under_way: Counter[str] = Counter()  # of them, those without an answer
-        # models that are something else, and hear something else
         self.unlike: dict[str, tuple[ModelSpec, Callable[[Window], Hypothesis]]] = {}
         self.lost: Counter[str] = Counter()  # of them, those whose worker was ended
         self.windows: list[Window] = []  # received, in order, those refused and failed included
@@ -260,6 +259,7 @@ class FakeTorchServe:
         except AsrError as error:
             return refusal(error)
         self.num_windows += 1
+        _, hypothesis = self.unlike.get(model, (None, self.hypothesis))
         if self.keep_windows:
             self.windows.append(window)
         kind = next((kind for kind in WINDOW_FAILURES if self._due(kind)), None)
@@ -274,12 +274,8 @@ class FakeTorchServe:
             "endless": Answer(200, b"[" * (20 * messages.MAX_HYPOTHESIS_BYTES)),
             "refused": refusal(EngineFailure("the engine broke on this window")),
             "overloaded": refusal(Overloaded(NO_MEMORY)),
-        }.get(kind or "", Answer(200, self._heard(window, model)))
+        }.get(kind or "", Answer(200, messages.encode_hypothesis(hypothesis(window))))
         return await self._enqueue(window, good)
-
-    def _heard(self, window: Window, model: str) -> bytes:
-        _, hypothesis = self.unlike.get(model, (None, self.hypothesis))
-        return messages.encode_hypothesis(hypothesis(window))
 
     async def _enqueue(self, window: Window | None, good: Answer) -> Answer:
         row = Row(window, good, asyncio.get_running_loop().create_future())

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isnan
 
-from asr.audio.stretches import Stretch
+from asr.audio.stretches import AROUND_SAMPLES, Stretch
 from asr.audio.windows import of_its_length, window_of
 from asr.constants import HOP_LENGTH
 from asr.engine import ModelSpec
 from asr.errors import AsrError
 from asr.request.options import RequestOptions
-from asr.schema import DecodingOptions, Hypothesis, Samples, Segment, Transcript, Window
+from asr.schema import DecodingOptions, Hypothesis, Samples, Segment, SpeechSpan, Transcript, Window
 from asr.sessions.base import Offer, Tally
 from asr.text.guards import compression_ratio
 from asr.text.piece_words import timed_words
@@ -42,7 +42,7 @@ class PlainSession:
     ) -> None:
         self.error: AsrError | None = None
         self._samples = samples
-        self._stretches = [stretch for stretch in stretches if not stretch.is_doubtful]
+        self._stretches = [_around_speech(stretch) for stretch in stretches if not stretch.is_doubtful]
         self._options = options
         self._language = options.decoding.language or spec.only_language
         self._segments: list[Segment | None] = [None] * len(self._stretches)
@@ -105,3 +105,10 @@ class PlainSession:
             no_speech_prob=None,
             words=words,
         )
+
+
+def _around_speech(stretch: Stretch) -> Stretch:
+    """The stretch without silence far from its speech, by which a model would scale its features."""
+    span, speech = stretch.span, stretch.speech
+    start, end = max(span.start, speech.start - AROUND_SAMPLES), min(span.end, speech.end + AROUND_SAMPLES)
+    return Stretch(speech, SpeechSpan(start, end))

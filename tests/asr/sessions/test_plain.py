@@ -65,6 +65,13 @@ def test_each_stretch_of_speech_is_a_segment_where_the_speech_is(two_spans: Prep
     assert first.text.startswith(" ek do tin") and first.words == ()
 
 
+def test_silence_far_from_the_speech_is_not_heard() -> None:
+    samples, probs = audio_of(("pause", 12.0), ("speech", 2.0), ("pause", 10.0))
+    session = open_session(PreparedAudio(Audio(samples, SOURCE), probs), RequestOptions(), CTC)
+    [offer] = session.offers()
+    assert offer.window.num_frames == pytest.approx(440, abs=30)
+
+
 def test_long_speech_is_cut_and_no_sound_is_heard_twice() -> None:
     samples, probs = audio_of(("speech", 75.0))
     session = open_session(PreparedAudio(Audio(samples, SOURCE), probs), RequestOptions(), CTC)

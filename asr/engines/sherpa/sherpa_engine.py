@@ -38,7 +38,10 @@ class SherpaEngine:
     def __init__(self, config: EngineConfig) -> None:
         """Raises ConfigError for settings that these models lack."""
         if config.device not in ("auto", "cpu"):
-            raise ConfigError(f"engine.device is {config.device!r}: sherpa-onnx's wheels run on cpu alone")
+            raise ConfigError(
+                f"engine.device is {config.device!r}, must be auto or cpu: sherpa-onnx's wheels have no CUDA; "
+                "a row of config/models.yaml may have a device of its own"
+            )
         if config.adapter is not None:
             raise ConfigError(f"engine.adapter is {config.adapter!r}: only Whisper takes adapters")
         self._config = config

@@ -174,7 +174,7 @@ def test_a_model_that_ends_the_librarys_process_is_refused_in_one_line(tmp_path:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"device": "cuda:0"}, "engine.device is 'cuda:0': sherpa-onnx's wheels run on cpu alone"),
+        ({"device": "cuda:0"}, "engine.device is 'cuda:0', must be auto or cpu"),
         ({"search_paths": 4}, "engine.search_paths is 4, must be 0"),
         ({"adapter": "lora"}, "only Whisper takes adapters"),
     ],

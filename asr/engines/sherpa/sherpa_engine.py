@@ -39,8 +39,8 @@ class SherpaEngine:
         """Raises ConfigError for settings that these models lack."""
         if config.device not in ("auto", "cpu"):
             raise ConfigError(
-                f"engine.device is {config.device!r}, must be auto or cpu for sherpa-onnx, whose wheels have no "
-                "CUDA: a row of config/models.yaml may name its own"
+                f"engine.device is {config.device!r}, must be auto or cpu for sherpa-onnx, whose wheels have "
+                "no CUDA: a row of config/models.yaml may name its own"
             )
         if config.adapter is not None:
             raise ConfigError(f"engine.adapter is {config.adapter!r}: only Whisper takes adapters")

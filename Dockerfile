@@ -18,7 +18,8 @@ WORKDIR /app
 RUN python -m venv /opt/venv
 # Only what decides the environment: editing the code does not install it again.
 COPY requirements.txt requirements.lock requirements-clients.txt requirements-gateway.txt requirements-gateway.lock \
-    requirements-ctranslate2.txt requirements-ctranslate2.lock requirements-bulk.txt requirements-bulk.lock ./
+    requirements-ctranslate2.txt requirements-ctranslate2.lock requirements-families.txt requirements-families.lock \
+    requirements-bulk.txt requirements-bulk.lock ./
 COPY model-archiver/requirements.txt model-archiver/requirements.lock model-archiver/
 COPY scripts/__init__.py scripts/environment.py scripts/requirements.py scripts/
 # EXTRAS are words.

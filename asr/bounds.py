@@ -12,6 +12,10 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from annotated_types import Interval, MaxLen
 
 
+class Unicode:
+    """Marks a text that may hold any character. On the wire every other text is ASCII."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounded:
     """A field's annotation."""
@@ -20,6 +24,7 @@ class Bounded:
     interval: tuple[float, float] | None  # of a number, both ends included
     max_length: int | None  # of a text or a tuple
     or_none: bool
+    is_unicode: bool = False
 
 
 def field_types(cls: type) -> dict[str, Bounded]:
@@ -35,4 +40,5 @@ def bounded(hint: Any) -> Bounded:
     plain, *bounds = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     interval: Any = next(((each.ge, each.le) for each in bounds if isinstance(each, Interval)), None)
     max_length = next((each.max_length for each in bounds if isinstance(each, MaxLen)), None)
-    return Bounded(plain, interval, max_length, or_none)
+    is_unicode = any(isinstance(each, Unicode) for each in bounds)
+    return Bounded(plain, interval, max_length, or_none, is_unicode)

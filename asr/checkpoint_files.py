@@ -11,6 +11,7 @@ INDEX = ".index.json"
 READ_BYTES = 1 << 20
 CONFIG_FILE = "config.json"
 CTRANSLATE2_WEIGHTS = "model.bin"
+TOKENS_FILE = "tokens.txt"  # of sherpa-onnx
 ADAPTER_CONFIG = "adapter_config.json"
 # Where transformers puts weights, best first: a file, or the index of several
 HUGGING_FACE_WEIGHTS = (
@@ -19,6 +20,9 @@ HUGGING_FACE_WEIGHTS = (
     "pytorch_model.bin",
     f"pytorch_model.bin{INDEX}",
 )
+ONNX_FILES = "*.onnx"
+# of a model that is larger than one ONNX file may be
+ONNX_WEIGHTS = (ONNX_FILES, "*.onnx.data", "*.onnx_data", "*.weights")
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
@@ -29,11 +33,12 @@ class Kind(Enum):
     HUGGING_FACE = "a folder in Hugging Face's format"
     CTRANSLATE2 = "a folder in CTranslate2's format"
     ADAPTER = "a LoRA adapter"
+    SHERPA = "a folder of ONNX files for sherpa-onnx"
 
 
 FORMATS = (
     f"a file in OpenAI's format, or a folder in Hugging Face's ({CONFIG_FILE}, {HUGGING_FACE_WEIGHTS[0]}) "
-    f"or CTranslate2's ({CTRANSLATE2_WEIGHTS})"
+    f"or CTranslate2's ({CTRANSLATE2_WEIGHTS}), or one of ONNX files for sherpa-onnx ({TOKENS_FILE})"
 )
 
 
@@ -43,8 +48,12 @@ def kind_of(path: Path) -> Kind | None:
         return Kind.OPENAI
     if (path / CTRANSLATE2_WEIGHTS).is_file():
         return Kind.CTRANSLATE2
-    if (path / CONFIG_FILE).is_file():
+    is_onnx = any(path.glob(ONNX_FILES))
+    has_weights = any((path / name).is_file() for name in HUGGING_FACE_WEIGHTS)
+    if (path / CONFIG_FILE).is_file() and (has_weights or not is_onnx):
         return Kind.HUGGING_FACE
+    if is_onnx:
+        return Kind.SHERPA
     return Kind.ADAPTER if (path / ADAPTER_CONFIG).is_file() else None
 
 
@@ -59,7 +68,13 @@ def weight_files(path: Path) -> tuple[Path, ...]:
         if name.endswith(INDEX):
             return tuple(sorted(path.glob(f"{whole.stem}-*{whole.suffix}"))) or (path / name,)
         return (path / name,)
-    return (path,)
+    return onnx_files(path) or (path,)
+
+
+def onnx_files(path: Path) -> tuple[Path, ...]:
+    """The files of a folder for sherpa-onnx, weights and tokens; empty where there are none."""
+    weights = sorted({file for pattern in ONNX_WEIGHTS for file in path.glob(pattern)})
+    return (*weights, path / TOKENS_FILE) if weights else ()
 
 
 def sha256_of(paths: Iterable[Path]) -> hashlib._Hash:

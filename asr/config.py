@@ -38,7 +38,8 @@ class Section:
 class EngineConfig(Section):
     """How the model runs."""
 
-    model: str  # path to a checkpoint: OpenAI's file, or a folder of Hugging Face's or CTranslate2's
+    # path to a checkpoint: OpenAI's file, or a folder of Hugging Face's, CTranslate2's or sherpa-onnx's
+    model: str
     adapter: str | None = None  # path to a folder with a LoRA adapter of peft, merged into the model
     device: str = "auto"  # auto: cuda:<gpu_id> if TorchServe gives one, else cpu; or "cpu", "cuda:0" …
     # auto: float16 on CUDA, bfloat16 on CPUs with AMX or AVX512-BF16, else float32
@@ -69,6 +70,14 @@ class EngineConfig(Section):
     compute_type: COMPUTE_TYPES = "auto"
     # onnxruntime's threads wait at full speed for 20 µs between the operators of a step; never: they sleep
     spinning: Literal["auto", "never"] = "auto"
+    # ctc, transducer: a folder for sherpa-onnx, an extra, requirements-families.txt; auto: by its files
+    family: Literal["auto", "whisper", "ctc", "transducer"] = "auto"
+    languages: tuple[
+        str, ...
+    ] = ()  # that such a model was trained on; serve.sh puts those of models.yaml here
+    search_paths: Annotated[int, Ge(0)] = 0  # of a transducer's beam search; 0: greedy. Hotwords need some
+    # what ends a live turn that a streaming transducer hears: silence, or the model's own rules
+    endpoints: Literal["silence", "model"] = "silence"
     # folder of the files that ./serve.sh --tune writes: what was measured here decides for backend "auto"
     tuning_dir: str = ""
 

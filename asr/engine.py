@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from asr.errors import AsrError
+from asr.languages import LANGUAGES, model_languages
 from asr.schema import Hypothesis, Window
 
 
@@ -21,6 +22,30 @@ class ModelSpec:
     n_text_ctx: int  # decoder positions, 448
     short_windows: bool = False  # whether the engine encodes less than 30 s where a window asks for it
     family: str = "whisper"  # decides which sessions can use it; an older worker does not name it
+    # of the families beside Whisper
+    languages: tuple[str, ...] = ()  # that it was trained on, as its settings say; empty: they do not say
+    search_paths: int = 0  # of its beam search; 0: it searches greedily
+    has_hotwords: bool = False
+    has_word_times: bool = False
+    hears_streams: bool = False  # whether it finds the words of an open turn without hearing it twice
+    ends_turns: bool = False  # whether its own rules end a turn, not the speech detector's silence
+
+    @property
+    def is_whisper(self) -> bool:
+        return self.family == "whisper"
+
+    @property
+    def language_codes(self) -> tuple[str, ...]:
+        """The languages that a request may name, in the order of Whisper's tokens."""
+        if self.is_whisper:
+            return model_languages(self.multilingual, self.num_languages)
+        return self.languages or tuple(LANGUAGES)
+
+    @property
+    def only_language(self) -> str | None:
+        """The language of every answer of a model that has one alone."""
+        codes = self.languages if not self.is_whisper else () if self.multilingual else ("en",)
+        return codes[0] if len(codes) == 1 else None
 
 
 # takes the place of a window among those that are decoded, and its hypothesis

@@ -13,18 +13,21 @@ import numpy as np
 from annotated_types import Interval, MaxLen
 from numpy.typing import NDArray
 
+from asr.bounds import Unicode
 from asr.constants import HOP_LENGTH, MAX_GROUP, SAMPLE_RATE, STFT_CONTEXT, WINDOW_FRAMES, WINDOW_SECONDS
 
 Samples = NDArray[np.int16]  # mono PCM, 16 kHz; value / 32768 is Whisper's float sample
 
 MAX_TOKEN = 2**20
 MAX_TOKENS = 4_096  # in any list of them; Whisper's text context is 448
+MAX_HOTWORDS = 100
 MAX_PREFIX = 200  # tokens; leaves room for a prompt and for what follows
 Token = Annotated[int, Interval(ge=0, le=MAX_TOKEN)]
 TokenOrKind = Annotated[int, Interval(ge=-2, le=MAX_TOKEN)]  # -1: all non-speech tokens; -2: all timestamps
 Tokens = Annotated[tuple[Token, ...], MaxLen(MAX_TOKENS)]
 Floats = Annotated[tuple[float, ...], MaxLen(MAX_TOKENS)]  # one for each token
 LanguageCode = Annotated[str, MaxLen(16)]  # ISO 639-1
+Hotword = Annotated[str, MaxLen(100), Unicode()]
 EngineTime = Annotated[float, Interval(ge=0, le=1e9)]  # seconds
 
 
@@ -87,6 +90,9 @@ class DecodingOptions:
     token_logprobs: bool = False  # also return each token's log-probability
     # a row that repeats itself may stop once its compression ratio must exceed this; None: it never stops
     loop_limit: Annotated[float, Interval(ge=0, le=1_000)] | None = None
+    # of the families beside Whisper, which have no prompt to put them into
+    hotwords: Annotated[tuple[Hotword, ...], MaxLen(MAX_HOTWORDS)] = ()
+    is_open: bool = False  # more audio will follow: a model that hears streams tells the words so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,16 @@ class TokenAlignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """Text of a family beside Whisper, as its vocabulary spells it: a space leads where a word begins."""
+
+    text: Annotated[str, MaxLen(MAX_TOKENS), Unicode()]
+    start_ms: Annotated[int, Interval(ge=0, le=60_000)] | None = (
+        None  # in the window; None: the family has no times
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSeconds:
     """One window's share of the seconds its batch took."""
 
@@ -142,7 +158,10 @@ class EngineSeconds:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What the engine decoded from one window."""
+    """What the engine decoded from one window: `tokens` of Whisper, `pieces` of another family.
+
+    A probability is NaN where the family has none; every guard lets NaN pass.
+    """
 
     tokens: Tokens  # without prompt, without end-of-text
     avg_logprob: float
@@ -156,6 +175,8 @@ class Hypothesis:
     token_logprobs: Floats = ()
     alignment: TokenAlignment | None = None
     seconds: EngineSeconds = field(default_factory=EngineSeconds)
+    pieces: Annotated[tuple[Piece, ...], MaxLen(MAX_TOKENS)] = ()
+    is_endpoint: bool = False  # of an open window: the model's own rules say that the turn is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +186,7 @@ class Word:
     text: str  # with its leading space, as decoded
     start: int  # samples
     end: int  # samples
-    probability: float
+    probability: float | None  # None: the family has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +199,9 @@ class Segment:
     tokens: tuple[int, ...]  # timestamps included
     seek: int  # where its window began, in mel frames
     temperature: float
-    avg_logprob: float
+    avg_logprob: float | None  # None: the family has none
     compression_ratio: float
-    no_speech_prob: float
+    no_speech_prob: float | None  # None: the family has none
     words: tuple[Word, ...] = ()
     token_logprobs: tuple[float, ...] = ()  # of `tokens`; empty unless asked for
     token_bytes: tuple[bytes, ...] = ()  # UTF-8 of `tokens`, b"" for special ones; with `token_logprobs`

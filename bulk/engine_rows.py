@@ -17,9 +17,9 @@ from asr.audio.prepare import prepared_from
 from asr.config import EngineConfig, Limits
 from asr.engines import load_engine
 from asr.errors import AsrError, EngineFailure
-from asr.languages import model_languages
 from asr.render import formats
 from asr.request import fields
+from asr.request.families import check_suits
 from asr.request.options import RequestOptions
 from asr.sessions import FileSession, open_session
 from asr.sessions.driver import drive
@@ -53,8 +53,6 @@ class EngineRows:
 
         self._engine = load_engine(EngineConfig(**engine), 0 if torch.cuda.is_available() else None)
         self._limits = Limits()
-        spec = self._engine.spec
-        self._languages = model_languages(spec.multilingual, spec.num_languages)
         self._pool = ThreadPoolExecutor(self._limits.media_threads)
 
     def __call__(self, block: pyarrow.Table) -> pyarrow.Table:
@@ -67,7 +65,8 @@ class EngineRows:
         try:
             asked = {**entry.options, "response_format": "verbose_json"}
             asked.pop("model", None)  # there is one
-            options = fields.parse_options(asked, languages=self._languages)
+            options = fields.parse_options(asked, languages=self._engine.spec.language_codes)
+            check_suits(options, self._engine.spec)
             audio = media.decode(places.read_bytes(entry.path), self._limits)
             prepared = prepared_from(audio, options, self._engine.spec.n_mels)
             return _Opened(entry, options, open_session(prepared, options, self._engine.spec))

@@ -2,10 +2,10 @@
 """Scores transcripts against references: word and character error rates, raw and normalised side by side.
 
 The references are a Kaldi data directory, `wav.scp` (utterance id, audio path) and `text` (utterance id,
-words), or a manifest, one JSON object a line with `path`, `text` and, if you like, `language`. The audio
-goes to the server, or `--hypotheses` names a file like `text` with finished transcripts. Chinese, Japanese
-and others written without blanks are scored by characters. `--streaming` sends each recording as it would be
-spoken and measures how long its words take. benchmarks/accuracy.py compares systems.
+words), or these two files by name, or a manifest, one JSON object a line with `path`, `text` and, if you
+like, `language`. The audio goes to the server, or `--hypotheses` names a file like `text` with finished
+transcripts. Languages written without blanks are scored by characters. `--streaming` sends each recording as
+it would be spoken and measures how long its words take. benchmarks/accuracy.py compares systems.
 
 Exit code: 0 when every utterance was scored, 1 when the server failed for some, 2 when a file is wrong,
 130 after Ctrl-C, which scores the transcripts so far.
@@ -42,20 +42,20 @@ from whisper_client.command_line import (
 from whisper_client.errors import BadArgument, ClientError, NoServer
 from whisper_client.live_stream import LiveStream, session_of
 from whisper_client.realtime import DEFAULT_LIVE_URL, realtime_url
-from whisper_client.references import Reference, read_references, read_table
+from whisper_client.references import Reference, read_pair, read_references, read_table
 from whisper_client.retry import RetryPolicy
 from whisper_client.scoring import Score, Scored, normaliser_for, scored
 from whisper_client.streamed import Streamed, streamed
+from whisper_client.uploaded import Uploaded, real_time_factor, uploaded
 
 EXAMPLES = """\
   python clients/score.py data/test
   python clients/score.py data/hindi --language hi --json scores.json
   python clients/score.py clips/manifest.jsonl --openai http://127.0.0.1:8000/v1
   python clients/score.py data/test --streaming --concurrency 4
+  python clients/score.py --wav-scp wav.scp --text text --openai http://127.0.0.1:8000/v1 --model hindi
   python clients/score.py data/test --hypotheses decoded.txt --utterances"""
 SHOWN_SUBSTITUTIONS = 20
-
-
 T = TypeVar("T")
 
 
@@ -109,16 +109,13 @@ def _answer(
 
 def transcribe_all(
     arguments: argparse.Namespace, references: Sequence[Reference]
-) -> tuple[dict[str, str], int]:
+) -> tuple[dict[str, Uploaded], int]:
     """What the server answers to uploads."""
-    paths = {one.name: one.audio for one in references}
+    asked = (("language", arguments.language), ("model", arguments.model))
+    options = {name: value for name, value in asked if value}
     with make_client(arguments) as client:
-
-        def answer(path: Path) -> str:
-            reply = client.transcribe(path, response_format="json", language=arguments.language)
-            return reply.raise_for_status().text
-
-        return answer_all(answer, paths, arguments.concurrency)
+        paths = {one.name: one.audio for one in references}
+        return answer_all(lambda path: uploaded(client, path, **options), paths, arguments.concurrency)
 
 
 def stream_all(
@@ -126,7 +123,7 @@ def stream_all(
 ) -> tuple[dict[str, Streamed], int]:
     """What the server answers to streams."""
     base = arguments.openai or (DEFAULT_LIVE_URL if arguments.url == DEFAULT_URL else arguments.url)
-    url, session = realtime_url(base), session_of(arguments.language)
+    url, session = realtime_url(base), session_of(arguments.language, arguments.model)
 
     def answer(path: Path) -> Streamed:
         policy = RetryPolicy(retries=arguments.retries)
@@ -167,6 +164,20 @@ def scored_all(references: Sequence[Reference], texts: Mapping[str, str]) -> lis
         for one in references
         if one.name in texts
     ]
+
+
+def speed(uploads: Mapping[str, Uploaded]) -> dict[str, Any]:
+    """How long answers took, and per second of sound; requests under way at once wait for each other."""
+    latencies = _quantiles([one.latency_s for one in uploads.values()])
+    return {"latency_s": latencies, "real_time_factor": real_time_factor(uploads)}
+
+
+def speed_report(found: Mapping[str, Any]) -> str:
+    p50, p95 = (f"{found['latency_s'][name]:.2f} s" for name in ("p50", "p95"))
+    factor = found["real_time_factor"]
+    return f"{'request → answer':24}  p50 {p50}  p95 {p95}" + (
+        f"  real-time factor {factor:.3f}" if factor else ""
+    )
 
 
 def streaming_report(settled: Sequence[Scored], streams: Mapping[str, Streamed]) -> str:
@@ -219,11 +230,12 @@ def document(rows: Sequence[Scored]) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     check_writable(arguments.json)
-    references = read_references(
-        arguments.data, arguments.language or "", needs_audio=not arguments.hypotheses
-    )
-    code = 0
-    streams: dict[str, Streamed] = {}
+    language, needs_audio = arguments.language or "", not arguments.hypotheses
+    if arguments.data is None:
+        references = read_pair(arguments.wav_scp, arguments.text, language, needs_audio=needs_audio)
+    else:
+        references = read_references(arguments.data, language, needs_audio=needs_audio)
+    code, streams, uploads = 0, dict[str, Streamed](), dict[str, Uploaded]()
     if arguments.hypotheses:
         texts = read_table(arguments.hypotheses)
         if missing := [one.name for one in references if one.name not in texts]:
@@ -232,13 +244,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams, code = stream_all(arguments, references)
         texts = {name: one.text for name, one in streams.items()}
     else:
-        texts, code = transcribe_all(arguments, references)
+        uploads, code = transcribe_all(arguments, references)
+        texts = {name: one.text for name, one in uploads.items()}
     rows = scored_all(references, texts)
     if not rows:
         print("error: no utterance was scored", file=sys.stderr)
         return max(code, 1)
     print(report(rows, len(references), arguments.utterances))
     result = document(rows)
+    if uploads:
+        result["speed"] = speed(uploads)
+        print(speed_report(result["speed"]))
     if streams:
         settled = scored_all(references, {name: one.settled for name, one in streams.items()})
         print(streaming_report(settled, streams))
@@ -250,9 +266,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser("Word and character error rates over recordings with reference texts.", EXAMPLES)
-    parser.add_argument(
-        "data", type=Path, metavar="DATA", help="directory with wav.scp and text, or a manifest of JSON lines"
-    )
+    kinds = "directory with wav.scp and text, or a manifest of JSON lines"
+    parser.add_argument("data", type=Path, nargs="?", metavar="DATA", help=kinds)
+    for name, what in (("--wav-scp", "audio paths"), ("--text", "words")):
+        parser.add_argument(name, type=Path, metavar="FILE", help=f"utterance ids and {what}, without DATA")
     texts = parser.add_mutually_exclusive_group()
     texts.add_argument(
         "--hypotheses", type=Path, metavar="FILE", help="score these transcripts, lines as in text"
@@ -267,8 +284,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--concurrency", type=positive_count, default=2, metavar="N", help="requests or streams under way"
     )
+    parser.add_argument(
+        "--model", metavar="NAME", help="which of the server's models (default: its own choice)"
+    )
     add_server_arguments(parser)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    pair = [arguments.wav_scp, arguments.text]
+    if (arguments.data is None) != all(pair) or (arguments.data and any(pair)):
+        parser.error("name DATA, or both --wav-scp and --text")
+    return arguments
 
 
 if __name__ == "__main__":

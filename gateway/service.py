@@ -17,6 +17,7 @@ from asr.audio.prepare import PreparedAudio
 from asr.config import Limits
 from asr.engine import ModelSpec
 from asr.errors import InvalidOption
+from asr.request.families import suits
 from asr.request.options import RequestOptions
 from asr.schema import Transcript
 from asr.sessions import FileSession, open_detection, open_session
@@ -273,8 +274,11 @@ class Service:
         if prepared.log_mel_max is not None and model.spec.n_mels != request.model.spec.n_mels:
             loudest = await off_loop(audio_s, log_mel_max, prepared.audio.samples, model.spec.n_mels)
             prepared = replace(prepared, log_mel_max=loudest)
-        decoding = replace(request.options.decoding, language=session.language)
-        return prepared, model, replace(request.options, decoding=decoding)
+        decoding = replace(request.options.decoding, language=session.language, languages=())
+        found = replace(request.options, decoding=decoding)
+        if suits(found, model.spec):
+            return prepared, model, found
+        return prepared, request.model, request.options  # nobody has asked for the other one
 
 
 async def off_loop(audio_s: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -103,6 +103,7 @@ def start_server(
     workers: int = 1,
     model_config: Mapping[str, Any] | None = None,
     on_demand: Mapping[str, Path] = MappingProxyType({}),
+    beside: Mapping[str, ModelRow] = MappingProxyType({}),
     properties: Mapping[str, str] | None = None,
     token_auth: bool = False,
     sample: Path | None = None,
@@ -111,7 +112,8 @@ def start_server(
 ) -> Server:
     """A server of `model_path` that is ready; raises ServeError with the reason if it does not get there.
 
-    `on_demand` are further models by their names, which have no worker at first. `model_config` is laid over
+    `on_demand` are further models by their names, which have no worker at first; `beside` are rows of
+    config/models.yaml, with paths that are absolute. `model_config` is laid over
     config/model-config.yaml key by key, nested: {"batchSize": 4, "handler": {"engine": {"precision":
     "float32"}}}; `properties` over config.properties. Ready means that `sample` was transcribed, or, without
     one, that the canary `…/1.0/healthz` was answered. Everything it writes is below `tmp_path`.
@@ -138,6 +140,7 @@ def start_server(
     effective = settings.effective_properties(base, options, paths)
     served = [_served("whisper", model_path, "start")]
     served += [_served(name, path, "on_demand") for name, path in on_demand.items()]
+    served += [Served(name, row, Weights(Path(row.checkpoint))) for name, row in beside.items()]
     usual = settings.read_model_config(paths.config_dir / "model-config.yaml")
     configs = {
         name: _merged(config, model_config or {})

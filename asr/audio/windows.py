@@ -98,6 +98,12 @@ def shortened(window: Window) -> Window:
     return replace(window, encoder_frames=next((n for n in ENCODER_FRAMES if n >= needed), WINDOW_FRAMES))
 
 
+def of_its_length(window: Window) -> Window:
+    """The window for a model that hears no silence behind it: in a batch of windows about as long."""
+    longer = next((n for n in ENCODER_FRAMES if n >= window.num_frames), WINDOW_FRAMES)
+    return replace(window, encoder_frames=longer)
+
+
 def window_at(
     samples: Samples, seek_frames: int, num_frames: int, options: DecodingOptions, log_mel_max: float
 ) -> Window:

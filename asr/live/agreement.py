@@ -27,6 +27,10 @@ class Agreement:
         self._before: deque[list[str]] = deque(maxlen=num_hypotheses)  # folded, the latest last
         self.text = ""  # of the settled words
 
+    @property
+    def num_settled(self) -> int:
+        return len(self._settled)
+
     def hear(self, words: Sequence[str], *, is_whole: bool = False, is_sure: bool = False) -> str:
         """The newly settled text, as this hypothesis spells it.
 

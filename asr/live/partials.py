@@ -30,7 +30,7 @@ DEFAULT_DELAY = "low"
 
 
 class PartialSource(LiveSession, Protocol):
-    """Finds the words of one turn while it grows. A model that gives words by itself would be another one."""
+    """Finds the words of one turn while it grows; see `window_partials` and `plain_partials`."""
 
     num_decoded: int
     num_skipped: int  # looks that were due while no batch had room
@@ -38,6 +38,11 @@ class PartialSource(LiveSession, Protocol):
     @property
     def is_sentence_over(self) -> bool:
         """Whether the text of all speech so far ends a sentence."""
+        ...
+
+    @property
+    def is_turn_over(self) -> bool:
+        """Whether the model's own rules say that the turn has ended."""
         ...
 
     def feed(self, turn: OpenTurn) -> None:

@@ -171,9 +171,9 @@ def segment_fields(segment: Segment, index: int) -> dict[str, Any]:
         "text": clean(segment.text),
         "tokens": list(segment.tokens),
         "temperature": segment.temperature,
-        "avg_logprob": _logprob(segment.avg_logprob),
+        "avg_logprob": None if segment.avg_logprob is None else _logprob(segment.avg_logprob),
         "compression_ratio": segment.compression_ratio,
-        "no_speech_prob": segment.no_speech_prob if math.isfinite(segment.no_speech_prob) else 0.0,
+        "no_speech_prob": _finite(segment.no_speech_prob),
     }
 
 
@@ -202,6 +202,10 @@ def logprobs(segment: Segment) -> list[dict[str, Any]]:
 
 def _logprob(value: float) -> float:
     return max(value, LOWEST_LOGPROB) if math.isfinite(value) else LOWEST_LOGPROB
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is None or math.isfinite(value) else 0.0
 
 
 def _event(fields: Mapping[str, Any]) -> bytes:

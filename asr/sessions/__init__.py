@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 from asr.audio.levels import is_steady
 from asr.audio.prepare import PreparedAudio
@@ -12,12 +13,13 @@ from asr.audio.vad import Probs, spans_from_probs
 from asr.audio.windows import quiet_pieces
 from asr.constants import SAMPLE_RATE, WINDOW_SAMPLES
 from asr.engine import ModelSpec
-from asr.errors import EngineFailure, InvalidOption
+from asr.errors import InvalidOption
 from asr.request.options import RequestOptions, VadOptions
 from asr.schema import Samples, SpeechSpan
 from asr.sessions.base import BROKEN, FileSession, LiveSession, Offer, Session
 from asr.sessions.detection import DetectionSession
 from asr.sessions.parallel import ParallelSession, StretchPlanner
+from asr.sessions.plain import PlainSession
 from asr.sessions.sequential import SequentialSession
 from asr.sessions.window import WindowSession
 from asr.text.tokenizer import tokenizer_for
@@ -34,14 +36,21 @@ __all__ = [
     "open_session",
 ]
 
+# a longer pause ends a window of a family beside Whisper: its windows are as long as their speech, so that
+# short ones waste nothing, and each one is a segment
+PLAIN_GAP_S = 0.6
+
 
 def open_session(prepared: PreparedAudio, options: RequestOptions, spec: ModelSpec) -> FileSession:
     """The session the options ask for, over audio prepared for the same options.
 
-    Raises InvalidOption, and EngineFailure for a model that is no Whisper.
+    Raises InvalidOption.
     """
-    if spec.family != "whisper":
-        raise EngineFailure(f"there is no session for a model of the family {spec.family!r}")
+    if not spec.is_whisper:
+        if options.vad.max_gap_s is None:
+            options = replace(options, vad=replace(options.vad, max_gap_s=PLAIN_GAP_S))
+        _, plan = _planned(prepared, options)
+        return PlainSession(prepared.audio.samples, plan(WINDOW_SAMPLES), options, spec)
     if not spec.multilingual:
         _require_english(options, spec)
     samples = prepared.audio.samples
@@ -53,7 +62,12 @@ def open_session(prepared: PreparedAudio, options: RequestOptions, spec: ModelSp
 
 
 def open_detection(prepared: PreparedAudio, options: RequestOptions, spec: ModelSpec) -> DetectionSession:
-    """The session that finds the language of audio prepared for the same options, and no text."""
+    """The session that finds the language of audio prepared for the same options, and no text.
+
+    Raises InvalidOption for a model that detects none.
+    """
+    if not spec.is_whisper:
+        raise InvalidOption(f"the model {spec.name!r} detects no language: ask Whisper", param="model")
     spans, plan = _planned(prepared, options)
     tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
     return DetectionSession(prepared.audio.samples, spans, plan(WINDOW_SAMPLES), options, tokenizer)

@@ -52,10 +52,12 @@ def flag(value: Any) -> bool:
     return value
 
 
-def text(max_chars: int) -> Callable[[Any], str]:
+def text(max_chars: int, *, is_unicode: bool = False) -> Callable[[Any], str]:
+    kind = "text" if is_unicode else "ASCII text"
+
     def check(value: Any) -> str:
-        if not isinstance(value, str) or len(value) > max_chars or not value.isascii():
-            raise _wrong(value, f"ASCII text of at most {max_chars} characters")
+        if not isinstance(value, str) or len(value) > max_chars or not (is_unicode or value.isascii()):
+            raise _wrong(value, f"{kind} of at most {max_chars} characters")
         return value
 
     return check

@@ -98,5 +98,5 @@ SCALARS: Mapping[Any, Callable[[Bounded], Check]] = {
     bool: lambda kind: flag,
     int: _whole,
     float: _number,
-    str: lambda kind: text(_length(kind)),
+    str: lambda kind: text(_length(kind), is_unicode=kind.is_unicode),
 }

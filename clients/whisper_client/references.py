@@ -31,10 +31,19 @@ def read_references(path: Path, language: str = "", *, needs_audio: bool = True)
     `language` is that of the recordings that do not name theirs. A Kaldi directory may have `utt2lang` and
     `utt2dur` (seconds) beside the pair, and needs no `wav.scp` where finished transcripts are scored.
     """
-    if path.is_dir():
-        found = _kaldi_references(path, language, needs_audio)
-    else:
-        found = _manifest_references(path, language)
+    if not path.is_dir():
+        return _some(_manifest_references(path, language), path)
+    if not (path / "text").is_file():
+        raise BadArgument(f"{path} holds no file `text`: give a folder with wav.scp and text")
+    return read_pair(path / "wav.scp", path / "text", language, needs_audio=needs_audio)
+
+
+def read_pair(wav_scp: Path, text: Path, language: str = "", *, needs_audio: bool = True) -> list[Reference]:
+    """The recordings of these two files; `utt2lang` and `utt2dur` lie beside `text`. Raises BadArgument."""
+    return _some(_kaldi_references(wav_scp, text, language, needs_audio), text)
+
+
+def _some(found: list[Reference], path: Path) -> list[Reference]:
     if not found:
         raise BadArgument(f"{path} holds no recording")
     return found
@@ -76,21 +85,19 @@ def _manifest_reference(entry: Any, folder: Path, language: str, where: str) -> 
     )
 
 
-def _kaldi_references(folder: Path, language: str, needs_audio: bool) -> list[Reference]:
-    if not (folder / "text").is_file():
-        raise BadArgument(f"{folder} holds no file `text`: give a folder with wav.scp and text")
-    texts = read_table(folder / "text")
-    paths = audio_paths(folder / "wav.scp", list(texts)) if needs_audio else {}
+def _kaldi_references(wav_scp: Path, text: Path, language: str, needs_audio: bool) -> list[Reference]:
+    folder, texts = text.parent, read_table(text)
+    paths = audio_paths(wav_scp, list(texts)) if needs_audio else {}
     languages, seconds = (_read_if_there(folder / name) for name in ("utt2lang", "utt2dur"))
     return [
         Reference(
             name=name,
             audio=paths.get(name, Path(name)),
-            text=text,
-            language=languages.get(name, language if text else ""),
+            text=words,
+            language=languages.get(name, language if words else ""),
             seconds=_duration(seconds[name], folder) if name in seconds else None,
         )
-        for name, text in texts.items()
+        for name, words in texts.items()
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 
 from asr.errors import InvalidOption
-from asr.languages import model_languages
+from asr.request.families import check_suits
 from asr.request.fields import NAMES, parse_options, plain_name
 from asr.request.options import RequestOptions
 from asr.request.values import without_blanks
@@ -35,23 +35,20 @@ def transcription_request(fields: Mapping[str, Any], service: Service, caller: C
     """What the fields of /v1/audio/transcriptions ask for."""
     model = service.model(_model_name(fields), caller)
     options = _options(fields, model, service)
-    if model is not service.fleet.default or not service.fleet.has_languages:
-        return ModelRequest(model, options)
-    language = options.decoding.language
-    if language is None:
-        return ModelRequest(model, options, by_language=True)
-    speaking = service.speaking(language, caller)
-    return (
-        ModelRequest(model, options)
-        if speaking is None
-        else ModelRequest(speaking, _options(fields, speaking, service))
-    )
+    if model is service.fleet.default and service.fleet.has_languages:
+        language = options.decoding.language
+        if language is None and model.spec.is_whisper:
+            return ModelRequest(model, options, by_language=True)
+        if language is not None and (speaking := service.speaking(language, caller)) is not None:
+            model, options = speaking, _options(fields, speaking, service)
+    check_suits(options, model.spec)
+    return ModelRequest(model, options)
 
 
 def _options(fields: Mapping[str, Any], model: ServedModel, service: Service) -> RequestOptions:
     return parse_options(
         fields,
-        languages=model_languages(model.spec.multilingual, model.spec.num_languages),
+        languages=model.spec.language_codes,
         max_prompt_chars=service.limits.max_prompt_chars,
     )
 
@@ -68,7 +65,9 @@ def translation_request(fields: Mapping[str, Any], service: Service, caller: Cal
             )
     transcription = transcription_request(fields, service, caller)
     decoding = replace(transcription.options.decoding, task="translate")
-    return replace(transcription, options=replace(transcription.options, decoding=decoding))
+    options = replace(transcription.options, decoding=decoding)
+    check_suits(options, transcription.model.spec)
+    return replace(transcription, options=options)
 
 
 def language_request(language: str | None, service: Service, caller: Caller) -> ModelRequest:

@@ -118,16 +118,16 @@ class Segment(Shape):
     text: str
     tokens: list[int]
     temperature: float
-    avg_logprob: float
+    avg_logprob: float | None
     compression_ratio: float
-    no_speech_prob: float
+    no_speech_prob: float | None
 
 
 class Word(Shape):
     word: str
     start: float
     end: float
-    probability: float
+    probability: float | None
 
 
 class TranscriptionVerbose(Shape):

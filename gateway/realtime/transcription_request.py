@@ -29,9 +29,10 @@ def model_request(config: SessionConfig, service: Service, caller: Caller) -> Mo
             raise InvalidModel(error.message, param=f"{PARAM}.model") from None
     try:
         request = transcription_request(fields, service, caller)
-        tokenizer = tokenizer_for(request.model.spec.multilingual, request.model.spec.num_languages)
-        prompt_tokens(request.options, tokenizer)
-        hotword_tokens(request.options, tokenizer)
+        if (spec := request.model.spec).is_whisper:
+            tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
+            prompt_tokens(request.options, tokenizer)
+            hotword_tokens(request.options, tokenizer)
     except InvalidOption as error:
         raise InvalidOption(error.message, param=f"{PARAM}.{error.param}") from None
     return request

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from asr.audio.vad import Probs
 from asr.constants import SAMPLE_RATE
 from asr.live.listener import Listener, OpenTurn, TurnEnded, TurnStarted
 from asr.live.partials import DEFAULT_DELAY, PACES, Pace
+from asr.live.plain_partials import PlainPartials
+from asr.live.turn_detector import TurnRules
 from asr.live.window_partials import WindowPartials
 from asr.schema import Samples
 from gateway.caller import Caller
@@ -24,6 +27,7 @@ from gateway.realtime.violations import BufferOverflow, CommitEmpty
 from gateway.service import ModelRequest, Service
 
 MIN_COMMIT_MS = 100
+NET_SAMPLES = 3 * SAMPLE_RATE  # the longest of the model's own silences is 2.4 s
 ROOM_WAIT_S = 5.0  # for a turn to be done, before audio is refused; shorter than a client's ping timeout
 
 
@@ -40,7 +44,7 @@ class Turns:
         self._service, self._caller, self._outbox = service, caller, outbox
         self._config, self._request = config, request
         self._ear = Ear(config.encoding)
-        self._listener = Listener(config.rules)
+        self._listener = Listener(_rules(config, request))
         self._finals = Finals(service, caller, outbox, self.items, self.record)
         self._item: OpenItem | None = None
 
@@ -50,7 +54,7 @@ class Turns:
             self._take(*self._ear.change_encoding(config.encoding))
         self._config, self._request = config, request
         self.record.model = request.model.name
-        self._listener.set_rules(config.rules)
+        self._listener.set_rules(_rules(config, request))
         if self._item is not None and self._item.partials is not None and not self._item.text:
             self._item.close()  # begins again as configured now
 
@@ -126,6 +130,7 @@ class Turns:
                 self._commit(event)
         if self._is_open():
             self._show(self._listener.open_turn)
+            has_ended = self._end_by_model() or has_ended
         return has_ended
 
     def _show(self, turn: OpenTurn) -> None:
@@ -137,6 +142,18 @@ class Turns:
         run = self._item.partials
         if run is not None and run.source.is_sentence_over:
             self._listener.end_sentence()
+
+    def _end_by_model(self) -> bool:
+        """Ends the open turn where the model's own rules say so; whether it has."""
+        item = self._item
+        if item is None or item.partials is None or self._config.rules is None:
+            return False
+        if not item.partials.source.is_turn_over:
+            return False
+        turn = self._listener.commit()
+        self._outbox.put(speech_stopped(item.id, turn.end // SAMPLES_PER_MS))
+        self._commit(turn)
+        return True
 
     def _commit(self, turn: TurnEnded) -> None:
         item = self._item or self._new_item()
@@ -160,13 +177,15 @@ class Turns:
         dispatcher = model.dispatcher
         clock = asyncio.get_running_loop().time
         detection = self._config.input.turn_detection
-        source = WindowPartials(
+        source = (WindowPartials if model.spec.is_whisper else PlainPartials)(
             self._request.options,
             model.spec,
             pace,
             lambda: dispatcher.has_room_for_partial,
             clock,
-            detection.rules.silence_samples if isinstance(detection, ServerVad) else None,
+            detection.rules.silence_samples
+            if isinstance(detection, ServerVad) and not model.spec.ends_turns
+            else None,
         )
         return PartialRun(source, lambda: dispatcher.ticket(self._caller, 0.0, "partial"), item.add)
 
@@ -174,6 +193,17 @@ class Turns:
         return PACES[self._config.input.transcription.delay or DEFAULT_DELAY]
 
     def _pace(self) -> Pace | None:
-        """The pace of an open turn; semantic detection needs its words even if the client wants none."""
+        """The pace of an open turn; words may end it even if the client wants to see none."""
         is_semantic = isinstance(self._config.input.turn_detection, SemanticVad)
-        return self._asked_pace() or (PACES[DEFAULT_DELAY] if is_semantic else None)
+        is_needed = is_semantic or self._request.model.spec.ends_turns
+        return self._asked_pace() or (PACES[DEFAULT_DELAY] if is_needed else None)
+
+
+def _rules(config: SessionConfig, request: ModelRequest) -> TurnRules | None:
+    """When turns begin and end; where the model ends them, our silence is only a net below its own rules."""
+    rules = config.rules
+    if rules is None or not request.model.spec.ends_turns:
+        return rules
+    return replace(
+        rules, silence_samples=max(rules.silence_samples, NET_SAMPLES), sentence_silence_samples=None
+    )

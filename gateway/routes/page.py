@@ -84,12 +84,11 @@ async def asset(path: str, request: Request) -> Response:
 
 def languages(service: Service) -> list[dict[str, str]]:
     """Code and English name of the model's languages; of all of Whisper's until a worker has described it."""
-    entries = [{"code": code, "name": name} for code, name in LANGUAGES.items()]
     try:
-        spec = service.fleet.default.spec
+        codes = service.fleet.default.spec.language_codes
     except NotReady:
-        return entries
-    return entries[: spec.num_languages] if spec.multilingual else entries[:1]
+        codes = tuple(LANGUAGES)
+    return [{"code": code, "name": LANGUAGES[code]} for code in codes]
 
 
 async def _page(name: str, request: Request) -> Response:

@@ -81,6 +81,8 @@ class TorchServeUpstream:
         facts = _object(await self._get(f"{self._predictions}/model"))
         try:
             known = {each.name: facts[each.name] for each in fields(ModelSpec) if each.name in facts}
+            if isinstance(known.get("languages"), list):  # JSON has no tuples
+                known["languages"] = tuple(known["languages"])
             sizes = {int(frames): max(1, int(size)) for frames, size in facts.get("batch_sizes", {}).items()}
             return Description(ModelSpec(**known), int(facts["max_batch_size"]), sizes)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

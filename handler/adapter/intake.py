@@ -18,8 +18,8 @@ from asr.config import Limits
 from asr.constants import FRAMES_PER_SECOND
 from asr.engine import ModelSpec
 from asr.errors import Overloaded
-from asr.languages import model_languages
 from asr.request import fields
+from asr.request.families import check_suits
 from asr.sessions import WindowSession, open_session
 from asr.wire import messages
 
@@ -43,7 +43,6 @@ class Intake:
     def __init__(self, limits: Limits, spec: ModelSpec) -> None:
         self._limits = limits
         self._spec = spec
-        self._languages = model_languages(spec.multilingual, spec.num_languages)
         self._pool = ThreadPoolExecutor(limits.media_threads, thread_name_prefix="media")
 
     def open_jobs(self, arrivals: Sequence[IncomingRow], deadline: float) -> list[Job]:
@@ -83,15 +82,17 @@ class Intake:
         return job
 
     def _open_file(self, job: Job, request: Request) -> None:
+        spec = self._spec
         job.options = fields.parse_options(
-            request.fields, languages=self._languages, max_prompt_chars=self._limits.max_prompt_chars
+            request.fields, languages=spec.language_codes, max_prompt_chars=self._limits.max_prompt_chars
         )
+        check_suits(job.options, spec)
         with job.stages.stage("media"):
             audio = media.decode(request.body, self._limits)
         job.source, job.audio_s = audio.source, audio.duration_s
         with job.stages.stage("vad"):  # or, for sequential mode, the utterance's log-Mel maximum
-            prepared = prepared_from(audio, job.options, self._spec.n_mels)
-            job.session = open_session(prepared, job.options, self._spec)
+            prepared = prepared_from(audio, job.options, spec.n_mels)
+            job.session = open_session(prepared, job.options, spec)
 
 
 def queue_seconds(headers: Mapping[str, Any]) -> float | None:

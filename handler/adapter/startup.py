@@ -23,7 +23,7 @@ from asr.engine import Engine
 from asr.engines import load_engine
 
 SECTION = "handler"
-PACKAGES = ("torch", "torchserve", "openai-whisper", "numpy", "av", "onnxruntime")
+PACKAGES = ("torch", "torchserve", "openai-whisper", "numpy", "av", "onnxruntime", "sherpa-onnx")
 SHA256_PREFIX_CHARS = 12
 
 

@@ -13,6 +13,8 @@ from asr.checkpoint_files import (
     FORMATS,
     HUGGING_FACE_WEIGHTS,
     INDEX,
+    ONNX_FILES,
+    TOKENS_FILE,
     kind_of,
     weight_files,
 )
@@ -20,6 +22,7 @@ from scripts.serve.serve_error import ServeError
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 ANSWER_S = 10.0
+FAMILY_FILES = (TOKENS_FILE, "bpe.vocab")
 SMALL_FILES = ("*.json", "vocabulary.txt")  # beside the weights: sizes, tokens, lists
 
 
@@ -79,6 +82,13 @@ def _wanted(name: str, files: Iterable[str]) -> list[str]:
             whole = Path(weights.removesuffix(INDEX))
             shards = f"{whole.stem}-*{whole.suffix}" if weights.endswith(INDEX) else weights
             return [file for file in top if any(fnmatch(file, each) for each in (shards, *SMALL_FILES))]
+    if TOKENS_FILE in top:  # a model for sherpa-onnx, in eight bits where there is a choice
+        onnx = [file for file in top if fnmatch(file, ONNX_FILES)]
+        small = {file.replace(".int8.onnx", ".onnx") for file in onnx if file.endswith(".int8.onnx")}
+        return [
+            *(file for file in onnx if file not in small),
+            *(file for file in top if file in FAMILY_FILES),
+        ]
     raise ServeError(f"{name} on Hugging Face has no weights that can be read: it must be {FORMATS}")
 
 

@@ -11,17 +11,22 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from asr.checkpoint_files import onnx_files
 from asr.config import ConfigError, HandlerConfig
 from asr.engines.checkpoints.checkpoint import load_checkpoint
 from asr.engines.device import Placement, cpu_threads, encoder_batch, placement
-from asr.engines.loading import is_torch_best
+from asr.engines.loading import is_beside_whisper, is_torch_best
 from asr.engines.memory_plan import MIB, available_bytes, memory_plan
 
 CPU = "cpu"
+# of a window of 30 s in a batch of another family: a conformer CTC of 1.9 million parameters took 28 (batches
+# of 16, one thread, 2026-11-30); larger ones take more
+FAMILY_WINDOW_BYTES = 32 * MIB
 # of a worker beside its model: Python, torch, ONNX Runtime and their buffers. A worker of base had 1.18 GB at
 # its peak over a full batch (2 cores, ONNX Runtime); this and the plan are 1.16.
 WORKER_BYTES = 450 * MIB
@@ -44,6 +49,10 @@ def needs_of(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _need(config: HandlerConfig) -> dict[str, int]:
     engine = config.engine
+    if is_beside_whisper(engine):
+        files = sum(file.stat().st_size for file in onnx_files(Path(engine.model)) if file.is_file())
+        # the library keeps the weights twice while it loads them
+        return {CPU: WORKER_BYTES + 2 * files + engine.max_batch_size * FAMILY_WINDOW_BYTES}
     has_gpu = torch.cuda.is_available() and engine.device != CPU
     place = placement(engine, 0 if has_gpu else None)
     takes_quantised = engine.backend == "ctranslate2"

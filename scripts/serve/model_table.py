@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from asr.languages import LANGUAGES
+from asr.languages import LANGUAGE_CODES, LANGUAGES
 from scripts.serve.arguments import device_name
 from scripts.serve.serve_error import ServeError
 
@@ -42,6 +42,9 @@ class ModelRow(BaseModel):
     device: str | None = None
     aliases: Annotated[tuple[str, ...], Field(strict=False)] = ()
     languages: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    family: Literal["auto", "whisper", "ctc", "transducer"] | None = None
+    search_paths: Annotated[int, Field(ge=0)] | None = None  # of a transducer's beam search
+    endpoints: Literal["silence", "model"] | None = None  # what ends a live turn that the model hears
     fallback: str | None = None  # the model that answers while this one cannot
     load: Literal["start", "on_demand"] = "start"  # on_demand: with its first request
     idle_s: Annotated[float, Field(gt=0, strict=False)] | None = None  # on demand: it goes after this time
@@ -78,7 +81,7 @@ class ModelTable:
 
 
 def table_of_words(words: Sequence[str]) -> ModelTable:
-    """The models of a command line: `MODEL` or `NAME=MODEL`; a language's code for a name takes the language.
+    """The models of a command line: `MODEL` or `NAME=MODEL`; a language's code or name takes the language.
 
     A further MODEL without a name is called as its file or folder is. Raises ServeError.
     """
@@ -89,7 +92,8 @@ def table_of_words(words: Sequence[str]) -> ModelTable:
             name, checkpoint = DEFAULT_NAME if not rows else _called(word), word
         if name in rows:
             raise ServeError(f"two models are called {name!r}: call one of them otherwise, NAME={checkpoint}")
-        languages = (name,) if name in LANGUAGES and rows else ()
+        code = name if name in LANGUAGES else LANGUAGE_CODES.get(name)
+        languages = (code,) if code and rows else ()
         rows[name] = _row(f"{name}={checkpoint}", {"checkpoint": checkpoint, "languages": languages})
     return checked(ModelTable(rows))
 

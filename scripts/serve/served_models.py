@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from asr.checkpoint_files import Kind, kind_of
 from scripts.serve import models, settings
 from scripts.serve.arguments import ServeOptions
 from scripts.serve.model_table import ModelRow, read_table, table_of_words
@@ -76,11 +77,21 @@ def model_configs(
             config["batchSize"] = config["handler"]["engine"]["max_batch_size"] = row.batch_size
         if row.device is not None:
             settings.put_device(config, row.device)
+        config["handler"]["engine"] |= _family_settings(each)
         configs[each.name] = settings.with_queue(config)
     workers = sum(config["minWorkers"] for config in configs.values())
     for config in configs.values():
         config["handler"]["engine"]["workers"] = workers
     return configs
+
+
+def _family_settings(served: Served) -> dict[str, Any]:
+    """What the table says of a family beside Whisper; its languages are those that it was trained on."""
+    row = served.row
+    keys = row.model_dump(include={"family", "search_paths", "endpoints"}, exclude_none=True)
+    if row.languages and kind_of(served.weights.checkpoint) is Kind.SHERPA:
+        keys["languages"] = list(row.languages)
+    return keys
 
 
 def for_torchserve(

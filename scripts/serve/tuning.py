@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from asr.checkpoint_files import Kind, kind_of
 from scripts.serve.arguments import ServeOptions
 from scripts.serve.serve_error import ServeError
 from scripts.serve.served_models import fetched, served_models
@@ -19,6 +20,8 @@ def run_search(options: ServeOptions, root: Path, called_from: Path) -> NoReturn
         raise ServeError("--tune measures one model at a time: name one")
     if served.weights.adapter is not None:
         raise ServeError(f"--tune measures no adapter: name the model that {served.weights.adapter} is for")
+    if kind_of(served.weights.checkpoint) is Kind.SHERPA:
+        raise ServeError(f"--tune measures Whisper alone: {served.weights.checkpoint} is {Kind.SHERPA.value}")
     device = options.device or "auto"
     arguments = ["-m", "tune", str(served.weights.checkpoint), "--device", str(device)]
     os.execv(sys.executable, [sys.executable, *arguments])

@@ -40,6 +40,28 @@ def test_blanks_and_tabs_part_the_names_from_the_rest(
     assert found["utterances"][2]["substitutions"] == [["नमस्ति", "नमस्ते"]]
 
 
+def test_the_two_files_may_be_named_and_the_model_too(
+    server: FakeServer, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = data / "scores.json"
+    pair = ["--wav-scp", str(data / "wav.scp"), "--text", str(data / "text")]
+    where = ["--openai", server.root, "--model", "hindi", "--json", str(target)]
+    assert run(score.main, [*pair, *where]) == 0
+    assert [request.fields["model"] for request in server.received] == [["hindi"]] * 3
+    assert "request → answer" in capsys.readouterr().out
+    speed = json.loads(target.read_text("utf-8"))["speed"]
+    assert speed["latency_s"]["count"] == 3 and speed["latency_s"]["p50"] > 0
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--text", "text"], ["data", "--wav-scp", "wav.scp", "--text", "text"]]
+)
+def test_references_are_named_in_one_way(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        score.parse(words)
+    assert "name DATA, or both --wav-scp and --text" in capsys.readouterr().err
+
+
 def test_a_manifest_is_scored_in_its_languages(server: FakeServer, data: Path) -> None:
     lines = [
         {"path": "clip.wav", "text": TEXT, "language": "hi"},

@@ -25,7 +25,12 @@ def installed(folder: Path, **arguments: str) -> list[str]:
 
 
 SERVER = ["-m", "scripts.environment", "--cpu", "requirements.txt", "model-archiver/requirements.txt"]
-EXTRAS = ["requirements-gateway.txt", "requirements-ctranslate2.txt", "requirements-bulk.txt"]
+EXTRAS = [
+    "requirements-gateway.txt",
+    "requirements-ctranslate2.txt",
+    "requirements-families.txt",
+    "requirements-bulk.txt",
+]
 
 
 @pytest.mark.parametrize("extras", [[], EXTRAS[:1], EXTRAS])

@@ -25,6 +25,7 @@ from typing import Any
 
 import uvicorn
 
+from asr.engine import ModelSpec
 from asr.errors import AsrError, EngineFailure, Overloaded
 from asr.schema import Hypothesis, Window
 from asr.wire import messages
@@ -83,6 +84,7 @@ class FakeTorchServe:
         self.scaled: list[tuple[str, int]] = []  # (model, workers), as the management API was asked for
         self.asked: Counter[str] = Counter()  # windows by the model that they went to
         self.under_way: Counter[str] = Counter()  # of them, those without an answer
+        self.unlike: dict[str, tuple[ModelSpec, Callable[[Window], Hypothesis]]] = {}
         self.lost: Counter[str] = Counter()  # of them, those whose worker was ended
         self.windows: list[Window] = []  # received, in order, those refused and failed included
         self.num_windows = 0
@@ -230,11 +232,11 @@ class FakeTorchServe:
         if tail == "healthz":
             return await self._enqueue(None, Answer(200, b'{"status": "ok", "model": "fake"}'))
         if tail == "model":
-            return await self._enqueue(None, Answer(200, json.dumps(self._model()).encode()))
+            return await self._enqueue(None, Answer(200, json.dumps(self._model(model)).encode()))
         if tail == "windows":
             self.asked[model] += 1
             self.under_way[model] += 1
-            answer = await self._take_window(body)
+            answer = await self._take_window(body, model)
             self.under_way[model] -= 1
             return answer
         return torchserve_error(404, "ResourceNotFoundException", "Requested resource is not found")
@@ -254,12 +256,13 @@ class FakeTorchServe:
         self.without_workers.discard(model)
         return Answer(200, b"{}")
 
-    async def _take_window(self, body: bytes) -> Answer | None:
+    async def _take_window(self, body: bytes, model: str) -> Answer | None:
         try:
             window = messages.decode_window(body)
         except AsrError as error:
             return refusal(error)
         self.num_windows += 1
+        _, hypothesis = self.unlike.get(model, (None, self.hypothesis))
         if self.keep_windows:
             self.windows.append(window)
         kind = next((kind for kind in WINDOW_FAILURES if self._due(kind)), None)
@@ -272,7 +275,7 @@ class FakeTorchServe:
             "endless": Answer(200, b"[" * (20 * messages.MAX_HYPOTHESIS_BYTES)),
             "refused": refusal(EngineFailure("the engine broke on this window")),
             "overloaded": refusal(Overloaded(NO_MEMORY)),
-        }.get(kind or "", Answer(200, messages.encode_hypothesis(self.hypothesis(window))))
+        }.get(kind or "", Answer(200, messages.encode_hypothesis(hypothesis(window))))
         return await self._enqueue(window, good)
 
     async def _enqueue(self, window: Window | None, good: Answer) -> Answer:
@@ -282,9 +285,10 @@ class FakeTorchServe:
         self._queue.put_nowait(row)
         return await row.answer
 
-    def _model(self) -> dict[str, Any]:
+    def _model(self, model: str) -> dict[str, Any]:
+        spec, _ = self.unlike.get(model, (self.spec, None))
         facts = {"max_batch_size": self.batch_size, "sha256": "fake", "runs_on": "nothing"}
-        return {"object": "model", **dataclasses.asdict(self.spec), **facts}
+        return {"object": "model", **dataclasses.asdict(spec), **facts}
 
     def _description(self, model: str) -> dict[str, Any]:
         ids = range(9000, 9000 + (0 if model in self.without_workers else self.workers))

@@ -43,6 +43,15 @@ MODELS = {
         "adapter_config.json": json.dumps(LORA).encode(),
         "adapter_model.safetensors": b"lora",
     },
+    "someone/zipformer": {
+        "encoder-99.onnx": b"encoder",
+        "encoder-99.int8.onnx": b"encoder in eight bits",
+        "decoder-99.onnx": b"decoder",
+        "joiner-99.onnx": b"joiner",
+        "tokens.txt": b"<blk> 0",
+        "bpe.vocab": b"",
+        "test_wavs/0.wav": b"sound",
+    },
     "someone/bert": {"config.json": b"{}", "tf_model.h5": b"weights"},
 }
 
@@ -93,6 +102,10 @@ def test_one_set_of_weights_and_the_small_files_are_downloaded(
     [
         ("someone/sharded", ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]),
         ("Systran/faster-whisper-tiny", ["model.bin"]),
+        (
+            "someone/zipformer",
+            ["decoder-99.onnx", "encoder-99.int8.onnx", "joiner-99.onnx", "tokens.txt"],
+        ),
     ],
 )
 def test_shards_and_ctranslate2s_folders_too(

@@ -19,6 +19,7 @@ FILES = (
     "model-archiver/requirements.txt",
     "requirements-gateway.txt",
     "requirements-ctranslate2.txt",
+    "requirements-families.txt",
     "requirements-bulk.txt",
     "requirements-dev.txt",
 )

@@ -40,14 +40,16 @@ def table_file(folder: Path, text: str = TABLE) -> Path:
 
 
 def test_words_of_the_command_line() -> None:
-    table = table_of_words(["base", "hi=path/to/whisper-hindi", "tiny.en", "small=/data/a=b/model.pt"])
+    words = ["base", "hi=path/to/whisper-hindi", "tiny.en", "small=/data/a=b/model.pt", "tamil=ta.pt"]
+    table = table_of_words(words)
     assert [(name, row.checkpoint) for name, row in table.rows.items()] == [
         ("whisper", "base"),
         ("hi", "path/to/whisper-hindi"),
         ("tiny.en", "tiny.en"),
         ("small", "/data/a=b/model.pt"),
+        ("tamil", "ta.pt"),
     ]
-    assert [row.languages for row in table.rows.values()] == [(), ("hi",), (), ()]
+    assert [row.languages for row in table.rows.values()] == [(), ("hi",), (), (), ("ta",)]
 
 
 def test_the_first_model_takes_every_language_whatever_it_is_called() -> None:
@@ -269,4 +271,4 @@ def test_the_shipped_table_is_an_example_that_serves_base(tmp_path: Path) -> Non
     shown = "\n".join(line.removeprefix("# ") for line in lines[lines.index("# models:") :])
     example = read_table(table_file(tmp_path, shown))
     assert example is not None
-    assert [row.languages for row in example.rows.values()] == [(), ("hi", "mr", "ne"), ("en",)]
+    assert [row.languages for row in example.rows.values()] == [(), ("hi", "mr", "ne"), ("en",), ("ta",), ()]

@@ -9,7 +9,8 @@ from asr.constants import SAMPLE_RATE
 from asr.errors import EngineFailure
 from asr.live.listener import OpenTurn
 from asr.live.partials import PACES, Pace
-from asr.live.window_partials import FIRST_CUT, LAST_CUT, MIN_SAMPLES, WindowPartials
+from asr.live.turn_looks import FIRST_CUT, LAST_CUT
+from asr.live.window_partials import MIN_SAMPLES, WindowPartials
 from asr.request.options import RequestOptions
 from asr.schema import Hypothesis
 from asr.sessions import LiveSession, Offer
@@ -213,3 +214,15 @@ def test_it_is_done_once_its_turn_has_ended() -> None:
     assert not rig.source.done
     rig.hear(offer, 0, 2)
     assert rig.source.done and rig.source.offers() == []
+
+
+def test_a_long_pause_repeats_nothing() -> None:
+    rig = Rig("one two three")
+    first = rig.at(3.0)
+    assert first is not None
+    assert rig.hear(first, 0, 3) == ""
+    quiet = rig.at(3.6, speech_s=3.0)
+    assert quiet is not None
+    assert rig.hear(quiet, 0, 3) == " one two three"
+    rig.at(6.0, speech_s=3.0)
+    assert rig.source.take_text() == ""

@@ -1,13 +1,21 @@
-"""One real TorchServe of small random models for the tests of the dispatcher."""
+"""Real TorchServes: one of small random models for the dispatcher, one of the demo and of other families."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
+from scripts.serve.model_table import ModelRow
 from tests.asr.checkpoints import dims, random_checkpoint
+from tests.asr.sherpa_folders import write_ctc, write_transducer
 from tests.servers import Server, start_server
+
+ROOT = Path(__file__).resolve().parents[3]
+DEMO = ROOT / "whisper-models" / "demo.pt"
+HINDI = ("▁नमस्ते", "▁दुनिया")  # all that the CTC model writes
 
 OVERRIDES = {
     "batchSize": 8,
@@ -40,3 +48,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     )
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="package")
+def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """It serves the demo as `whisper`, and, with sherpa-onnx, a CTC model and a streaming transducer."""
+    folder = tmp_path_factory.mktemp("families")
+    beside = {}
+    if find_spec("sherpa_onnx"):
+        hindi, live = write_ctc(folder / "ctc", words=HINDI), write_transducer(folder / "live")
+        beside = {
+            "hindi": ModelRow(checkpoint=str(hindi), languages=("hi",)),
+            "live": ModelRow(checkpoint=str(live), family="transducer"),
+        }
+    sample = ROOT / "samples" / "harvard.wav"
+    with start_server(DEMO, tmp_path_factory.mktemp("demo"), sample=sample, beside=beside) as server:
+        yield server

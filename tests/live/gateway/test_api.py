@@ -15,11 +15,11 @@ import webvtt
 from openai.types.audio import TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent
 
 from tests.gateway.served import Gateway, settings_for
-from tests.servers import Server, start_server
+from tests.live.gateway.conftest import DEMO
+from tests.servers import Server
 from whisper_client.scoring import normalised
 
 ROOT = Path(__file__).resolve().parents[3]
-DEMO = ROOT / "whisper-models" / "demo.pt"
 SAMPLES = ROOT / "samples"
 CLIPS = {"harvard.wav": "english", "hindi.opus": "hindi"}
 TIMEOUT_S = 120
@@ -38,10 +38,8 @@ class Upstream:
 
 
 @pytest.fixture(scope="module")
-def torchserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = start_server(DEMO, tmp_path_factory.mktemp("torchserve"), sample=SAMPLES / "harvard.wav")
-    yield server
-    server.stop()
+def torchserve(demo_server: Server) -> Server:
+    return demo_server
 
 
 @pytest.fixture(scope="module")

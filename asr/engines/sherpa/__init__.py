@@ -1,0 +1,1 @@
+"""Families beside Whisper, run by sherpa-onnx: NeMo's CTC models and icefall's transducers."""

@@ -14,7 +14,7 @@ from asr.audio.prepare import DEFAULT_N_MELS
 from asr.checkpoint_files import checkpoint_name
 from asr.config import ConfigError, EngineConfig
 from asr.constants import HOP_LENGTH, MAX_GROUP, SAMPLE_RATE
-from asr.engine import ModelSpec
+from asr.engine import ModelSpec, OnFound
 from asr.engines.batch_runner import BatchRunner
 from asr.engines.device import cpu_threads
 from asr.engines.sherpa.costs import SoundCosts
@@ -106,8 +106,11 @@ class SherpaEngine:
         """Batches that ran out of memory."""
         return self._runner.oom_count
 
-    def decode(self, windows: Sequence[Window]) -> list[Hypothesis | AsrError]:
-        """One outcome per window, in order; never raises for a window's sake."""
+    def decode(
+        self, windows: Sequence[Window], on_found: OnFound | None = None
+    ) -> list[Hypothesis | AsrError]:
+        """One outcome per window, in order; never raises for a window's sake. The library tells nothing
+        before all are done, so `on_found` is never called."""
         return self._runner.decode(windows)
 
     def _recipe(self, found: SherpaFolder) -> Recipe:
@@ -122,7 +125,7 @@ class SherpaEngine:
             ends_turns=config.endpoints == "model",
         )
 
-    def _decode_batch(self, windows: Sequence[Window]) -> list[Hypothesis]:
+    def _decode_batch(self, windows: Sequence[Window], on_found: OnFound) -> list[Hypothesis]:
         assert self._model is not None
         begun = time.monotonic()
         parts = [[window] for window in windows] if self._config.deterministic else [windows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,9 @@ def _name(run: Run) -> str:
 
 
 def _model(run: Run) -> str:
-    size = run.get("batch_size", 0)
-    return f"{run['model']}, batches of {size}" if size else str(run["model"])
+    size, delay = run.get("batch_size", 0), run["delay"]
+    parts = [run["model"], f"batches of {size}" if size else "", f"delay {delay}" if delay != "low" else ""]
+    return ", ".join(filter(None, parts))
 
 
 def _words(run: Run) -> list[object]:
@@ -54,7 +56,11 @@ def _words(run: Run) -> list[object]:
 def _waits(run: Run) -> list[object]:
     waits = [run["first_word_s"]["p50"], run["each_word_s"]["p50"], *_final(run), run["upload_s"]["p50"]]
     costs = f"{run['gateway_ms_per_s']:.0f}", f"{run['workers_s_per_s']:.2f}"
-    return [_model(run), run["streams"], run["files"], *(f"{wait:.2f}" for wait in waits), *costs]
+    return [_model(run), run["streams"], run["files"], *(_seconds(wait) for wait in waits), *costs]
+
+
+def _seconds(wait: float) -> str:
+    return "–" if math.isnan(wait) else f"{wait:.2f}"
 
 
 def _final(run: Run) -> tuple[float, float]:

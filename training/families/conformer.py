@@ -99,7 +99,7 @@ class Block(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Output, and both states with this block's frames appended.
 
-        attended [batch, left, dim]: attention inputs before x; convolved [batch, kernel − 1, dim]: gated ones.
+        attended [batch, left, dim] was attended to before x, convolved [batch, kernel − 1, dim] convolved.
         """
         x = x + 0.5 * self.first(x)
         normed = self.attention.norm(x)

@@ -1,4 +1,4 @@
-"""Word and character error rates of exported folders through unmodified sherpa-onnx, on held-out sentences."""
+"""Word and character error rates of exported folders by unmodified sherpa-onnx, on held-out sentences."""
 
 from __future__ import annotations
 

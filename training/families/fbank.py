@@ -17,7 +17,8 @@ FRAME = 400  # samples, 25 ms
 SHIFT = 160  # samples, 10 ms
 FFT = 512
 PREEMPHASIS = 0.97
-EPSILON = torch.finfo(torch.float32).eps  # the floor under each mel energy
+FLOOR = torch.finfo(torch.float32).eps  # under each of Kaldi's mel energies
+GUARD = 2.0**-24  # added to each of NeMo's: sherpa-onnx 2.0.1 does so where the model names a normalisation
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ def log_mel(samples: Tensor, kind: Kind) -> Tensor:
     before = torch.cat([framed[:, :1], framed[:, :-1]], dim=1)
     windowed = (framed - PREEMPHASIS * before) * window(kind)
     power = torch.fft.rfft(F.pad(windowed, (0, FFT - FRAME))).abs().square()
-    return (power @ bank(kind).T).clamp(min=EPSILON).log()
+    energies = power @ bank(kind).T
+    return ((energies + GUARD) if kind.is_nemo else energies.clamp(min=FLOOR)).log()
 
 
 def per_feature(features: Tensor) -> Tensor:

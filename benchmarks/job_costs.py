@@ -117,6 +117,7 @@ def throughput(site: Site, given: argparse.Namespace) -> tuple[dict[str, Any], s
             begun = time.perf_counter()
             send(files, site.gateway)
             rates[name].append(FILE_S * given.files / (time.perf_counter() - begun))
+            print(f"{name}, round {number}: {rates[name][-1]:.1f} audio s per s", file=sys.stderr, flush=True)
             files.rename(folder / "files")
     spread = {name: report.Spread.of(found) for name, found in rates.items()}
     share = spread["batch"].median / spread["requests"].median

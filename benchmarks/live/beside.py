@@ -64,7 +64,8 @@ def _beside(send: Callable[[], int], count: int, to_the_end: bool) -> Iterator[B
     def repeat() -> None:
         while not over.is_set():
             try:
-                found.answered += send()
+                count_now = send()  # first: `+=` would read the sum before the call
+                found.answered += count_now
             except Exception as error:
                 if to_the_end or not over.is_set():  # else the end cut it off
                     found.failures.append(f"{type(error).__name__}: {error}")

@@ -106,15 +106,16 @@ class Clips:
 
     def draw(self, progress: float) -> Batch:
         """The next batch."""
-        now = stage(progress)
         self.drawn += 1
         if self.drawn % 100 == 0:
             self.corpus.refresh()
+        return collate(list(self.windows(progress)), self.kind)
+
+    def windows(self, progress: float) -> Iterator[Window]:
+        """The windows of one batch, equally long."""
+        now = stage(progress)
         self.corpus.far_share = now.far
         seconds = self.rng.choice(now.lengths_s)
-        return collate(list(self._windows(now, seconds)), self.kind)
-
-    def _windows(self, now: Stage, seconds: float) -> Iterator[Window]:
         for _ in range(max(2, round(self.share * now.batch_s / seconds))):
             if self.rng.random() < now.silent:
                 yield silent_window(self.rng, seconds)

@@ -16,13 +16,14 @@ from torch import nn
 from training.families.clips import Batch, Clips
 from training.families.ctc import CtcNetwork
 from training.families.transducer import TransducerNetwork
+from training.families.warm_start import warmed
 
 FAMILIES: dict[str, type[CtcNetwork] | type[TransducerNetwork]] = {
     "ctc": CtcNetwork, "transducer": TransducerNetwork,
 }  # fmt: skip
 PEAK_RATE = 1e-3
 MATRIX_FACTOR = 2.0  # Muon's rate over AdamW's
-WARMUP_STEPS = 200
+WARMUP_STEPS = 50
 DECAY_FROM = 0.6  # share of the budget
 CHECKPOINT_S = 120.0
 LOG_STEPS = 50
@@ -49,14 +50,6 @@ def learning_rate(step: int, progress: float) -> float:
     return rate
 
 
-def warmed(network: nn.Module, checkpoint: Path) -> None:
-    """Takes a CTC's weights into a transducer; its heads have the blank last, here it is first."""
-    state = torch.load(checkpoint, weights_only=True)["network"]
-    heads = ("head.", "frames.")
-    taken = {name: v.roll(1, 0) if name.startswith(heads) else v for name, v in state.items()}
-    network.load_state_dict(taken, strict=False)
-
-
 class Trainer:
     """Network, its two optimisers, and the processor time spent on it."""
 
@@ -64,6 +57,8 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.network = FAMILIES[settings.family]()
+        seed, share = settings.seed + 1_000_003 * rank, 1 / settings.processes
+        self.clips = Clips(settings.data, self.network.kind, seed, share)
         named = list(self.network.named_parameters())
         self.matrices = [p for name, p in named if ".blocks." in name and p.ndim == 2]
         chosen = {id(p) for p in self.matrices}
@@ -77,8 +72,9 @@ class Trainer:
         self.path = settings.run / "checkpoint.pt"
         if self.path.exists():
             self._restore()
-        elif settings.warm_start is not None:
-            warmed(self.network, settings.warm_start)
+        elif settings.warm_start is not None and isinstance(self.network, TransducerNetwork):
+            first = Clips(settings.data, self.network.kind, settings.seed, share)
+            warmed(self.network, settings.warm_start, first)  # the same windows for every process
         self.began_s = self.spent_s - settings.processes * time.process_time()
 
     def _restore(self) -> None:
@@ -86,6 +82,7 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.adam.load_state_dict(state["adam"])
         self.step, self.audio_s, self.spent_s = state["step"], state["audio_s"], state["spent_s"]
+        self.clips.rng.seed(f"{self.clips.rng.random()}/{self.step}")
 
     def save(self) -> None:
         """Replaces the checkpoint in one step."""
@@ -170,8 +167,6 @@ def train(rank: int, settings: Settings) -> None:
     dist.init_process_group("gloo", store=store, rank=rank, world_size=settings.processes)
     trainer = Trainer(settings, rank)
     log = Log(settings.run / "log.txt", trainer.network.names)
-    seed = settings.seed + 1_000_003 * rank + trainer.step
-    clips = Clips(settings.data, trainer.network.kind, seed, 1 / settings.processes)
     saved_at = time.monotonic()
     while True:
         agreed = torch.tensor([float(bool(stopped)), trainer.progress()])
@@ -180,7 +175,7 @@ def train(rank: int, settings: Settings) -> None:
         if is_stopped or progress >= 1:
             break
         rate = learning_rate(trainer.step, progress)
-        losses = trainer.update(clips.draw(progress), rate)
+        losses = trainer.update(trainer.clips.draw(progress), rate)
         if rank == 0:
             log.add(losses, trainer, rate)
             if time.monotonic() - saved_at > CHECKPOINT_S:

@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from asr.engine import ModelSpec
 from gateway.api_errors import NotReady
 from gateway.routes import page
 from gateway.settings import MediaSettings, Settings
@@ -58,10 +58,10 @@ class Service:
         return Settings(media=MediaSettings(max_upload_bytes=self._script.max_upload_bytes))
 
     @property
-    def spec(self) -> Any:
+    def spec(self) -> ModelSpec:
         if not self._script.ready:
             raise NotReady("no worker yet")
-        return SimpleNamespace(multilingual=True, num_languages=99)
+        return ModelSpec("demo", multilingual=True, num_languages=99, n_mels=80, n_text_ctx=448)
 
 
 def error_body(message: str, code: str) -> dict[str, Any]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from asr.audio.prepare import prepared_from
 from asr.errors import AsrError, EngineFailure
@@ -119,12 +117,6 @@ def test_a_session_of_a_file_is_no_live_one() -> None:
     options = asked(language="en", vad_filter=False)
     session = open_session(prepared_from(audio, options), options, SPEC)
     assert not isinstance(session, LiveSession)
-
-
-def test_a_model_of_another_family_has_no_session() -> None:
-    audio = audio_of(np.zeros(16_000, np.int16))
-    with pytest.raises(EngineFailure, match="family 'conformer'"):
-        open_session(prepared_from(audio, asked()), asked(), replace(SPEC, family="conformer"))
 
 
 def test_an_outcome_counts_when_it_is_told_and_not_again() -> None:

@@ -87,8 +87,8 @@ async def test_it_describes_answers_and_decodes(fakes: Fakes, client: HttpClient
 async def test_a_worker_of_yesterday_does_not_tell_its_models_family(
     fake: FakeTorchServe, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts = {name: value for name, value in fake._model().items() if name != "family"}
-    monkeypatch.setattr(fake, "_model", lambda: facts)
+    facts = {name: value for name, value in fake._model("whisper").items() if name != "family"}
+    monkeypatch.setattr(fake, "_model", lambda _: facts)
     upstream = TorchServeUpstream(fake.url, UpstreamSettings(), client)
     assert (await upstream.describe()).spec == SPEC
     del facts["n_mels"]

@@ -161,7 +161,7 @@ def test_a_worker_dies_again_and_again(server: Server, tmp_path: Path) -> None:
         with watched(tmp_path, server, gateway) as prometheus:
             with load(gateway, clients=3) as result:
                 for _ in range(3):
-                    kill_a_worker_at_work(server, result)
+                    kill_a_worker_at_work(server, gateway, result)
                 assert_fires(prometheus, "WorkerRestarting")
                 assert_fires(prometheus, "ErrorRateHigh")
                 assert value(prometheus, "sum(increase(whisper_gateway_worker_deaths_total[5m]))") > 0
@@ -171,11 +171,13 @@ def test_a_worker_dies_again_and_again(server: Server, tmp_path: Path) -> None:
         assert gateway.stop() == 0
 
 
-def kill_a_worker_at_work(server: Server, result: Load) -> None:
-    """After its next answer; returns when another worker has its place."""
+def kill_a_worker_at_work(server: Server, gateway: Gateway, result: Load) -> None:
+    """After its next answer, when it has all clients' windows; returns when another worker has its place."""
     before = result.count
     until(lambda: result.count > before, 90)
     (worker,) = server.worker_pids()
+    os.kill(worker, signal.SIGSTOP)
+    until(lambda: gateway.windows() >= 3, 90)
     os.kill(worker, signal.SIGKILL)
     until(lambda: server.worker_pids() not in ([], [worker]), 90)
 

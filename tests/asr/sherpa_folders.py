@@ -31,7 +31,7 @@ FEATURES = 80
 
 
 def said(num_frames: int, words: Sequence[str] = WORDS) -> str:
-    """The text of a window of so many output frames."""
+    """The text of a window of n output frames."""
     return " ".join(words[n % len(words)].strip("▁") for n in range((num_frames + EVERY - 1) // EVERY))
 
 

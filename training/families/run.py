@@ -17,6 +17,7 @@ from training.families.clips import Batch, Clips
 from training.families.ctc import CtcNetwork
 from training.families.transducer import TransducerNetwork
 from training.families.warm_start import warmed
+from training.together import average_gradients, step_matrices
 
 FAMILIES: dict[str, type[CtcNetwork] | type[TransducerNetwork]] = {
     "ctc": CtcNetwork, "transducer": TransducerNetwork,
@@ -107,33 +108,14 @@ class Trainer:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             losses = self.network(batch)
         losses["total"].backward()
-        self._average_gradients()
+        average_gradients(self.network, self.settings.processes)
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.adam.step()
-        self._step_matrices()
+        step_matrices(self.muon, self.matrices, self.owned)
         self.network.zero_grad(set_to_none=True)
         self.step += 1
         self.audio_s += batch.audio_s * self.settings.processes
         return losses
-
-    @torch.no_grad()
-    def _step_matrices(self) -> None:
-        """Muon's step, each process for its own share of the matrices, then everyone gets all of them."""
-        self.muon.step()
-        owned = {id(matrix) for matrix in self.owned}
-        flat = torch.cat([(m if id(m) in owned else torch.zeros_like(m)).flatten() for m in self.matrices])
-        dist.all_reduce(flat)
-        for matrix, new in zip(self.matrices, flat.split([m.numel() for m in self.matrices]), strict=True):
-            matrix.copy_(new.view_as(matrix))
-
-    def _average_gradients(self) -> None:
-        """Mean over the processes; every one of them then takes the same step."""
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
-        flat /= self.settings.processes
-        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(mean.view_as(gradient))
 
 
 class Log:

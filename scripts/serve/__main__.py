@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 from scripts import environment
 from scripts.serve.arguments import parse_options
 from scripts.serve.serve_error import ServeError, Stop
+from scripts.serve.stop_signals import raise_stop_on_signals
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "model-archiver" / "requirements.txt")
@@ -21,8 +20,7 @@ def main() -> int:
     called_from = Path(os.environ.get("SERVE_CALLED_FROM") or Path.cwd())
     # Help and bad options need nothing installed.
     options = parse_options(sys.argv[1:], os.environ, ROOT, called_from)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _stop)
+    raise_stop_on_signals()
     try:
         if options.dry_run and (missing := environment.not_installed(REQUIREMENTS)):
             print(f"would install {', '.join(missing)} and go on from there; nothing was done (--dry-run)")
@@ -49,13 +47,6 @@ def main() -> int:
 def _fail(reason: str) -> int:
     print(f"serve.sh: {reason}", file=sys.stderr)
     return 1
-
-
-def _stop(number: int, _frame: FrameType | None) -> None:
-    # Once: a second Ctrl-C must not leave half of the server running.
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
-    raise Stop(number)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from scripts.serve.gateway_models import GatewayModels
 from scripts.serve.local import open_local
 from scripts.serve.restarts import Restarts
 from scripts.serve.serve_error import ServeError
+from scripts.serve.stop_signals import held
 from scripts.serve.torchserve import end_with_parent
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ class GatewayProcess:
         if not self._restarts.another():
             self.check_alive()
         self._end_group()
-        self._process = _start(self.launch)
+        with held():
+            self._process = _start(self.launch)
 
     def wait_until_ready(self, timeout_s: float, check: Callable[[], None]) -> None:
         """Returns once its canary passed; raises ServeError, also from `check`, when it cannot."""

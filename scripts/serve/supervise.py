@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -40,6 +41,7 @@ from scripts.serve.served_models import (
     served_models,
 )
 from scripts.serve.settings import Paths
+from scripts.serve.stop_signals import held
 from scripts.serve.torchserve import Launch, TorchServe
 
 GATEWAY_READY_S = 150.0  # above the 120 s that the gateway gives a slow model for its first window
@@ -93,49 +95,66 @@ def say(line: str) -> None:
 
 def _run(launch: Launch, plan: Plan, gateway_launch: GatewayLaunch | None) -> None:
     """Keeps TorchServe running beside the gateway until a signal, or until it ends again and again."""
-    gateway = GatewayProcess(gateway_launch) if gateway_launch else None
     restarts = Restarts()
-    try:
-        while True:
-            try:
-                _serve_once(launch, plan, gateway, is_restart=restarts.count > 0)
-            except ServerEnded as error:
-                if not restarts.another():
-                    raise ServeError(f"{error}; it ended {restarts.count} times in a short while") from error
-                say(f"{error}; starting it again")
-    except Stop:
-        say("stopping: what runs may finish first" if gateway else "stopping TorchServe and its workers")
-        raise
-    finally:
-        if gateway is not None:
-            gateway.stop()
+    with contextlib.ExitStack() as ends:
+        try:
+            gateway = _start_gateway(gateway_launch, ends)
+            while True:
+                try:
+                    _serve_once(launch, plan, gateway, is_restart=restarts.count > 0)
+                except ServerEnded as error:
+                    if not restarts.another():
+                        times = f"{restarts.count} times in a short while"
+                        raise ServeError(f"{error}; it ended {times}") from error
+                    say(f"{error}; starting it again")
+        except Stop:
+            say("stopping: what runs may finish first" if gateway_launch else "stopping TorchServe")
+            raise
+
+
+def _start_gateway(launch: GatewayLaunch | None, ends: contextlib.ExitStack) -> GatewayProcess | None:
+    """The gateway, which is stopped when `ends` closes."""
+    if launch is None:
+        return None
+    with held():
+        gateway = GatewayProcess(launch)
+        ends.callback(gateway.stop)
+    return gateway
 
 
 def _serve_once(launch: Launch, plan: Plan, gateway: GatewayProcess | None, *, is_restart: bool) -> NoReturn:
     """One life of TorchServe: raises ServerEnded when it ends after it was ready, Stop on a signal."""
     launch.paths.key_file.unlink(missing_ok=True)  # the keys of a server that is gone
     say(f"starting TorchServe with {launch.java}")
-    server = TorchServe(launch)
-    try:
-        at_start = [each for each in plan.served if not each.is_on_demand]
-        probe, *others = [_probe(each, plan, launch) for each in at_start]
-        patience_s = plan.options.startup_timeout_s
-        text = wait_until_ready(server, probe, patience_s, say, _care_for(gateway, is_restart))
-        for each, other in zip(at_start[1:], others, strict=True):
-            say(wait_for_another(server, other, each.name, patience_s))
-        if gateway is not None:
-            gateway.wait_until_ready(GATEWAY_READY_S, lambda: check_alive(server, probe))
-        if is_restart:
-            say("READY again")
-        else:
-            _print_ready(plan.served[0], launch.paths, probe, text, gateway)
-        watch(server, probe, check=_care_for(gateway, has_served=True))
-    except Stop:
-        if gateway is not None:
-            gateway.stop()  # drains while the workers still work
-        raise
-    finally:
-        server.stop()
+    with contextlib.ExitStack() as ends:
+        with held():
+            server = TorchServe(launch)
+            ends.callback(server.stop)
+        try:
+            _start_and_watch(server, launch, plan, gateway, is_restart=is_restart)
+        except Stop:
+            if gateway is not None:
+                gateway.stop()  # drains while the workers still work
+            raise
+
+
+def _start_and_watch(
+    server: TorchServe, launch: Launch, plan: Plan, gateway: GatewayProcess | None, *, is_restart: bool
+) -> NoReturn:
+    """Waits until every model answers, says so, and watches them."""
+    at_start = [each for each in plan.served if not each.is_on_demand]
+    probe, *others = [_probe(each, plan, launch) for each in at_start]
+    patience_s = plan.options.startup_timeout_s
+    text = wait_until_ready(server, probe, patience_s, say, _care_for(gateway, is_restart))
+    for each, other in zip(at_start[1:], others, strict=True):
+        say(wait_for_another(server, other, each.name, patience_s))
+    if gateway is not None:
+        gateway.wait_until_ready(GATEWAY_READY_S, lambda: check_alive(server, probe))
+    if is_restart:
+        say("READY again")
+    else:
+        _print_ready(plan.served[0], launch.paths, probe, text, gateway)
+    watch(server, probe, check=_care_for(gateway, has_served=True))
 
 
 def _care_for(gateway: GatewayProcess | None, has_served: bool) -> Callable[[], None]:

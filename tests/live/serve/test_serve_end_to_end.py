@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -82,6 +83,13 @@ class Running:
     @property
     def java(self) -> int:
         return self.child("org.pytorch.serve.ModelServer")
+
+    @property
+    def java_so_far(self) -> int | None:
+        """Java's process id, None before it was started."""
+        with contextlib.suppress(ValueError, FileNotFoundError):
+            return self.java
+        return None
 
     @property
     def gateway(self) -> int:
@@ -237,8 +245,16 @@ def test_sigterm_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
         while not any("starting TorchServe" in line for line in started.said):
             assert started.process.poll() is None, started.said
             started.ready.wait(0.05)
-        while not started.children():
+        while (group := started.java_so_far) is None:
             started.ready.wait(0.05)
-        group = started.java
         assert started.end(signal.SIGTERM) == 0
     assert group_members(group) == []
+
+
+def test_sigterm_just_when_torchserve_is_started(tmp_path: Path) -> None:
+    with Running(tmp_path, "demo") as started:
+        while not any("starting TorchServe" in line for line in started.said):
+            assert started.process.poll() is None, started.said
+            time.sleep(0.0002)
+        assert started.end(signal.SIGTERM) == 0
+    assert not any("READY" in line for line in started.said)

@@ -84,7 +84,7 @@ def _plain(name: str, kind: Kind, meaning: str, *aliases: str) -> Field:
 
 
 FIELDS = (
-    Field("model", Text(200, 1), "accepted for compatibility; the server serves one model"),
+    Field("model", Text(200, 1), "a served model's name; with `whisper-1` the gateway chooses by language"),
     _decoding("task", "`translate` writes English", OneOf(TASKS)),
     _decoding("language", "spoken language; without it, detected", Language()),
     _decoding("languages", "candidates for the detection", Items(Language(), 100)),

@@ -76,11 +76,10 @@ class Lane:
 
         Deep enough that a worker finds a full batch when it comes back for one, and no deeper: whatever waits
         in TorchServe's queue is before the next newcomer. Slow batches need half a batch waiting; fast ones
-        end before the next windows have arrived, and need up to two batches.
+        end before the next windows have arrived, and need up to two batches. Batches that have not been
+        measured may be slow.
         """
-        if self.batch_s is None:
-            return self.hard_limit
-        depth = MIN_BATCHES + REFILL_S / self.batch_s
+        depth = MIN_BATCHES + (REFILL_S / self.batch_s if self.batch_s else 0.0)
         return min(self.hard_limit, math.ceil(depth * self.batch))
 
     def has_room(self, now: float, *, for_newcomer: bool) -> bool:
@@ -108,8 +107,8 @@ class Lane:
     @property
     def _live_limit(self) -> float:
         """Most places of files, and of partials, in flight while somebody speaks: a final window waits for
-        LIVE_WAIT_S of each, however slow the machine is."""
-        return math.inf if self.place_s is None else max(1, math.floor(LIVE_WAIT_S / self.place_s))
+        LIVE_WAIT_S of each, however slow the machine is. One batch until its time is known."""
+        return self.batch if self.place_s is None else max(1, math.floor(LIVE_WAIT_S / self.place_s))
 
     def coming_wait_s(self, now: float, *, waiting: int, coming: int) -> float:
         """Seconds for which the next batch waits for `coming` more windows; 0: the `waiting` ones go now.

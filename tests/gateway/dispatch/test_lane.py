@@ -18,7 +18,7 @@ def lane(batch_size: int = 16, workers: int = 1) -> Lane:
     return made
 
 
-@pytest.mark.parametrize(("batch_s", "limit"), [(None, 48), (0.05, 48), (0.3, 32), (10.0, 25)])
+@pytest.mark.parametrize(("batch_s", "limit"), [(None, 24), (0.05, 48), (0.3, 32), (10.0, 25)])
 def test_slow_batches_need_few_windows_waiting(batch_s: float | None, limit: int) -> None:
     slow = lane()
     slow.batch_s = batch_s

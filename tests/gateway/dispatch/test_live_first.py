@@ -123,7 +123,7 @@ def test_no_look_goes_beside_finals_that_take_long(place_s: float | None, finals
     assert made.has_room_for_partial(0.0)
 
 
-@pytest.mark.parametrize(("place_s", "most"), [(None, 100), (0.02, 50), (0.25, 4), (5.0, 1)])
+@pytest.mark.parametrize(("place_s", "most"), [(None, 16), (0.02, 50), (0.25, 4), (5.0, 1)])
 def test_while_somebody_speaks_files_have_a_second_of_windows_in_flight(
     place_s: float | None, most: int
 ) -> None:
@@ -132,7 +132,7 @@ def test_while_somebody_speaks_files_have_a_second_of_windows_in_flight(
     made.files = most - 1
     assert made.has_room_for_file(is_live=True)
     made.files = most
-    assert made.has_room_for_file(is_live=True) is (place_s is None)
+    assert not made.has_room_for_file(is_live=True)
     assert made.has_room_for_file(is_live=False)
 
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -19,7 +18,6 @@ from asr.engine import ModelSpec
 from asr.errors import InvalidOption
 from asr.request.families import suits
 from asr.request.options import RequestOptions
-from asr.schema import Transcript
 from asr.sessions import FileSession, open_detection, open_session
 from gateway.access.admission import Admission
 from gateway.access.client_secrets import ClientSecrets
@@ -28,10 +26,8 @@ from gateway.access.limits import Limiter
 from gateway.access.stream_places import StreamPlaces
 from gateway.api_errors import ModelNotFound
 from gateway.caller import Caller
-from gateway.dispatch.driver import run_session
 from gateway.dispatch.fleet import Fleet
 from gateway.dispatch.lane import Use
-from gateway.dispatch.pending import Ticket
 from gateway.dispatch.served_model import NotLoaded, ServedModel
 from gateway.drain import Drain
 from gateway.media.pool import MediaPool
@@ -41,6 +37,7 @@ from gateway.observe.record import RequestRecord, current_record
 from gateway.observe.stats import StatsCollector
 from gateway.observe.tracing import telemetry, tracer_of
 from gateway.patience import within
+from gateway.run import Run
 from gateway.settings import Settings
 
 SHORT_S = 30.0  # one window of audio
@@ -49,46 +46,6 @@ RECEIVING_S = 0.25  # a good network brings a form in this time; nothing waits l
 OpenSession = Callable[[PreparedAudio, RequestOptions, ModelSpec], FileSession]
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Run:
-    """One session at work: a background task drives it, and `advance` follows it."""
-
-    def __init__(self, prepared: PreparedAudio, session: FileSession, ticket: Ticket, model: str) -> None:
-        self.prepared = prepared
-        self.session = session
-        self._model = model
-        self._progress = asyncio.Event()
-        self._task = asyncio.create_task(run_session(session, ticket, self._progressed))
-        self._task.add_done_callback(lambda _: self._progress.set())
-
-    async def advance(self) -> bool:
-        """Waits for progress; False once the session is done. Raises the session's AsrError."""
-        await self._progress.wait()
-        self._progress.clear()
-        if self._task.done():
-            self._task.result()
-        if self.session.error is not None:
-            raise self.session.error
-        return not self._task.done()
-
-    async def finish(self) -> None:
-        """Waits until the session is done; raises the session's AsrError."""
-        while await self.advance():
-            pass
-
-    @cached_property
-    def transcript(self) -> Transcript:
-        """Only after the session is done without an error."""
-        return replace(self.session.transcript(), model=self._model)
-
-    async def stop(self) -> None:
-        """Cancels the background task and waits for its end."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
-
-    async def _progressed(self) -> None:
-        self._progress.set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from gateway.dispatch.pending import Attempt, Outcome, PendingWindow, Ticket
 from gateway.dispatch.quarantine import Quarantine
 from gateway.dispatch.watch import Watch
 from gateway.settings import UpstreamSettings
-from gateway.torchserve.failures import Busy, Cut, NoMemory, NotDecoded, WorkerDied
+from gateway.torchserve.failures import NoMemory, NotDecoded, WorkerDied
 from gateway.torchserve.upstream import Description, upstreams
 
 log = logging.getLogger(__name__)
@@ -267,7 +267,8 @@ class Dispatcher:
     def _not_decoded(self, attempt: Attempt, why: NotDecoded, now: float) -> None:
         pending = attempt.pending
         log.info("a window was not decoded: %s: %s", type(why).__name__, why)
-        self._record_failure(attempt, why, now)
+        pending.deaths += isinstance(why, WorkerDied)
+        attempt.lane.record_failure(why, attempt.sent_at, now, is_again=pending.memory_refusals > 0)
         if attempt.lane.paused_until > now:
             asyncio.get_running_loop().call_at(attempt.lane.paused_until, self.pump)
         if pending.deaths >= self._max_deaths:
@@ -278,21 +279,6 @@ class Dispatcher:
                 self._backoff.add(pending, now)
             else:
                 self._queue_again(pending)
-
-    def _record_failure(self, attempt: Attempt, why: NotDecoded, now: float) -> None:
-        """Writes the failure down on the lane, and on the window that may be its cause."""
-        lane, pending = attempt.lane, attempt.pending
-        if isinstance(why, WorkerDied):
-            lane.record_death(now)
-            pending.deaths += 1
-        elif isinstance(why, Busy):
-            lane.record_busy(now)
-        elif isinstance(why, NoMemory):
-            lane.record_no_memory(attempt.sent_at, now, is_again=pending.memory_refusals > 0)
-        elif isinstance(why, Cut):
-            lane.record_cut()
-        else:
-            lane.alive = False
 
     def _queue_again(self, pending: PendingWindow) -> None:
         if pending.outcome.done():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asr.schema import Window
+from gateway.torchserve.failures import Busy, Cut, NoMemory, NotDecoded, WorkerDied
 from gateway.torchserve.upstream import Description, TorchServeUpstream
 
 REFILL_S = 0.15  # from an answer to the next window in TorchServe's queue: encoding, transfer, its own copies
@@ -172,6 +173,22 @@ class Lane:
         """A worker answered a request that was sent at this time."""
         self.alive = True
         self.newest_answered_at = max(self.newest_answered_at, sent_at)
+
+    def record_failure(self, why: NotDecoded, sent_at: float, now: float, *, is_again: bool) -> None:
+        """A window came back undecoded.
+
+        is_again: it was refused for want of memory before.
+        """
+        if isinstance(why, WorkerDied):
+            self.record_death(now)
+        elif isinstance(why, Busy):
+            self.record_busy(now)
+        elif isinstance(why, NoMemory):
+            self.record_no_memory(sent_at, now, is_again=is_again)
+        elif isinstance(why, Cut):
+            self.record_cut()
+        else:
+            self.alive = False
 
     def record_death(self, now: float) -> None:
         """A worker died; reports that come close together are about the same death."""

@@ -14,7 +14,8 @@ from gateway.caller import Caller
 from gateway.http.authentication import service_of
 from gateway.http.forms import Form, received_form
 from gateway.patience import deadline_s, within
-from gateway.service import ModelRequest, OpenSession, Run, Service
+from gateway.run import Run
+from gateway.service import ModelRequest, OpenSession, Service
 
 
 @dataclass(frozen=True, slots=True)

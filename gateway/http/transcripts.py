@@ -17,7 +17,8 @@ from gateway.api_errors import ClientGone
 from gateway.http.failures import internal_error
 from gateway.observe.record import current_record
 from gateway.patience import while_connected
-from gateway.service import Run, off_loop
+from gateway.run import Run
+from gateway.service import off_loop
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from gateway.http.options import plain_request
 from gateway.openapi import documents
 from gateway.openapi.schemas import PictureQuery
 from gateway.patience import while_connected
-from gateway.service import Run
+from gateway.run import Run
 from gateway.visualize.layout import picture_of
 from gateway.visualize.png import png
 from gateway.visualize.svg import svg

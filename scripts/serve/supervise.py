@@ -104,8 +104,7 @@ def _run(launch: Launch, plan: Plan, gateway_launch: GatewayLaunch | None) -> No
                     _serve_once(launch, plan, gateway, is_restart=restarts.count > 0)
                 except ServerEnded as error:
                     if not restarts.another():
-                        times = f"{restarts.count} times in a short while"
-                        raise ServeError(f"{error}; it ended {times}") from error
+                        raise ServeError(f"{error}, {restarts.count} times in a short while") from error
                     say(f"{error}; starting it again")
         except Stop:
             say("stopping: what runs may finish first" if gateway_launch else "stopping TorchServe")
@@ -114,11 +113,9 @@ def _run(launch: Launch, plan: Plan, gateway_launch: GatewayLaunch | None) -> No
 
 def _start_gateway(launch: GatewayLaunch | None, ends: contextlib.ExitStack) -> GatewayProcess | None:
     """The gateway, which is stopped when `ends` closes."""
-    if launch is None:
-        return None
     with held():
-        gateway = GatewayProcess(launch)
-        ends.callback(gateway.stop)
+        if (gateway := GatewayProcess(launch) if launch else None) is not None:
+            ends.callback(gateway.stop)
     return gateway
 
 

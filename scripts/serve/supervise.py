@@ -114,7 +114,8 @@ def _run(launch: Launch, plan: Plan, gateway_launch: GatewayLaunch | None) -> No
 def _start_gateway(launch: GatewayLaunch | None, ends: contextlib.ExitStack) -> GatewayProcess | None:
     """The gateway, which is stopped when `ends` closes."""
     with held():
-        if (gateway := GatewayProcess(launch) if launch else None) is not None:
+        gateway = GatewayProcess(launch) if launch else None
+        if gateway:
             ends.callback(gateway.stop)
     return gateway
 

@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -30,7 +31,7 @@ from tune.measurements import Failure
 from tune.outcome import Outcome
 from tune.recordings import intelligible, recordings, word_errors
 from tune.rounds import Search
-from tune.runner import Runner
+from tune.runner import Runner, children_for
 from tune.terminal import Bar, table
 from whisper_client.command_line import make_parser, positive_number, run
 from whisper_client.errors import BadArgument
@@ -103,8 +104,9 @@ def search_outcome(checkpoint: Path, device: str, minutes: float, manifest: Path
     device = _device(device)
     space = space_of(str(checkpoint), device)
     copies = GPU_COPIES if device.startswith("cuda") else 1
-    runner = Runner(checkpoint.absolute(), device, recordings(checkpoint, manifest), copies)
-    with Bar() as bar:
+    references = recordings(checkpoint, manifest)
+    with closing(children_for(device)) as children, Bar() as bar:
+        runner = Runner(checkpoint.absolute(), device, references, copies, children=children)
         bar.expect(1 + 2 * len(space.first_round()))
         search = _search_of(space, runner, bar, minutes * 60 - (time.monotonic() - begun))
         winner = search.run()

@@ -1,4 +1,7 @@
-"""One configuration measured in a process of its own: a task as JSON on stdin, a sample as JSON on stdout."""
+"""One configuration measured in a process of its own: for each line on stdin, a sample as JSON on stdout.
+
+The line is the task, the same each time.
+"""
 
 from __future__ import annotations
 
@@ -46,42 +49,57 @@ class Utterance:
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not come between
-    json.dump(asdict(sample_of(json.load(sys.stdin))), answers)
-    answers.close()
+    meter: Meter | None = None
+    for line in sys.stdin:
+        meter = meter or Meter(json.loads(line))
+        print(json.dumps(asdict(meter.sample())), file=answers, flush=True)
 
 
-def sample_of(task: Mapping[str, Any]) -> Sample:
-    """The sample of a task {model, device, settings, clips: [[name, path, language]], copies}."""
-    begun = time.perf_counter()
-    engine = load_engine(EngineConfig(model=task["model"], device=task["device"], **task["settings"]))
-    loaded = time.perf_counter() - begun
-    utterances = [
-        _utterance(name, Path(path), language, engine)
-        for name, path, language in task["clips"]
-        if engine.spec.multilingual or language == "en"
-    ]
-    if not utterances:
-        raise ValueError(f"no recording is in a language that {engine.spec.name} knows")
-    alone = min(utterances, key=lambda one: abs(one.seconds - CLIP_S))
-    together = utterances * task["copies"]
-    texts = transcripts(engine, together)  # allocates, and chooses kernels
-    clip_s = statistics.median(_seconds(engine, [alone]) for _ in range(ALONE_TIMES))
-    cores = _affinity()
-    busy, cpu = _busy_s(cores), time.process_time()
-    wall = _seconds(engine, together)
-    cpu, busy = time.process_time() - cpu, _busy_s(cores) - busy
-    return Sample(
-        audio_s=sum(one.seconds for one in together),
-        wall_s=wall,
-        cpu_s=cpu,
-        others_s=busy - cpu,
-        cores=len(cores),
-        clip_audio_s=alone.seconds,
-        clip_s=clip_s,
-        load_s=loaded,
-        peak_bytes=_peak_bytes(),
-        texts=texts,
-    )
+class Meter:
+    """An engine that is loaded and warm, and the recordings that it transcribes again and again."""
+
+    def __init__(self, task: Mapping[str, Any]) -> None:
+        """task: {model, device, settings, clips: [[name, path, language]], copies}."""
+        begun = time.perf_counter()
+        config = EngineConfig(model=task["model"], device=task["device"], **task["settings"])
+        self._engine = engine = load_engine(config)
+        self._load_s = time.perf_counter() - begun
+        utterances = [
+            _utterance(name, Path(path), language, engine)
+            for name, path, language in task["clips"]
+            if engine.spec.multilingual or language == "en"
+        ]
+        if not utterances:
+            raise ValueError(f"no recording is in a language that {engine.spec.name} knows")
+        self._alone = min(utterances, key=lambda one: abs(one.seconds - CLIP_S))
+        self._together = utterances * task["copies"]
+        longest = max(utterances, key=lambda one: one.seconds)
+        transcripts(engine, [longest, self._alone])  # allocates, and chooses kernels
+
+    def sample(self) -> Sample:
+        clip_s = statistics.median(self._seconds([self._alone]) for _ in range(ALONE_TIMES))
+        cores = _affinity()
+        busy, cpu, begun = _busy_s(cores), time.process_time(), time.perf_counter()
+        texts = transcripts(self._engine, self._together)
+        wall = time.perf_counter() - begun
+        cpu, busy = time.process_time() - cpu, _busy_s(cores) - busy
+        return Sample(
+            audio_s=sum(one.seconds for one in self._together),
+            wall_s=wall,
+            cpu_s=cpu,
+            others_s=busy - cpu,
+            cores=len(cores),
+            clip_audio_s=self._alone.seconds,
+            clip_s=clip_s,
+            load_s=self._load_s,
+            peak_bytes=_peak_bytes(),
+            texts=texts,
+        )
+
+    def _seconds(self, utterances: Sequence[Utterance]) -> float:
+        begun = time.perf_counter()
+        transcripts(self._engine, utterances)
+        return time.perf_counter() - begun
 
 
 def transcripts(engine: Engine, utterances: Sequence[Utterance]) -> dict[str, str]:
@@ -98,12 +116,6 @@ def _utterance(name: str, path: Path, language: str, engine: Engine) -> Utteranc
     options = RequestOptions(decoding=DecodingOptions(language=language or None))
     audio = media.decode(path.read_bytes(), Limits())
     return Utterance(name, options, prepared_from(audio, options, engine.spec.n_mels))
-
-
-def _seconds(engine: Engine, utterances: Sequence[Utterance]) -> float:
-    begun = time.perf_counter()
-    transcripts(engine, utterances)
-    return time.perf_counter() - begun
 
 
 def _affinity() -> list[int]:

@@ -47,7 +47,7 @@ class Search:
     clock: Callable[[], float] = time.monotonic
     cells: dict[Configuration, Cell] = field(default_factory=dict)
     _begun: float = 0.0
-    _longest_s: float = 0.0  # of a measurement so far
+    _took_s: dict[Configuration, float] = field(default_factory=dict)  # its last measurement
     _again_left: int = MOST_AGAIN
 
     def run(self) -> Cell | None:
@@ -106,7 +106,7 @@ class Search:
         before = len(winner.samples)
         for number in range(ROUNDS):
             live = [one for one in live if not self._cell(one).loses]
-            if not live or not self._has_time(len(live) + 1):
+            if not live or not self._has_time([winner.configuration, *live]):
                 break
             for one in (winner.configuration, *live):
                 self._sample(axis, one)
@@ -121,7 +121,7 @@ class Search:
 
     def _repeat(self, stage: str, configurations: Sequence[Configuration]) -> None:
         for _ in range(ROUNDS - 1):
-            if not self._has_time(len(configurations)):
+            if not self._has_time(configurations):
                 return
             for configuration in configurations:
                 if not self._cell(configuration).loses:
@@ -130,7 +130,7 @@ class Search:
     def _sample(self, stage: str, configuration: Configuration) -> None:
         """One more sample of a configuration, or the reason why there is none."""
         cell = self._cell(configuration)
-        if not self._has_time(1):
+        if not self._has_time([configuration]):
             cell.loses = cell.loses or ("" if cell.samples else NO_TIME)
             return
         self.progress.starts(stage, configuration)
@@ -149,13 +149,13 @@ class Search:
         for _ in range(1 + AGAIN):
             begun = self.clock()
             found = self.measure(cell.configuration)
-            self._longest_s = max(self._longest_s, self.clock() - begun)
+            self._took_s[cell.configuration] = self.clock() - begun
             if isinstance(found, Failure):
                 return found
             if not is_disturbed(found, cell.samples + tries):
                 return found
             tries.append(found)
-            if self._again_left == 0 or not self._has_time(2):
+            if self._again_left == 0 or not self._has_time([cell.configuration]):
                 break
             self._again_left -= 1
         cell.is_disturbed = True
@@ -176,8 +176,11 @@ class Search:
         is_today = configuration == self.space.today
         return self.cells.setdefault(configuration, Cell(configuration, is_today=is_today))
 
-    def _has_time(self, measurements: int) -> bool:
-        return self.clock() - self._begun + measurements * self._longest_s <= self.budget_s
+    def _has_time(self, configurations: Sequence[Configuration]) -> bool:
+        """Whether these can be measured: a known one takes as long as last time, a new one as the longest."""
+        longest_s = max(self._took_s.values(), default=0.0)
+        needed_s = sum(self._took_s.get(one, longest_s) for one in configurations)
+        return self.clock() - self._begun + needed_s <= self.budget_s
 
     def _expected_on_axes(self) -> int:
         """Measurements of the last stage, at most."""

@@ -1,23 +1,16 @@
-"""Configurations measured, each in a fresh child process: a crash, threads and memory stay there."""
+"""Configurations measured, each in a child process of its own: a crash, threads and memory stay there."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from scripts.serve.torchserve import SPIN_COUNT
 from tune.configurations import Configuration
 from tune.measurements import Failure, Sample
+from tune.processes import MOST_CHILDREN, SHOWN_CHARS, Children
 from whisper_client.references import Reference
-
-ROOT = Path(__file__).resolve().parents[1]
-SHOWN_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +22,10 @@ class Runner:
     references: Sequence[Reference]
     copies: int = 1  # of every recording: a GPU's batch must be filled
     timeout_s: float = 900.0
-    module: str = "tune.child"
+    children: Children = field(default_factory=lambda: Children("tune.child"))
 
     def only(self, references: Sequence[Reference]) -> Runner:
+        """The same with some of the recordings; it shares the children."""
         return replace(self, references=tuple(references))
 
     def measure(self, configuration: Configuration) -> Sample | Failure:
@@ -42,42 +36,15 @@ class Runner:
             "clips": [[one.name, str(one.audio), one.language] for one in self.references],
             "copies": self.copies,
         }
+        answer = self.children.answer(json.dumps(task), self.timeout_s)
+        if isinstance(answer, Failure):
+            return answer
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", self.module],
-                input=json.dumps(task),
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=self.timeout_s,
-                cwd=ROOT,
-                env=environment(),
-            )
-        except subprocess.TimeoutExpired:
-            return Failure(f"took longer than {self.timeout_s:g} s")
-        if done.returncode != 0:
-            return Failure(failure_reason(done.returncode, done.stderr))
-        try:
-            return Sample(**json.loads(done.stdout))
+            return Sample(**json.loads(answer))
         except (TypeError, ValueError):
-            return Failure(f"answered {done.stdout[:SHOWN_CHARS]!r}")
+            return Failure(f"answered {answer[:SHOWN_CHARS]!r}")
 
 
-def environment() -> dict[str, str]:
-    """The child's: as serve.sh gives it to workers."""
-    found = dict(os.environ)
-    if "OMP_WAIT_POLICY" not in found:
-        found.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
-    return found
-
-
-def failure_reason(returncode: int, stderr: str) -> str:
-    """Why a child ended, in one line: its signal, else the last line of its traceback."""
-    if returncode < 0:
-        name = signal.Signals(-returncode).name if -returncode in list(signal.Signals) else -returncode
-        return f"crashed by {name}" + (", out of memory perhaps" if name == "SIGKILL" else "")
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    last = lines[-1] if lines else f"exit status {returncode}"
-    kind, colon, message = last.partition(": ")
-    # the error's name says little to a user: "asr.config.ConfigError: engine.precision is …"
-    return (message if colon and kind.replace(".", "").isidentifier() else last)[:SHOWN_CHARS]
+def children_for(device: str) -> Children:
+    """On a GPU one at a time: idle ones would keep its memory."""
+    return Children("tune.child", 1 if device.startswith("cuda") else MOST_CHILDREN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,8 +18,9 @@ from tune.__main__ import main
 from tune.chart import Scale, chart
 from tune.configurations import Configuration, Space, space_of
 from tune.measurements import Cell, Failure, Sample
+from tune.processes import Children, failure_reason
 from tune.recordings import differences, intelligible, recordings, word_errors
-from tune.runner import Runner, failure_reason
+from tune.runner import Runner
 from whisper_client.references import Reference
 
 DEMO = ROOT / "whisper-models" / "demo.pt"
@@ -54,14 +56,32 @@ def test_a_child_that_crashes_is_a_failure_with_its_signal(
 ) -> None:
     (tmp_path / "crashing.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = replace(runner(), module="crashing").measure(CONFIGURATION)
+    found = replace(runner(), children=Children("crashing")).measure(CONFIGURATION)
     assert found == Failure("crashed by SIGSEGV")
+
+
+def test_a_child_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "counting.py").write_text(
+        "import sys\nfor number, line in enumerate(sys.stdin):\n    print(number, line.strip(), flush=True)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with closing(Children("counting", most=2)) as children:
+        asked = [children.answer(task, 60) for task in ("a", "b", "a", "c", "a", "b")]
+    assert asked == ["0 a\n", "0 b\n", "1 a\n", "0 c\n", "2 a\n", "0 b\n"]  # c ended b
+
+
+def test_a_child_that_ends_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiring.py").write_text("print(input(), flush=True)\nraise SystemExit('tired')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with closing(Children("tiring")) as children:
+        asked = [children.answer("a", 60) for _ in range(3)]
+    assert asked == ["a\n", Failure("tired"), "a\n"]
 
 
 def test_a_child_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "hanging.py").write_text("import time\ntime.sleep(600)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = replace(runner(), module="hanging", timeout_s=0.5).measure(CONFIGURATION)
+    found = replace(runner(), children=Children("hanging"), timeout_s=0.5).measure(CONFIGURATION)
     assert found == Failure("took longer than 0.5 s")
 
 

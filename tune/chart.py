@@ -6,11 +6,11 @@ Drawn here because a server has no matplotlib, and the picture is rectangles, ci
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from tune.measurements import Cell
+from tune.measurements import Cell, Spread
 
 WIDTH, PLOT_WIDTH, PLOT_HEIGHT = 1180, 470, 420
 LEFT, TOP, LIST_LEFT, LINE = 62, 56, 566, 17
@@ -47,11 +47,16 @@ class Scale:
         return found
 
 
+def _ends(spreads: Iterable[Spread]) -> list[float]:
+    """The lowest and the highest of each: the lines through the points stay inside."""
+    return [end for spread in spreads for end in (spread.low, spread.high)]
+
+
 def chart(title: str, winner: Cell, ranked: Sequence[Cell]) -> str:
     """The document; `ranked` begins with the winner, and a cell's number is its place."""
     measured = [(number, cell) for number, cell in enumerate(ranked, 1) if cell.samples]
-    across = Scale.over([cell.clip_s.median for _, cell in measured], LEFT, LEFT + PLOT_WIDTH)
-    up = Scale.over([cell.throughput.median for _, cell in measured], TOP + PLOT_HEIGHT, TOP)
+    across = Scale.over(_ends(cell.clip_s for _, cell in measured), LEFT, LEFT + PLOT_WIDTH)
+    up = Scale.over(_ends(cell.throughput for _, cell in measured), TOP + PLOT_HEIGHT, TOP)
     height = max(TOP + PLOT_HEIGHT + 90, TOP + 2 * LINE * len(ranked) + 30)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '

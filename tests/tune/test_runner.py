@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from asr.engines import load_engine
 from tests.ops.commands import ROOT, last_line, serve
 from tests.tune.samples import cell
 from tune.__main__ import main
-from tune.chart import Scale, chart
+from tune.chart import LEFT, PLOT_HEIGHT, PLOT_WIDTH, TOP, Scale, chart
 from tune.configurations import Configuration, Space, space_of
 from tune.measurements import Cell, Failure, Sample
 from tune.processes import Children, failure_reason
@@ -139,6 +140,16 @@ def test_the_picture_shows_the_winner_and_why_the_others_lost() -> None:
     ):
         assert text in picture
     assert picture.count("<g><title>") == 2  # what was not measured has no place
+
+
+def test_the_lines_of_the_rounds_stay_in_the_picture() -> None:
+    winner = cell(20, 20, 90)
+    picture = chart("base", winner, [winner, cell(2, 19, 20)])
+    lines = re.findall(r'd="M([\d.]+) [\d.]+H([\d.]+)M[\d.]+ ([\d.]+)V([\d.]+)"', picture)
+    assert len(lines) == 2
+    for x1, x2, y1, y2 in lines:
+        assert LEFT <= min(float(x1), float(x2)) < max(float(x1), float(x2)) <= LEFT + PLOT_WIDTH
+        assert TOP <= min(float(y1), float(y2)) < max(float(y1), float(y2)) <= TOP + PLOT_HEIGHT
 
 
 def test_a_logarithmic_axis_has_ticks_however_short() -> None:

@@ -103,9 +103,9 @@ async def test_where_nobody_is_to_wait_the_answer_is_503_while_the_model_loads(f
 async def test_a_model_that_nobody_uses_goes_and_comes_again(fake: FakeTorchServe, fleets: Fleets) -> None:
     async with fleets(a={"idle_s": 0.3}) as fleet:
         a, b = fleet.models["a"], fleet.models["b"]
-        await decode(fleet, a)
-        await decode(fleet, b)
         async with fleet.using(a):
+            await decode(fleet, a)
+            await decode(fleet, b)
             await asyncio.sleep(0.5)
             assert a.state == "ready", "somebody uses it"
         await until(lambda: a.state == "unloaded")

@@ -26,6 +26,7 @@ from asr.sessions.sequential import SequentialSession
 from tests.asr.asked import asked
 from tests.asr.checkpoints import random_checkpoint
 from tests.asr.opened import sequential
+from tests.asr.real import FULL_BATCHES_S
 
 pytestmark = pytest.mark.slow
 
@@ -130,8 +131,8 @@ class Pair:
 
     def __init__(self, path: Path, **changes: Any) -> None:
         self.model = whisper.load_model(str(path), device="cpu")
-        config = EngineConfig(str(path), device="cpu", precision="float32", warm_up=False)
-        self.engine = load_engine(config, None)
+        settings = {"device": "cpu", "precision": "float32", "warm_up": False}
+        self.engine = load_engine(EngineConfig(str(path), **settings, max_batch_s=FULL_BATCHES_S), None)
         self.requests = {
             name: (samples, replace(options, **changes)) for name, (samples, options) in inputs().items()
         }

@@ -27,8 +27,11 @@ DEMO = ROOT / "whisper-models" / "demo.pt"
 CLIP = ROOT / "samples" / "digits.flac"
 REFERENCE = ROOT / "samples" / "digits.txt"
 RESPONSE_TIMEOUT_S = 20  # of a worker that hangs; a batch on a machine at ten times its load takes half of it
-# batches as large as the load makes them, on whatever machine
-ONE_THREAD = {"handler": {"engine": {"threads": 1, "max_batch_s": 1e6}}, "maxBatchDelay": 20}
+# batches as large as the load makes them, on whatever machine; no warm-up, for workers start again and again
+ONE_THREAD = {
+    "handler": {"engine": {"threads": 1, "max_batch_s": 1e6, "warm_up": False}},
+    "maxBatchDelay": 20,
+}
 
 
 def words(text: str) -> list[str]:

@@ -37,9 +37,10 @@ async def test_it_waits_for_audio_and_decodes_what_comes(fake: FakeTorchServe, r
 
 
 async def test_audio_that_comes_while_a_window_is_out_is_sent_at_once(fakes: Fakes, running: Running) -> None:
-    fake = fakes(delay_s=0.5)
+    fake = fakes()
     session = LiveAudio()
     async with running(fake) as dispatcher:
+        fake.is_held = lambda: True
         with dispatcher.ticket(LOCAL, 1.0) as ticket:
             driving = asyncio.create_task(run_session(session, ticket))
             session.feed(np.full(1600, 1, np.int16))
@@ -47,6 +48,7 @@ async def test_audio_that_comes_while_a_window_is_out_is_sent_at_once(fakes: Fak
             session.feed(np.full(1600, 2, np.int16))
             await until(lambda: dispatcher.stats()["outstanding"] == 2)
             assert session.hypotheses == {}
+            fake.is_held = lambda: False
             session.end()
             async with asyncio.timeout(60):
                 await driving

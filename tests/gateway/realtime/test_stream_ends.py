@@ -46,7 +46,7 @@ def test_a_drain_answers_what_was_said_and_then_closes(start: StartGateway) -> N
             committed.until(".committed")
             speaking.speak(speech_pcm(0, 1.5))
             speaking.until(".speech_started")
-            gateway.service.drain.begin(10)
+            gateway.service.drain.begin(60)
             status, error, _ = refusal(gateway)
             assert (status, error["code"]) == (503, "not_ready")
             for client in (committed, speaking, idle):

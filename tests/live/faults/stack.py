@@ -179,13 +179,14 @@ def starved(pid: int) -> Iterator[None]:
             resource.prlimit(pid, resource.RLIMIT_AS, unlimited)
 
 
-def crowd(worker: int, gateway: Gateway, windows: int, timeout_s: float = RESPONSE_TIMEOUT_S / 2) -> None:
-    """Stops the worker until n windows wait, so that its next batches are full on however slow a machine."""
+def crowd(worker: int, gateway: Gateway, windows: int) -> None:
+    """Stops the worker until n windows wait, so that its next batches are full on however slow a machine.
+
+    TorchServe must be patient with it: `responseTimeout` is the repository's.
+    """
     os.kill(worker, signal.SIGSTOP)
     try:
-        started = time.monotonic()
-        while gateway.windows() < windows and time.monotonic() - started < timeout_s:
-            time.sleep(0.05)
+        until(lambda: gateway.windows() >= windows)
     finally:
         os.kill(worker, signal.SIGCONT)
 

@@ -21,10 +21,18 @@ settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+# Two processes have the tests of real servers, which mostly wait. All that runs serve.sh is in one of them:
+# two that start at once find the same gRPC ports free for TorchServe.
+SERVERS = {
+    "tests/live/faults/test_serve.py": "serve.sh",
+    "tests/live/serve/": "serve.sh",
+    "tests/live/gateway/": "serve.sh",
+    "tests/live/": "servers",
+}
 # Groups of tests that take minutes begin first: whatever begins last keeps a run waiting.
 LONGEST = (
-    "tests/live/faults",
-    "tests/live",
+    "serve.sh",
+    "servers",
     "tests/asr/sessions/test_real_parity.py",
     "tests/asr/sessions/test_real_cases.py",
     "tests/asr/sessions/test_session_parity.py",
@@ -55,9 +63,9 @@ class Groups(LoadScopeScheduling):
 
 
 def group_of(nodeid: str) -> str:
-    """A test's file; two groups hold all that start real servers, for those mostly wait."""
+    """A test's file, or one of `SERVERS`."""
     file = nodeid.partition("::")[0]
-    return next((group for group in LONGEST[:2] if file.startswith(f"{group}/")), file)
+    return next((group for place, group in SERVERS.items() if file.startswith(place)), file)
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LONGEST, group_of
+from tests.conftest import LONGEST, SERVERS, group_of
 from tests.processes import started
 
 pytestmark = pytest.mark.slow
@@ -102,10 +102,11 @@ def is_running(pid: int) -> bool:
 
 
 def test_the_longest_groups_are_there_and_hold_their_tests() -> None:
-    assert all((ROOT / group).exists() for group in LONGEST)
-    files = ("tests/live/faults/test_a.py", "tests/live/a/test_a.py", "tests/test_a.py")
+    assert all((ROOT / place).exists() for place in SERVERS)
+    assert all((ROOT / group).is_file() for group in LONGEST if group not in SERVERS.values())
+    files = ("tests/live/faults/test_serve.py", "tests/live/faults/test_a.py", "tests/test_a.py")
     groups = [group_of(f"{file}::test_it") for file in files]
-    assert groups == ["tests/live/faults", "tests/live", "tests/test_a.py"]
+    assert groups == ["serve.sh", "servers", "tests/test_a.py"]
 
 
 def test_what_a_failing_test_started_ends_with_it(tmp_path: Path) -> None:

@@ -21,6 +21,25 @@ settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+# Two processes have the tests of real servers, which mostly wait. All that runs serve.sh is in one of them:
+# two that start at once find the same gRPC ports free for TorchServe.
+SERVERS = {
+    "tests/live/faults/test_serve.py": "serve.sh",
+    "tests/live/serve/": "serve.sh",
+    "tests/live/gateway/": "serve.sh",
+    "tests/live/": "servers",
+}
+# Groups of tests that take minutes begin first: whatever begins last keeps a run waiting.
+LONGEST = (
+    "serve.sh",
+    "servers",
+    "tests/asr/sessions/test_real_parity.py",
+    "tests/asr/sessions/test_real_cases.py",
+    "tests/asr/sessions/test_session_parity.py",
+    "tests/tune/test_runner.py",
+)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not in_part(config):
         mark_session()
@@ -36,17 +55,33 @@ def in_part(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-class ServersTogether(LoadScopeScheduling):
-    """Which tests follow each other in one process: those of a file, and all that start real servers."""
+class Groups(LoadScopeScheduling):
+    """Which tests follow each other in one process: those of a group."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "servers" if file.startswith("tests/live/") else file
+        return group_of(nodeid)
+
+
+def group_of(nodeid: str) -> str:
+    """A test's file, or one of `SERVERS`."""
+    file = nodeid.partition("::")[0]
+    return next((group for place, group in SERVERS.items() if file.startswith(place)), file)
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServersTogether:
-    return ServersTogether(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    config.option.loadscopereorder = False  # it would begin with the groups of the most tests
+    return Groups(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if in_part(config):
+        items.sort(key=lambda item: rank(group_of(item.nodeid)))
+
+
+def rank(group: str) -> int:
+    return LONGEST.index(group) if group in LONGEST else len(LONGEST)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)  # after the last fixture's end, before the summary

@@ -60,7 +60,7 @@ class Server:
 
     def worker_pids(self) -> list[int]:
         """Process ids of the workers that run now, from /proc: the management API lags behind a crash."""
-        return sorted(pid for pid in group_members(self.pid) if WORKER_COMMAND in _command(pid))
+        return sorted(pid for pid in group_members(self.pid) if WORKER_COMMAND in command_line(pid))
 
     def describe(self, model: str = "whisper") -> dict[str, Any]:
         """A model's description by the management API: workers, their status, the job queue."""
@@ -187,13 +187,9 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _command(pid: int) -> str:
+def command_line(pid: int) -> str:
+    """A process's arguments with a zero byte between them; "" once it has ended."""
     try:
-        return (
-            (Path("/proc") / str(pid) / "cmdline")
-            .read_bytes()
-            .replace(b"\0", b" ")
-            .decode("utf-8", "replace")
-        )
+        return Path(f"/proc/{pid}/cmdline").read_bytes().strip(b"\0").decode("utf-8", "replace")
     except OSError:
         return ""

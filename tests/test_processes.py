@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST, SERVERS, group_of
 from tests.processes import started
 
 pytestmark = pytest.mark.slow
@@ -98,6 +99,14 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_the_longest_groups_are_there_and_hold_their_tests() -> None:
+    assert all((ROOT / place).exists() for place in SERVERS)
+    assert all((ROOT / group).is_file() for group in LONGEST if group not in SERVERS.values())
+    files = ("tests/live/faults/test_serve.py", "tests/live/faults/test_a.py", "tests/test_a.py")
+    groups = [group_of(f"{file}::test_it") for file in files]
+    assert groups == ["serve.sh", "servers", "tests/test_a.py"]
 
 
 def test_what_a_failing_test_started_ends_with_it(tmp_path: Path) -> None:

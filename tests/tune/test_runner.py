@@ -28,28 +28,38 @@ DEMO = ROOT / "whisper-models" / "demo.pt"
 CONFIGURATION = Configuration("torch", "float32", 1, 4, full_windows=False)
 
 
-def runner(clips: int = 1) -> Runner:
-    return Runner(DEMO, "cpu", recordings(DEMO, None)[:clips], timeout_s=120)
+def clips() -> list[Reference]:
+    return recordings(DEMO, None)[:2]
+
+
+def runner() -> Runner:
+    return Runner(DEMO, "cpu", clips(), timeout_s=240)
+
+
+@pytest.fixture(scope="module")
+def measured() -> Sample | Failure:
+    return runner().measure(CONFIGURATION)
+
+
+@pytest.fixture(scope="module")
+def refused() -> Sample | Failure:
+    return runner().measure(replace(CONFIGURATION, numbers="float16"))
 
 
 @pytest.mark.slow
-def test_a_configuration_is_measured_in_a_child() -> None:
-    found = runner(2).measure(CONFIGURATION)
-    assert isinstance(found, Sample), found
-    assert set(found.texts) == {"harvard.wav", "digits.flac"}
-    assert found.audio_s > 20
-    assert found.peak_bytes > 100 * 2**20
-    assert min(found.wall_s, found.cpu_s, found.clip_s, found.load_s) > 0
-    words = word_errors(recordings(DEMO, None)[:2], found.texts, found.texts)
+def test_a_configuration_is_measured_in_a_child(measured: Sample | Failure) -> None:
+    assert isinstance(measured, Sample), measured
+    assert set(measured.texts) == {"harvard.wav", "digits.flac"}
+    assert measured.audio_s > 20
+    assert measured.peak_bytes > 100 * 2**20
+    assert min(measured.wall_s, measured.cpu_s, measured.clip_s, measured.load_s) > 0
+    words = word_errors(clips(), measured.texts, measured.texts)
     assert (words.wrong, words.changed) == (0, ())
 
 
 @pytest.mark.slow
-def test_a_configuration_that_the_engine_refuses_says_why() -> None:
-    refused = replace(CONFIGURATION, numbers="float16")
-    assert runner().measure(refused) == Failure(
-        "engine.precision is 'float16', which CPUs lack: use float32, bfloat16 or auto"
-    )
+def test_a_configuration_that_the_engine_refuses_says_why(refused: Sample | Failure) -> None:
+    assert refused == Failure("engine.precision is 'float16', which CPUs lack: use float32, bfloat16 or auto")
 
 
 def test_a_child_that_crashes_is_a_failure_with_its_signal(
@@ -162,23 +172,20 @@ def test_a_logarithmic_axis_has_ticks_however_short() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_search_writes_what_auto_then_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    measured: Sample,
+    refused: Failure,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The command on the demo, over two formats, one of which no processor has."""
+    """The command on the demo, over two formats, one of which no processor has: a child for each."""
     formats = (("torch", "float32"), ("torch", "float16"))
     today = Configuration("torch", "float32", threads=1, batch=4)
     space = Space(formats, threads=1, batches=(4,), today=today)
     monkeypatch.setattr("tune.__main__.space_of", lambda model, device: space)
-    measure, measured = Runner.measure, {}
-
-    def once(runner: Runner, configuration: Configuration) -> Sample | Failure:
-        """A child for each number format; what its other configurations take is as good as that."""
-        if configuration.numbers not in measured:
-            measured[configuration.numbers] = measure(runner, configuration)
-        return measured[configuration.numbers]
-
-    monkeypatch.setattr(Runner, "measure", once)
-    monkeypatch.setattr("tune.__main__.recordings", lambda *_: recordings(DEMO, None)[1:2])
+    outcomes = {"float32": measured, "float16": refused}
+    monkeypatch.setattr(Runner, "measure", lambda _, configuration: outcomes[configuration.numbers])
+    monkeypatch.setattr("tune.__main__.recordings", lambda *_: clips())
     folder = tmp_path / "tuned"
     assert (
         main([str(DEMO), "--device", "cpu", "--minutes", "9", "--folder", str(folder), "--accept-busy"]) == 0

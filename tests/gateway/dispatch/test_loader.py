@@ -103,9 +103,9 @@ async def test_where_nobody_is_to_wait_the_answer_is_503_while_the_model_loads(f
 async def test_a_model_that_nobody_uses_goes_and_comes_again(fake: FakeTorchServe, fleets: Fleets) -> None:
     async with fleets(a={"idle_s": 0.3}) as fleet:
         a, b = fleet.models["a"], fleet.models["b"]
-        await decode(fleet, a)
-        await decode(fleet, b)
         async with fleet.using(a):
+            await decode(fleet, a)
+            await decode(fleet, b)
             await asyncio.sleep(0.5)
             assert a.state == "ready", "somebody uses it"
         await until(lambda: a.state == "unloaded")
@@ -128,15 +128,16 @@ async def test_the_least_recently_used_model_makes_room(fake: FakeTorchServe, fl
 
 
 async def test_a_model_goes_only_after_its_last_request(fake: FakeTorchServe, fleets: Fleets) -> None:
-    fake.delay_s = 0.3
     async with fleets(memory_mb=100) as fleet:
         a, b = fleet.models["a"], fleet.models["b"]
         await fleet.load(a)
+        fake.is_held = lambda: True
         running = asyncio.gather(*(decode(fleet, a) for _ in range(4)))
         await until(lambda: fake.under_way["a"] > 0)
         other = asyncio.create_task(decode(fleet, b))
         await until(lambda: a.state == "unloading")
         late = asyncio.create_task(decode(fleet, a))  # waits until a is back
+        fake.is_held = lambda: False
         await running
         await other
         await late

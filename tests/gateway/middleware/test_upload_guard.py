@@ -77,8 +77,9 @@ def test_silence_is_408(served: Served) -> None:
     assert isinstance(served.app.state.seen.errors[0], UploadTimeout)
 
 
-def test_dribbling_is_408(served: Served) -> None:
-    with served.connect() as connection:
+def test_dribbling_is_408() -> None:
+    limits = {"upload_idle_s": 1.0, "min_upload_bytes_per_s": 1000}
+    with Served(tiny_app(settings(media=limits))) as served, served.connect() as connection:
         connection.sendall(head("/read/a", "Content-Length: 1000"))
         connection.settimeout(0.05)
         answer = b""
@@ -93,7 +94,7 @@ def test_dribbling_is_408(served: Served) -> None:
 
 
 def test_a_body_has_its_time_in_all_however_steadily_it_comes() -> None:
-    limits = {"max_upload_s": 0.5, "upload_idle_s": 0.3, "min_upload_bytes_per_s": 1}
+    limits = {"max_upload_s": 0.5, "upload_idle_s": 1.0, "min_upload_bytes_per_s": 1}
     with Served(tiny_app(settings(media=limits))) as served, served.connect() as connection:
         connection.sendall(head("/read/a", "Content-Length: 1000"))
         connection.settimeout(0.02)
@@ -107,7 +108,7 @@ def test_a_body_has_its_time_in_all_however_steadily_it_comes() -> None:
         connection.settimeout(20)
         answer += read_all(connection)
     assert answer.startswith(b"HTTP/1.1 408 ") and b"took longer than 0.5 s" in answer
-    assert 0.5 <= seconds < 5
+    assert seconds >= 0.5
 
 
 def test_an_answer_gives_the_place_back_while_the_rest_of_the_body_is_waited_for() -> None:

@@ -111,7 +111,7 @@ async def refused(
     with pytest.raises(error, match=words):
         await client.fetch(url, path)
     assert not path.exists()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
 
 
 OpenClient = Callable[..., OutboundClient]

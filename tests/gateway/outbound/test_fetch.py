@@ -134,7 +134,7 @@ async def test_a_slow_drip_is_cut_off(
             await writer.drain()
             await asyncio.sleep(0.02)
 
-    client = open_client(total_s=0.3, idle_s=5)
+    client = open_client(total_s=0.3, idle_s=30)
     await refused(client, to(await serve(drip)), tmp_path / "a", Broken, r"longer than 0\.3 s")
 
 

@@ -21,7 +21,7 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
     f"--use-file-for-fake-audio-capture={HARVARD}",
 ]
-ACTION_TIMEOUT_MS = 15_000
+ACTION_TIMEOUT_MS = 30_000
 NOTE_VIOLATIONS = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) =>

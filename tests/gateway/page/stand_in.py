@@ -34,7 +34,7 @@ class Script:
     """What the stand-in does next; a test changes it."""
 
     segments: tuple[tuple[float, float, str], ...] = SEGMENTS
-    delay_s: float = 0.0  # before every event
+    hold_after: int | None = None  # events; the others come when it is None again
     refusal: tuple[int, dict[str, Any]] | None = None
     fail_after: int | None = None  # events, then an error event
     cut_after: int | None = None  # events, then the stream just ends
@@ -44,6 +44,11 @@ class Script:
     models: tuple[dict[str, Any], ...] = ({"id": "whisper-demo", "root": "whisper"},)
     forms: list[dict[str, Any]] = field(default_factory=list)  # received
     uploads: list[bytes] = field(default_factory=list)
+
+    async def lets_go(self, index: int) -> None:
+        """Returns when the event may be sent."""
+        while index == self.hold_after:
+            await asyncio.sleep(0.01)
 
 
 class Service:
@@ -114,7 +119,7 @@ def stand_in_app(script: Script) -> FastAPI:
 
         async def stream() -> AsyncIterator[bytes]:
             for index, event in enumerate(events(script)):
-                await asyncio.sleep(script.delay_s)
+                await script.lets_go(index)
                 if index == script.fail_after:
                     event = {"type": "error", **error_body("The worker died twice.", "engine_failure")}
                 if index == script.cut_after:

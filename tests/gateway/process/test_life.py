@@ -23,13 +23,17 @@ SAMPLE = Path(__file__).resolve().parents[3] / "samples" / "harvard.wav"
 
 
 @pytest.fixture
-def slow_fake() -> Iterator[FakeTorchServe]:
-    with FakeTorchServe(delay_s=1.5) as running:
+def holding_fake() -> Iterator[FakeTorchServe]:
+    """While one of its workers holds a window, the other one answers the canaries."""
+    with FakeTorchServe(workers=2) as running:
         yield running
 
 
-def transcribe(gateway: GatewayProcess, answers: list[httpx2.Response]) -> threading.Thread:
-    """A request on its way through the upstream, in a thread."""
+def transcribe(
+    gateway: GatewayProcess, fake: FakeTorchServe, answers: list[httpx2.Response]
+) -> threading.Thread:
+    """A request in a thread, whose window the fake TorchServe holds from now on."""
+    fake.is_held = lambda: True
 
     def post() -> None:
         with SAMPLE.open("rb") as audio:
@@ -43,10 +47,10 @@ def transcribe(gateway: GatewayProcess, answers: list[httpx2.Response]) -> threa
     return thread
 
 
-def test_a_signal_lets_running_requests_finish_and_takes_no_new_ones(slow_fake: FakeTorchServe) -> None:
+def test_a_signal_lets_running_requests_finish_and_takes_no_new_ones(holding_fake: FakeTorchServe) -> None:
     answers: list[httpx2.Response] = []
-    with GatewayProcess(slow_fake.url) as gateway:
-        thread = transcribe(gateway, answers)
+    with GatewayProcess(holding_fake.url) as gateway:
+        thread = transcribe(gateway, holding_fake, answers)
         gateway.signal(signal.SIGTERM)
         until(lambda: gateway.get("/health/ready")[0] == 503, "still ready")
         assert json.loads(gateway.get("/health/ready")[1])["reasons"] == ["the server is going down"]
@@ -54,16 +58,17 @@ def test_a_signal_lets_running_requests_finish_and_takes_no_new_ones(slow_fake: 
         refused = httpx2.get(f"{gateway.url}/v1/models", timeout=20)
         assert (refused.status_code, refused.headers["connection"]) == (503, "close")
         assert refused.json()["error"]["code"] == "not_ready"
+        holding_fake.is_held = lambda: False
         thread.join(60)
         assert gateway.wait() == 0
         assert gateway.line("stopped")["cut_short"] is False
     assert answers[0].status_code == 200 and answers[0].text.strip()
 
 
-def test_what_outlives_the_drain_is_told_so(slow_fake: FakeTorchServe) -> None:
+def test_what_outlives_the_drain_is_told_so(holding_fake: FakeTorchServe) -> None:
     answers: list[httpx2.Response] = []
-    with GatewayProcess(slow_fake.url, server__drain_s=0.1) as gateway:
-        thread = transcribe(gateway, answers)
+    with GatewayProcess(holding_fake.url, server__drain_s=0.1) as gateway:
+        thread = transcribe(gateway, holding_fake, answers)
         gateway.signal(signal.SIGINT)
         thread.join(60)
         assert gateway.wait() == 0
@@ -71,10 +76,10 @@ def test_what_outlives_the_drain_is_told_so(slow_fake: FakeTorchServe) -> None:
     assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "not_ready")
 
 
-def test_a_second_signal_ends_the_patience(slow_fake: FakeTorchServe) -> None:
+def test_a_second_signal_ends_the_patience(holding_fake: FakeTorchServe) -> None:
     answers: list[httpx2.Response] = []
-    with GatewayProcess(slow_fake.url, server__drain_s=600) as gateway:
-        thread = transcribe(gateway, answers)
+    with GatewayProcess(holding_fake.url, server__drain_s=600) as gateway:
+        thread = transcribe(gateway, holding_fake, answers)
         gateway.signal(signal.SIGTERM)
         gateway.line("draining")
         gateway.signal(signal.SIGTERM)

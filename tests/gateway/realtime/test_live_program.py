@@ -152,7 +152,7 @@ def test_ctrl_c_answers_what_was_said(live: Gateway, tmp_path: Path) -> None:
             if ".delta" in line:
                 break
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=15)
+        _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, f"wrote {target}\n")
     assert len(list(srt.parse(target.read_text("utf-8")))) >= 1
 

@@ -16,7 +16,7 @@ from tests.gateway.realtime.test_refused_handshakes import refusal
 from tests.gateway.served import Gateway
 
 
-def wait_until(reached: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(reached: Callable[[], bool], seconds: float = 60) -> None:
     give_up = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < give_up
@@ -24,9 +24,9 @@ def wait_until(reached: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def test_an_old_stream_is_told_so_after_its_last_turn(start: StartGateway) -> None:
-    gateway = start(realtime={"max_stream_s": 1.5})
+    gateway = start(realtime={"max_stream_s": 4.0})
     with stream(gateway.url) as client:
-        assert client.events[0]["session"]["expires_at"] <= time.time() + 2
+        assert client.events[0]["session"]["expires_at"] <= time.time() + 5
         client.speak(speech_pcm(0, 1.5))
         client.until(".speech_started")
         code, reason = client.closed()
@@ -46,7 +46,7 @@ def test_a_drain_answers_what_was_said_and_then_closes(start: StartGateway) -> N
             committed.until(".committed")
             speaking.speak(speech_pcm(0, 1.5))
             speaking.until(".speech_started")
-            gateway.service.drain.begin(10)
+            gateway.service.drain.begin(60)
             status, error, _ = refusal(gateway)
             assert (status, error["code"]) == (503, "not_ready")
             for client in (committed, speaking, idle):
@@ -88,7 +88,7 @@ def test_a_silent_client_is_left_alone(open_stream: OpenStream) -> None:
     with open_stream() as client:
         client.append(silence_pcm(5.0))
         assert client.rest(0.5) == []
-        assert client.socket.ping().wait(5)
+        assert client.socket.ping().wait(30)
 
 
 def test_streams_are_counted_and_logged(live: Gateway, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from tests.live import prometheus as debian
 from tests.live.faults.stack import Gateway, until
 from tests.servers import Server
 
-SHOWN_WITHIN_S = 60
+SHOWN_WITHIN_S = 120
 
 
 @contextmanager

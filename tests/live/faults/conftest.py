@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +25,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     table.write_if_asked(passed=exitstatus == 0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = started_server(
         tmp_path_factory.mktemp("server"), model_config={"responseTimeout": RESPONSE_TIMEOUT_S}
@@ -32,9 +34,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    running = Gateway(tmp_path_factory.mktemp("gateway"), [server])
+    with running_gateway(server, tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+@contextmanager
+def running_gateway(server: Server, folder: Path) -> Iterator[Gateway]:
+    """A gateway that is ready; it ends in order and leaves no file."""
+    running = Gateway(folder, [server])
     try:
         running.wait_ready()
         yield running

@@ -27,8 +27,11 @@ DEMO = ROOT / "whisper-models" / "demo.pt"
 CLIP = ROOT / "samples" / "digits.flac"
 REFERENCE = ROOT / "samples" / "digits.txt"
 RESPONSE_TIMEOUT_S = 20  # of a worker that hangs; a batch on a machine at ten times its load takes half of it
-# batches as large as the load makes them, on whatever machine
-ONE_THREAD = {"handler": {"engine": {"threads": 1, "max_batch_s": 1e6}}, "maxBatchDelay": 20}
+# batches as large as the load makes them, on whatever machine; no warm-up, for workers start again and again
+ONE_THREAD = {
+    "handler": {"engine": {"threads": 1, "max_batch_s": 1e6, "warm_up": False}},
+    "maxBatchDelay": 20,
+}
 
 
 def words(text: str) -> list[str]:
@@ -176,13 +179,14 @@ def starved(pid: int) -> Iterator[None]:
             resource.prlimit(pid, resource.RLIMIT_AS, unlimited)
 
 
-def crowd(worker: int, gateway: Gateway, windows: int, timeout_s: float = RESPONSE_TIMEOUT_S / 2) -> None:
-    """Stops the worker until n windows wait, so that its next batches are full on however slow a machine."""
+def crowd(worker: int, gateway: Gateway, windows: int) -> None:
+    """Stops the worker until n windows wait, so that its next batches are full on however slow a machine.
+
+    TorchServe must be patient with it: `responseTimeout` is the repository's.
+    """
     os.kill(worker, signal.SIGSTOP)
     try:
-        started = time.monotonic()
-        while gateway.windows() < windows and time.monotonic() - started < timeout_s:
-            time.sleep(0.05)
+        until(lambda: gateway.windows() >= windows)
     finally:
         os.kill(worker, signal.SIGCONT)
 

@@ -24,7 +24,7 @@ from tests.live.faults.table import record
 from tests.live.faults.wellness import assert_nothing_is_left
 from tests.live.serve.test_serve_end_to_end import SAMPLE_TEXT, Running, words
 from tests.ops.commands import ROOT, last_line, serve
-from tests.servers import WORKER_COMMAND
+from tests.servers import WORKER_COMMAND, command_line
 
 NUM_LINES = 15
 PATH = re.compile(r"/\S*/")  # of temporary folders, which nobody wants to read in a table
@@ -152,23 +152,23 @@ def test_jobs_go_on_while_worker_and_java_are_killed(running: Running) -> None:
 
 def worker(running: Running) -> int:
     """Process id of TorchServe's one worker."""
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in group_members(running.java)}
-    (found,) = [pid for pid, command in commands.items() if WORKER_COMMAND in command]
+    (found,) = [pid for pid in group_members(running.java) if WORKER_COMMAND in command_line(pid)]
     return found
 
 
 def test_sigterm_under_load_ends_with_every_answer(running: Running) -> None:
+    """The worker stands still until all requests are there, and until the signal is."""
+    stopped = worker(running)
+    os.kill(stopped, signal.SIGSTOP)
     clients, heard = ask_in_background(running, 6)
-
-    def all_admitted() -> bool:
-        assert not heard, "they were answered too soon for this test"
-        text = requests.get(f"{url(running)}/metrics", timeout=30).text
-        return "whisper_gateway_admitted_requests 6.0" in text
-
-    until(all_admitted)
+    admitted = "whisper_gateway_admitted_requests 6.0"
+    until(lambda: admitted in requests.get(f"{url(running)}/metrics", timeout=30).text)
     groups = [running.java, running.gateway]
     started = time.monotonic()
-    assert running.end(signal.SIGTERM) == 0
+    running.process.send_signal(signal.SIGTERM)
+    until(lambda: not is_ready(running))
+    os.kill(stopped, signal.SIGCONT)
+    assert running.wait(120) == 0
     took = time.monotonic() - started
     for client in clients:
         client.join(60)

@@ -62,5 +62,7 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             "live": ModelRow(checkpoint=str(live), family="transducer"),
         }
     sample = ROOT / "samples" / "harvard.wav"
-    with start_server(DEMO, tmp_path_factory.mktemp("demo"), sample=sample, beside=beside) as server:
+    cold = {"handler": {"engine": {"warm_up": False}}}  # as above: three workers here
+    folder = tmp_path_factory.mktemp("demo")
+    with start_server(DEMO, folder, sample=sample, beside=beside, model_config=cold) as server:
         yield server

@@ -73,7 +73,7 @@ def test_speech_is_found_and_written_while_it_is_spoken(live: Gateway, tmp_path:
     reference = normalised(JFK.with_suffix(".txt").read_text(encoding="utf-8"))
     began_at = time.monotonic()
     uploaded(live, speech_pcm(file=JFK), tmp_path)
-    slowness = min(max(1.0, time.monotonic() - began_at), 6.0)
+    slowness = min(max(1.0, 1.5 * (time.monotonic() - began_at)), 6.0)
     with stream(live.url) as client:
         client.update(transcription={"language": "en"})
         talk(client, speech_pcm(file=JFK) + silence_pcm(1.5), slowness)

@@ -78,7 +78,7 @@ async def test_two_hundred_requests_while_models_come_and_go_and_a_worker_is_kil
     server: Server, recordings: list[PreparedAudio]
 ) -> None:
     chance = random.Random(1)
-    async with serving(server) as fleet, asyncio.timeout(150):
+    async with serving(server) as fleet, asyncio.timeout(280):
         second, third = (fleet.models[name] for name in ON_DEMAND)
         assert (second.state, third.state) == ("unloaded", "unloaded")
         expected = await in_peace(fleet, recordings)

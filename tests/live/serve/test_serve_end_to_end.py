@@ -21,7 +21,7 @@ import requests
 from scripts.serve.torchserve import group_members
 from tests.ops.commands import ROOT, caller_environment
 from tests.processes import kill_group
-from tests.servers import free_ports
+from tests.servers import command_line, free_ports
 from tests.weights import real_checkpoint
 
 DEMO = ROOT / "whisper-models" / "demo.pt"
@@ -87,7 +87,7 @@ class Running:
     @property
     def java_so_far(self) -> int | None:
         """Java's process id, None before it was started."""
-        with contextlib.suppress(ValueError, FileNotFoundError):
+        with contextlib.suppress(ValueError):
             return self.java
         return None
 
@@ -97,14 +97,14 @@ class Running:
 
     def child(self, argument: str) -> int:
         """Process id of the child that has `argument` in its command line."""
-        (found,) = [pid for pid in self.children() if argument in Path(f"/proc/{pid}/cmdline").read_text()]
+        (found,) = [pid for pid in self.children() if argument in command_line(pid)]
         return found
 
     def children(self) -> list[int]:
         pid = self.process.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
-    def wait_for(self, words: str, timeout_s: float = 60) -> None:
+    def wait_for(self, words: str, timeout_s: float = 120) -> None:
         """Returns once it has said a line with these words."""
         deadline = time.monotonic() + timeout_s
         while not any(words in line for line in self.said):
@@ -160,8 +160,7 @@ def test_demo_from_ready_to_stopped(running: Running) -> None:
     assert any("MODEL demo" in line and "small vocabulary" in line for line in running.said)
     assert any("./serve.sh base " in line for line in running.said)
 
-    while not any("curl " in line for line in running.said):
-        running.ready.wait(0.1)
+    running.wait_for("curl ")
     answer = subprocess.run(
         ["bash", "-c", curl_line(running.said)], capture_output=True, text=True, timeout=120, check=True
     )
@@ -194,9 +193,7 @@ def test_demo_from_ready_to_stopped(running: Running) -> None:
 def test_with_keys_the_pasted_line_carries_one(tmp_path: Path) -> None:
     with Running(tmp_path, "demo", "--token-auth", "--no-gateway") as started:
         assert started.ready.wait(280), started.said
-        while not any("curl " in line for line in started.said):
-            assert started.process.poll() is None, started.said
-            started.ready.wait(0.1)
+        started.wait_for("curl ")
         line = curl_line(started.said)
         key = json.loads((started.run_dir / "key_file.json").read_text())["inference"]["key"]
         assert key not in "".join(started.said), "a key in the log is a key for everybody who reads it"
@@ -242,10 +239,9 @@ def ask(block: str, port: int) -> str:
 
 def test_sigterm_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     with Running(tmp_path, "demo") as started:
-        while not any("starting TorchServe" in line for line in started.said):
-            assert started.process.poll() is None, started.said
-            started.ready.wait(0.05)
+        started.wait_for("starting TorchServe")
         while (group := started.java_so_far) is None:
+            assert started.process.poll() is None, started.said
             started.ready.wait(0.05)
         assert started.end(signal.SIGTERM) == 0
     assert group_members(group) == []

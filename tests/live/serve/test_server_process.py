@@ -176,7 +176,7 @@ def test_a_server_whose_workers_were_given_up_is_ended(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGKILL)
         probe = Probe(server.predictions, f"{server.management}/models/whisper", None)
         with pytest.raises(ServeError, match="gave up on its workers: ValueError: the checkpoint"):
-            watch(server.process, probe, poll_s=2)  # longer than the pause before the one restart it tries
+            watch(server.process, probe, poll_s=4)  # longer than the pause before the one restart it tries
     finally:
         server.stop()
 

@@ -40,7 +40,7 @@ OVERRIDES = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     checkpoint = random_checkpoint(tmp_path_factory.mktemp("model") / "random.pt")
     running = start_server(checkpoint, tmp_path_factory.mktemp("server"), model_config=OVERRIDES)
@@ -48,12 +48,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(server: Server) -> Api:
     return Api(server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def speech() -> bytes:
     """A WAV that the server answers with some text, in one window."""
     return wav(tone(2.0))

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from gateway.jobs.files.catalogue import UNFINISHED
 from gateway.jobs.tables import BATCHES
+from gateway.media import media_process
 from tests.asr.containers import tone, wav
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.served import Gateway, settings_for
@@ -57,6 +58,7 @@ class House:
         if self._running is None:
             self._running = Gateway(self._settings)
             self._running.__enter__()
+            wait_for_media(self._running)
         return self._running
 
     def wait_for_rest(self) -> None:
@@ -101,6 +103,12 @@ def at_rest(house: House) -> None:
 def alone(house: House) -> None:
     """No gateway runs: Hypothesis reads the modules that are loaded, and a gateway's threads load some."""
     house.close()
+
+
+def wait_for_media(gateway: Gateway) -> None:
+    """Returns when a media process is ready: on a busy machine its start may take as long as a test waits for
+    a batch."""
+    until(gateway.service.pool.stats, lambda stats: stats["ready"] > 0, media_process.START_TIMEOUT_S)
 
 
 def client_of(gateway: Gateway, key: str) -> openai.OpenAI:

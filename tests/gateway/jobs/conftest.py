@@ -76,9 +76,9 @@ class House:
         until(num_unfinished, lambda count: count == 0)
 
     def close(self) -> None:
-        if self._running is not None:
-            self._running.__exit__(None, None, None)
-            self._running = None
+        running, self._running = self._running, None  # one that does not stop fails one test, not all after it
+        if running is not None:
+            running.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="package")

@@ -76,7 +76,10 @@ class House:
         until(num_unfinished, lambda count: count == 0)
 
     def close(self) -> None:
-        running, self._running = self._running, None  # one that does not stop fails one test, not all after it
+        running, self._running = (
+            self._running,
+            None,
+        )  # if it does not stop, one test fails
         if running is not None:
             running.__exit__(None, None, None)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -164,9 +166,12 @@ def wait(client: openai.OpenAI, batch_id: str, statuses: Sequence[str] = ENDED) 
 
 
 def until(look: Callable[[], Any], good: Callable[[Any], bool], seconds: float = TIMEOUT_S) -> Any:
+    """What was looked at, once it is good. After `seconds` the test fails, with the stacks of all threads."""
     give_up = time.monotonic() + seconds
     while not good(seen := look()):
-        assert time.monotonic() < give_up, seen
+        if time.monotonic() > give_up:
+            faulthandler.dump_traceback(sys.__stderr__)
+            pytest.fail(f"after {seconds:g} s it is {seen}")
         time.sleep(0.05)
     return seen
 

@@ -43,6 +43,7 @@ from tests.live.faults.stack import Gateway  # noqa: E402
 from tests.servers import Server, start_server  # noqa: E402
 
 FILE_S, CLIP_S = 10.0, 3.0
+PHASES = ("uploading", "validating", "lines", "finishing", "fetching")  # of a batch
 STEP_S = 1.7  # from the beginning of one file to the next one's, so that no two are the same
 EVERY_S = 2.0
 MIN_SHARE = 0.9
@@ -108,14 +109,18 @@ def make_files(folder: Path, count: int) -> None:
 def throughput(site: Site, given: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Seconds of audio per second of each way, the ways in turn."""
     rates: dict[str, list[float]] = {"requests": [], "batch": []}
+    phases: list[list[float]] = []
     folder = site.folder
     make_files(folder / "files", given.files)
     for number in range(given.rounds):
-        for name, send in (("requests", by_requests), ("batch", by_batch)):
+        for name in rates:
             # another folder each time: an Idempotency-Key is made of a file's path
             files = (folder / "files").rename(folder / f"{name}-{number}")
             begun = time.perf_counter()
-            send(files, site.gateway)
+            if name == "batch":
+                phases.append(by_batch(files, site.gateway))
+            else:
+                by_requests(files, site.gateway)
             rates[name].append(FILE_S * given.files / (time.perf_counter() - begun))
             print(f"{name}, round {number}: {rates[name][-1]:.1f} audio s per s", file=sys.stderr, flush=True)
             files.rename(folder / "files")
@@ -126,7 +131,12 @@ def throughput(site: Site, given: argparse.Namespace) -> tuple[dict[str, Any], s
         ["`jobs.py submit --wait`", spread["batch"].text(1), f"{100 * share:.0f} %"],
     ]
     headers = [f"{given.files} files of {FILE_S:g} s", "audio s per s", "of the requests'"]
-    return {"rates": rates, "good": share >= MIN_SHARE}, report.table(headers, rows)
+    spent = "; ".join(
+        ", ".join(f"{name} {seconds:.0f} s" for name, seconds in zip(PHASES, found, strict=True))
+        for found in phases
+    )
+    text = f"{report.table(headers, rows)}\n\nWhere a batch's time went, to the second: {spent}."
+    return {"rates": rates, "phases": phases, "good": share >= MIN_SHARE}, text
 
 
 def by_requests(files: Path, gateway: Gateway) -> None:
@@ -134,30 +144,29 @@ def by_requests(files: Path, gateway: Gateway) -> None:
     call("bulk_request.py", str(files), "--to", str(out), "--concurrency", "16", gateway=gateway)
 
 
-def by_batch(files: Path, gateway: Gateway) -> None:
+def by_batch(files: Path, gateway: Gateway) -> list[float]:
+    """Seconds of each of PHASES; the batch's own times are whole seconds."""
     out = files.parent / f"{files.name}-out"
-    call(
-        "jobs.py",
-        "submit",
-        str(files),
-        "--wait",
-        "--format",
-        "verbose_json",
-        "--out",
-        str(out),
-        gateway=gateway,
-    )
+    asked = ("submit", str(files), "--wait", "--format", "verbose_json", "--out", str(out))
+    begun = time.time()
+    said = call("jobs.py", *asked, gateway=gateway)
+    ended = time.time()
     if (got := len(list(out.iterdir()))) != (sent := len(list(files.iterdir()))):
         raise RuntimeError(f"{sent} files came to {got} answers")
+    batch = requests.get(f"{gateway.url}/v1/batches/{said.split()[0]}", timeout=30).json()
+    moments = [batch[f"{name}_at"] for name in ("created", "in_progress", "finalizing", "completed")]
+    return np.diff([begun, *moments, ended]).tolist()
 
 
-def call(program: str, *arguments: str, gateway: Gateway) -> None:
+def call(program: str, *arguments: str, gateway: Gateway) -> str:
+    """What the program printed."""
     command = [sys.executable, str(ROOT / "clients" / program), *arguments, "--language", "en"]
     done = subprocess.run(
         [*command, "--url", f"{gateway.url}/v1"], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise RuntimeError(f"{program} ended with {done.returncode}: {done.stderr[-1000:]}")
+    return done.stdout
 
 
 def latency(site: Site, given: argparse.Namespace) -> tuple[dict[str, Any], str]:

@@ -51,8 +51,8 @@ def submit(jobs: BatchJobs, arguments: argparse.Namespace) -> int:
     options = {name: value for name, value in request_options(arguments).items() if value is not None}
     with _bar(len(named), "uploading") as bar:
         uploaded = {}
-        for name, path in named.items():
-            uploaded[name] = jobs.upload(path)
+        for name, file_id in jobs.upload_all(named):
+            uploaded[name] = file_id
             bar.update()
     batch = jobs.submit(uploaded, options, {FORMAT: arguments.format})
     print(batch["id"], flush=True)

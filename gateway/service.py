@@ -174,13 +174,19 @@ class Service:
                 async with self._decoding(prepared, request, caller, opening) as run:
                     yield run
 
-    @asynccontextmanager
-    async def run_job(self, audio: Path, request: ModelRequest, caller: Caller) -> AsyncIterator[Run]:
-        """The same for a job's file, behind every request: the file stays, and takes no request's place."""
+    async def prepare_job(self, audio: Path, request: ModelRequest) -> PreparedAudio:
+        """A job's file as its session needs it, after every upload; the file stays."""
         record = current_record()
         with record.stage("media"):
             prepared = await self.pool.prepare(audio, request.options, request.model.spec.n_mels, is_job=True)
         record.audio_s = prepared.audio.duration_s
+        return prepared
+
+    @asynccontextmanager
+    async def run_job(
+        self, prepared: PreparedAudio, request: ModelRequest, caller: Caller
+    ) -> AsyncIterator[Run]:
+        """A job's session at work, behind every request; it takes no request's place."""
         async with self._decoding(prepared, request, caller, use="job") as run:
             yield run
 

@@ -130,7 +130,7 @@ class JobsSettings(Section):
     directory: Path | None = None  # of the files and the database; None: there are no jobs
     content: str | None = None  # of the files: a folder, or s3://bucket/prefix; None: `directory`
     database: SecretStr | None = None  # postgresql://…, shared with `directory` by several gateways
-    lines: Count = 16  # of batches that are transcribed at the same time
+    lines: Count = 32  # of batches that are at work at the same time
     max_running_audio_s: Positive = 7_200.0  # of the lines that are transcribed now; further ones wait
     max_lines: Count = 50_000  # of one batch
     max_file_bytes: Count = 1_000_000_000  # put together from parts; one request has media.max_upload_bytes

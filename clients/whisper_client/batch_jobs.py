@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +26,9 @@ from whisper_client.transport import BearerToken, checked_token, checked_url, no
 DEFAULT_URL = "http://127.0.0.1:8000/v1"
 ENDPOINT = "/v1/audio/transcriptions"
 ENDED = ("completed", "failed", "expired", "cancelled")
-LOOK_S = 1.0  # between two looks at a batch
+LOOK_S = 1.0  # between two looks at a batch, at most
+LAST_LOOK_S = 0.1  # when it is about to end
+UPLOADS_AT_ONCE = 8  # each waits for the server's disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,8 @@ class LineResult:
 
 
 class BatchJobs:
-    """Talks to one address that ends in /v1. Every request is safe to repeat, and is repeated."""
+    """Talks to one address that ends in /v1. Every request is safe to repeat, and is repeated. Threads may
+    share it."""
 
     def __init__(
         self,
@@ -49,8 +54,9 @@ class BatchJobs:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._url = checked_url(url).rstrip("/")
-        self._session = requests.Session()
-        self._session.auth = BearerToken(checked_token(token))
+        self._auth = BearerToken(checked_token(token))
+        self._local = threading.local()  # one session a thread: sessions are not locked
+        self._sessions: list[requests.Session] = []
         self._timeout_s = timeout_s
         self._policy = RetryPolicy(retries=retries)
         self._sleep = sleep
@@ -62,6 +68,11 @@ class BatchJobs:
                 "post", "/files", data={"purpose": "user_data"}, files={"file": (path.name, file)}
             )
         return str(found["id"])
+
+    def upload_all(self, named: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+        """The name and the id of each file, in order, several uploads at a time; raises ClientError."""
+        with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:  # after an error `map` begins no further one
+            yield from zip(named, pool.map(self.upload, named.values()), strict=True)
 
     def submit(
         self, files: Mapping[str, str], options: Mapping[str, Any], metadata: Mapping[str, str] | None = None
@@ -92,12 +103,15 @@ class BatchJobs:
 
     def follow(self, batch_id: str) -> Iterator[dict[str, Any]]:
         """The batch again and again, until it has ended; raises ClientError."""
-        while True:
-            batch = self.status(batch_id)
+        batch = self.status(batch_id)
+        started, before = time.monotonic(), _num_done(batch)
+        while batch["status"] not in ENDED:
             yield batch
-            if batch["status"] in ENDED:
-                return
-            self._sleep(LOOK_S)
+            done = _num_done(batch)
+            left = batch["request_counts"]["total"] - done
+            self._sleep(_pause_s(time.monotonic() - started, done - before, left))
+            batch = self.status(batch_id)
+        yield batch
 
     def results(self, batch: Mapping[str, Any]) -> Iterator[LineResult]:
         """What became of each file of a batch that has ended; raises ClientError."""
@@ -107,13 +121,22 @@ class BatchJobs:
                     yield _result(json.loads(text))
 
     def close(self) -> None:
-        self._session.close()
+        for session in self._sessions:
+            session.close()
 
     def __enter__(self) -> BatchJobs:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.auth = self._auth
+            self._sessions.append(session)
+        return session
 
     def _send(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._answer(method, path, **request).json()
@@ -127,7 +150,7 @@ class BatchJobs:
             error: requests.RequestException | None = None
             cause, retry_after_s = None, None
             try:
-                response = self._session.request(
+                response = self._session().request(
                     method, self._url + path, timeout=self._timeout_s, headers=headers, **request
                 )
                 if response.ok:
@@ -172,6 +195,19 @@ def names_of(given: Sequence[str]) -> dict[str, Path]:
 def _short_name(file: Path, folders: Sequence[Path]) -> str:
     folder = next((one for one in folders if file.is_relative_to(one)), file.parent)
     return str(file.relative_to(folder))
+
+
+def _num_done(batch: Mapping[str, Any]) -> int:
+    counts: Mapping[str, int] = batch["request_counts"]
+    return counts["completed"] + counts["failed"]
+
+
+def _pause_s(seconds: float, done: int, left: int) -> float:
+    """Half of the time that the rest takes at this rate: the end of a batch is seen soon after it.
+
+    seconds: in which `done` lines were done.
+    """
+    return min(LOOK_S, max(LAST_LOOK_S, seconds * left / (2 * done))) if done else LOOK_S
 
 
 def _result(line: Mapping[str, Any]) -> LineResult:

@@ -10,8 +10,8 @@ import yaml
 from bulk.arguments import parse
 from gateway.settings import Settings
 from scripts.requirements import pins
-from tests.deploy.images import ROOT, image_copies, image_user
-from tests.deploy.manifests import FOLDER
+from tests.deploy.images import ROOT, STEPS, image_copies, image_user
+from tests.deploy.manifests import FOLDER, server_containers
 
 RESOURCES = [
     resource
@@ -29,6 +29,16 @@ def test_the_entry_point_is_a_command_of_the_image() -> None:
     given = parse(arguments)
     service = yaml.safe_load((FOLDER / "base" / "service.yaml").read_text().split("---")[0])
     assert given.urls == [f"http://{service['metadata']['name']}:{Settings().server.port}/v1"]
+
+
+def test_the_image_is_the_servers_with_ray_in_it() -> None:
+    kustomization = yaml.safe_load((FOLDER / "bulk" / "kustomization.yaml").read_text())
+    assert kustomization["resources"] == ["rayjob.yaml", "network.yaml"]
+    (image,) = kustomization["images"]
+    assert {container["image"] for pod in PODS for container in pod["spec"]["containers"]} == {image["name"]}
+    (server,) = {container["image"].partition(":")[0] for container in server_containers().values()}
+    assert image["name"] == server
+    assert ("ARG", "EXTRAS=") in STEPS and "requirements-bulk.txt" in image_copies()
 
 
 def test_ray_has_the_version_of_the_image_and_asks_for_a_token() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -84,7 +86,9 @@ class Gateway:
     ) -> None:
         self._server.should_exit = True
         self._thread.join(START_TIMEOUT_S)
-        assert not self._thread.is_alive(), "the gateway did not stop"
+        if self._thread.is_alive():
+            faulthandler.dump_traceback(sys.__stderr__)
+            raise AssertionError("the gateway did not stop")
 
     def _until(self, reached: Any, complaint: str) -> None:
         give_up = time.monotonic() + START_TIMEOUT_S

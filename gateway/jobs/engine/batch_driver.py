@@ -69,7 +69,8 @@ class Driver:
         self._metrics = service.metrics.jobs
         self._one_validates = asyncio.Lock()
         self._started_at = time.monotonic()
-        self.places = Places(settings.lines, settings.max_running_audio_s)
+        processes = service.settings.media.processes
+        self.places = Places(settings.lines, settings.max_running_audio_s, processes)
         self.ledger = Ledger(engine, self._metrics.failed_writes)
 
     async def run(self, batch_id: str) -> None:

@@ -20,6 +20,7 @@ from gateway.jobs.tables import BATCHES, LINES
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 10.0  # between two tries while the database takes nothing
+NOT_NOW = (sa.exc.DBAPIError, sa.exc.TimeoutError)  # a full disk, a lock, no free connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +83,25 @@ class Ledger:
         return await asyncio.shield(entry.counted)
 
     async def _write_all(self) -> None:
-        pause_s = FIRST_PAUSE_S
+        pause_s, together = FIRST_PAUSE_S, True
         while self._entries:
-            entries, self._entries = self._entries, []
+            most = len(self._entries) if together else 1
+            entries, self._entries = self._entries[:most], self._entries[most:]
             try:
                 counted = await asyncio.to_thread(self._commit, entries)
-            except sa.exc.DBAPIError as error:
-                log.error("the jobs' database takes nothing, next try in %g s: %s", pause_s, error.orig)
+            except NOT_NOW as error:
+                why = getattr(error, "orig", error)  # the error itself has the answers' texts
+                log.error("the jobs' database takes nothing, next try in %g s: %s", pause_s, why)
                 self._failed_writes.inc()
                 self._entries = entries + self._entries
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)
+                continue
+            except Exception as error:
+                if together:  # one of them; alone it does not stand in the way of the others
+                    together, self._entries = False, entries + self._entries
+                elif not entries[0].counted.done():
+                    entries[0].counted.set_exception(error)
                 continue
             pause_s = FIRST_PAUSE_S
             for entry, counts in zip(entries, counted, strict=True):

@@ -77,11 +77,10 @@ class LineRunner:
         model_request = read(fields, self._service, caller)
         if model_request.options.stream:
             raise InvalidOption("stream is true, must be left out: a line has one answer", param="stream")
-        async with (
-            self._audio(request["body"]) as audio,
-            self._service.run_job(audio, model_request, caller) as run,
-        ):
-            place.audio_s = run.prepared.audio.duration_s
+        async with self._audio(request["body"]) as audio, place.preparing():
+            prepared = await self._service.prepare_job(audio, model_request)
+            place.audio_s = prepared.audio.duration_s
+        async with self._service.run_job(prepared, model_request, caller) as run:
             await run.finish()
             response = await transcript_response(run, model_request.options)
         return bytes(response.body), response.headers["Content-Type"]

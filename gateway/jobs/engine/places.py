@@ -4,8 +4,8 @@ A key with fewer lines at work for its weight goes first, then the key that was 
 key lines at which the process has not ended yet go first, then the smaller priority, then the older batch. So
 a line that ends the process is tried again when the others are done, and the last time alone.
 
-Places alone do not bound the memory, since a line may be four hours long: no further line begins while those
-at work have more than `max_audio_s`.
+Places alone do not bound the memory, since a line may be four hours long: no further line begins, and none at
+work has its audio prepared, while those at work have more than `max_audio_s`.
 """
 
 from __future__ import annotations
@@ -30,21 +30,34 @@ class Rank:
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """One line at work. Set `audio_s` once it is known."""
+    """One line at work."""
 
     rank: Rank
+    places: Places
     num_interrupted: int = 0  # times that the process ended while the line was at work
     alone: bool = False
     audio_s: float = 0.0
     is_given: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @asynccontextmanager
+    async def preparing(self) -> AsyncIterator[None]:
+        """Begins the block when the line's audio may be prepared; set `audio_s` in it."""
+        self.audio_s = 0.0  # that of an earlier try is gone
+        self.places.freed.set()
+        async with self.places.preparers:
+            await self.places.wait_for_memory()
+            yield
+
 
 class Places:
     """The lines at work and those that wait for it."""
 
-    def __init__(self, num_places: int, max_audio_s: float) -> None:
+    def __init__(self, num_places: int, max_audio_s: float, num_prepared: int = 1) -> None:
+        """num_prepared: lines whose audio is prepared at the same time."""
         self._num_places = num_places
         self._max_audio_s = max_audio_s
+        self.preparers = asyncio.Semaphore(num_prepared)
+        self.freed = asyncio.Event()  # a line has less audio than before
         self._waiting: list[Place] = []
         self._at_work: set[Place] = set()
         self._of_key: Counter[str] = Counter()  # at work
@@ -66,7 +79,7 @@ class Places:
 
         alone: no other line is at work meanwhile.
         """
-        place = Place(rank, num_interrupted, alone)
+        place = Place(rank, self, num_interrupted, alone)
         self._waiting.append(place)
         self.give()
         try:
@@ -78,7 +91,14 @@ class Places:
                 self._of_key[rank.key] -= 1
             else:
                 self._waiting.remove(place)
+            self.freed.set()
             self.give()
+
+    async def wait_for_memory(self) -> None:
+        """Returns when the lines at work have less than `max_audio_s`."""
+        while self.audio_s >= self._max_audio_s:
+            self.freed.clear()
+            await self.freed.wait()
 
     def give(self) -> None:
         """Gives free places to the lines that wait."""

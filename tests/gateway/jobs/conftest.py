@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ import sqlalchemy as sa
 
 from gateway.jobs.files.catalogue import UNFINISHED
 from gateway.jobs.tables import BATCHES
+from gateway.media import media_process
 from tests.asr.containers import tone, wav
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.served import Gateway, settings_for
@@ -57,6 +60,7 @@ class House:
         if self._running is None:
             self._running = Gateway(self._settings)
             self._running.__enter__()
+            wait_for_media(self._running)
         return self._running
 
     def wait_for_rest(self) -> None:
@@ -74,9 +78,12 @@ class House:
         until(num_unfinished, lambda count: count == 0)
 
     def close(self) -> None:
-        if self._running is not None:
-            self._running.__exit__(None, None, None)
-            self._running = None
+        running, self._running = (
+            self._running,
+            None,
+        )  # if it does not stop, one test fails
+        if running is not None:
+            running.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="package")
@@ -101,6 +108,12 @@ def at_rest(house: House) -> None:
 def alone(house: House) -> None:
     """No gateway runs: Hypothesis reads the modules that are loaded, and a gateway's threads load some."""
     house.close()
+
+
+def wait_for_media(gateway: Gateway) -> None:
+    """Returns when a media process is ready: on a busy machine its start may take as long as a test waits for
+    a batch."""
+    until(gateway.service.pool.stats, lambda stats: stats["ready"] > 0, media_process.START_TIMEOUT_S)
 
 
 def client_of(gateway: Gateway, key: str) -> openai.OpenAI:
@@ -153,9 +166,12 @@ def wait(client: openai.OpenAI, batch_id: str, statuses: Sequence[str] = ENDED) 
 
 
 def until(look: Callable[[], Any], good: Callable[[Any], bool], seconds: float = TIMEOUT_S) -> Any:
+    """What was looked at, once it is good. After `seconds` the test fails, with the stacks of all threads."""
     give_up = time.monotonic() + seconds
     while not good(seen := look()):
-        assert time.monotonic() < give_up, seen
+        if time.monotonic() > give_up:
+            faulthandler.dump_traceback(sys.__stderr__)
+            pytest.fail(f"after {seconds:g} s it is {seen}")
         time.sleep(0.05)
     return seen
 

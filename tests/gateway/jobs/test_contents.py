@@ -17,7 +17,17 @@ from gateway.jobs.files.contents import FORGOTTEN_S, Contents
 from gateway.jobs.files.folder import FolderContents
 from gateway.settings import SettingsError
 from tests.gateway.fake_torchserve import FakeTorchServe
-from tests.gateway.jobs.conftest import WHOLE, House, http, line, rows, submit, upload, wait
+from tests.gateway.jobs.conftest import (
+    WHOLE,
+    House,
+    http,
+    line,
+    rows,
+    submit,
+    upload,
+    wait,
+    wait_for_media,
+)
 from tests.gateway.served import Gateway, settings_for
 
 
@@ -123,6 +133,7 @@ def bucket_gateway(house: House, upstream: FakeTorchServe, tmp_path: Path) -> It
     place = os.environ.get("JOBS_BUCKET", f"memory://{tmp_path}")
     jobs = {"directory": tmp_path / "jobs", "content": place}
     with Gateway(settings_for(upstream, tmp_path, jobs=jobs)) as gateway:
+        wait_for_media(gateway)
         yield gateway
 
 

@@ -143,7 +143,7 @@ def test_jobs_go_on_while_worker_and_java_are_killed(running: Running) -> None:
                 str(n): right for n in range(NUM_LINES)
             }
     record(
-        f"worker, then Java `kill -9` under two batches of {NUM_LINES} jobs",
+        f"worker, then Java `kill -9` under two batches of {NUM_LINES} lines",
         took,
         "both are completed",
         "`in_progress` meanwhile; no line lost, none answered twice, every text right",

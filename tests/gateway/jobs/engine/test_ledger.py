@@ -95,7 +95,16 @@ async def test_lines_that_end_together_share_a_transaction(ledger: Ledger) -> No
     assert batch(ledger).completed == 9
 
 
-async def test_while_the_disk_is_full_the_lines_wait(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        sa.exc.OperationalError("COMMIT", {}, Exception("database or disk is full")),
+        sa.exc.TimeoutError("QueuePool limit of size 20 overflow 10 reached"),
+    ],
+)
+async def test_while_the_database_takes_nothing_the_lines_wait(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     monkeypatch.setattr(ledger_module, "FIRST_PAUSE_S", 0.01)
     tries = 0
     commit = ledger._commit
@@ -104,10 +113,25 @@ async def test_while_the_disk_is_full_the_lines_wait(ledger: Ledger, monkeypatch
         nonlocal tries
         tries += 1
         if tries < 4:
-            raise sa.exc.OperationalError("COMMIT", {}, Exception("database or disk is full"))
+            raise error
         return commit(entries)
 
     ledger._commit = full  # type: ignore[method-assign]
     assert await ledger.begin("b", 1, 1, "me")
     assert await ledger.end("b", 1, 1, DONE)
     assert tries == 5 and batch(ledger).completed == 1
+
+
+async def test_an_answer_that_no_database_takes_fails_alone(ledger: Ledger) -> None:
+    """The ledger goes on, and ends."""
+    assert all(await asyncio.gather(*(ledger.begin("b", n, 1, "me") for n in range(1, 10))))
+    broken = LineAnswer("done", "\ud800")  # no UTF-8
+    answers = [broken if n == 4 else DONE for n in range(1, 10)]
+    async with asyncio.timeout(30):
+        outcomes = await asyncio.gather(
+            *(ledger.end("b", n, 1, answer) for n, answer in enumerate(answers, 1)), return_exceptions=True
+        )
+        assert isinstance(outcomes[3], UnicodeEncodeError)
+        assert outcomes[:3] + outcomes[4:] == [True] * 8 and batch(ledger).completed == 8
+        assert await ledger.end("b", 4, 1, DONE)
+        await ledger.close()

@@ -90,6 +90,44 @@ async def test_long_audio_at_work_holds_the_next_line_back() -> None:
     await crowd.go_all()
 
 
+async def test_lines_whose_length_is_not_known_yet_share_the_memory() -> None:
+    places = Places(8, 100.0, num_prepared=2)
+    longest = 90.0
+    preparing, most_audio_s = 0, 0.0
+
+    async def one() -> None:
+        nonlocal preparing, most_audio_s
+        async with places.one(Rank("a")) as place, asyncio.timeout(10):
+            async with place.preparing():
+                preparing += 1
+                assert preparing <= 2
+                await asyncio.sleep(0)
+                place.audio_s = longest
+                preparing -= 1
+            most_audio_s = max(most_audio_s, places.audio_s)
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(one() for _ in range(8)))
+    assert most_audio_s < 100.0 + 2 * longest
+
+
+async def test_a_line_that_is_tried_again_gives_the_memory_of_the_first_try_back() -> None:
+    places = Places(2, 100.0)
+
+    async def prepare(place: Place, audio_s: float) -> None:
+        async with place.preparing():
+            place.audio_s = audio_s
+
+    async with places.one(Rank("a")) as first, places.one(Rank("b")) as second, asyncio.timeout(10):
+        await prepare(first, 200.0)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(prepare(second, 1.0))
+            await asyncio.sleep(0)
+            assert second.audio_s == 0.0, "it waits for the memory of the first one"
+            group.create_task(prepare(first, 1.0))
+
+
 async def test_a_suspect_is_alone() -> None:
     crowd = Crowd(Places(4, 1e9))
     await crowd.come("before", Rank("a"))

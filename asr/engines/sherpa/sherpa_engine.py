@@ -19,7 +19,7 @@ from asr.engines.batch_engine import BatchEngine
 from asr.engines.device import cpu_threads
 from asr.engines.sherpa.costs import SoundCosts
 from asr.engines.sherpa.folder import SherpaFolder, read_folder
-from asr.engines.sherpa.recognizers import Recipe, recognizer
+from asr.engines.sherpa.recognizers import GREEDY, Recipe, recognizer
 from asr.engines.sherpa.sherpa_models import OfflineModel, SherpaModel, StreamingModel
 from asr.engines.sherpa.trial import try_out
 from asr.request.families import check_decoding
@@ -56,10 +56,10 @@ class SherpaEngine(BatchEngine):
     def load(self) -> None:
         config, folder = self._config, Path(self._config.model)
         found = read_folder(folder, config.family, quantised=config.precision == "auto")
-        if found.family == "ctc" and config.search_paths:
+        if found.kind in GREEDY and config.search_paths:
             raise ConfigError(
-                f"engine.search_paths is {config.search_paths}, must be 0: {folder} is a CTC model, "
-                "which searches greedily"
+                f"engine.search_paths is {config.search_paths}, must be 0: {folder} is no transducer, "
+                "and other models search greedily"
             )
         recipe = self._recipe(found)
         try_out(recipe, folder)
@@ -130,7 +130,7 @@ def _spec(found: SherpaFolder, recipe: Recipe, config: EngineConfig) -> ModelSpe
         languages=config.languages,
         search_paths=recipe.search_paths,
         has_hotwords=bool(recipe.bpe_vocab),
-        has_word_times=True,
+        has_word_times=found.has_times,
         hears_streams=recipe.is_streaming,
         ends_turns=recipe.is_streaming and recipe.ends_turns,
     )

@@ -39,6 +39,7 @@ def check_type(file: Path, header: Header, known: Mapping[str, tuple[str, ...]],
 
 
 def check_keys(file: Path, header: Header, keys: tuple[str, ...]) -> None:
+    """Raises ConfigError where a key is missing or is not of the numbers that it must be."""
     for key in keys:
         value = header.metadata.get(key)
         if value is None:
@@ -65,6 +66,7 @@ def _is_float(text: str) -> bool:
 
 
 def check_sides(file: Path, header: Header, *, inputs: int, outputs: int = 1) -> None:
+    """Raises ConfigError where there are fewer of them."""
     if len(header.inputs) < inputs or len(header.outputs) < outputs:
         raise ConfigError(
             f"{file} has {len(header.inputs)} inputs and {len(header.outputs)} outputs, "

@@ -70,8 +70,8 @@ class EngineConfig(Section):
     compute_type: COMPUTE_TYPES = "auto"
     # onnxruntime's threads wait at full speed for 20 µs between the operators of a step; never: they sleep
     spinning: Literal["auto", "never"] = "auto"
-    # ctc, transducer: a folder for sherpa-onnx, an extra, requirements-families.txt; auto: by its files
-    family: Literal["auto", "whisper", "ctc", "transducer"] = "auto"
+    # the last four: a folder for sherpa-onnx, an extra, requirements-families.txt; auto: by its files
+    family: Literal["auto", "whisper", "ctc", "transducer", "paraformer", "moonshine"] = "auto"
     languages: tuple[
         str, ...
     ] = ()  # that such a model was trained on; serve.sh puts those of models.yaml here

@@ -1,9 +1,8 @@
-"""What every engine does around its batches: state, outcomes, warm-up. A backend adds how it loads."""
+"""What every engine of Whisper does: its warm-up, and what batches cost. A backend adds how it loads."""
 
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -14,13 +13,12 @@ import torch
 from asr.audio.windows import ENCODER_FRAMES
 from asr.config import EngineConfig
 from asr.constants import HOP_LENGTH, WINDOW_FRAMES, WINDOW_SAMPLES
-from asr.engine import ModelSpec, OnFound
+from asr.engine import OnFound
 from asr.engines.batch_costs import TOKENS_PER_FRAME, BatchCosts
-from asr.engines.batch_runner import BatchRunner
+from asr.engines.batch_engine import BatchEngine
 from asr.engines.checkpoints.checkpoint import Checkpoint
 from asr.engines.decoding.plan import check_options
 from asr.engines.memory_plan import least_rows
-from asr.errors import AsrError
 from asr.schema import DecodingOptions, Hypothesis, Window
 from asr.text.tokenizer import Tokenizer
 
@@ -40,42 +38,17 @@ class LoadedModel(Protocol):
         ...
 
 
-class BaseEngine(ABC):
-    """Implements `asr.engine.Engine`. Cheap to make, `load` does the work."""
+class BaseEngine(BatchEngine):
+    """An engine of Whisper but for its backend."""
+
+    _costs: BatchCosts
 
     def __init__(self, config: EngineConfig) -> None:
-        self._config = config
+        costs = BatchCosts(config.max_batch_size, None)
+        super().__init__(config, costs, least_rows(config.max_batch_size))
         self._model: LoadedModel | None = None
-        self._spec: ModelSpec | None = None
-        self._costs = BatchCosts(config.max_batch_size, None)
-        self._runner = BatchRunner(
-            config.max_batch_size,
-            least_rows(config.max_batch_size),
-            check=self.check,
-            decode_batch=self._decode_batch,
-            is_out_of_memory=self.is_out_of_memory,
-            after_out_of_memory=self.free_memory,
-        )
-
-    @abstractmethod
-    def load(self) -> None:
-        """Read the weights; raises ConfigError when they are unusable or the batch cannot fit."""
-
-    @property
-    @abstractmethod
-    def description(self) -> str:
-        """Device and number format, for the log: "cpu bfloat16"."""
-
-    @abstractmethod
-    def is_out_of_memory(self, error: Exception) -> bool:
-        """Whether an error of the backend means that memory ran out."""
-
-    def free_memory(self) -> None:
-        """Give back what the backend keeps, before half a batch is tried; most keep nothing."""
-        return
 
     def check(self, window: Window) -> None:
-        """Raises InvalidOption where the model or the backend cannot do what the window asks for."""
         check_options(window.options, self.model.tokenizer)
 
     def warm_up(self) -> None:
@@ -105,34 +78,9 @@ class BaseEngine(ABC):
         return self._model
 
     @property
-    def spec(self) -> ModelSpec:
-        if self._spec is None:
-            raise RuntimeError(f"{type(self).__name__}.load() has not been called")
-        return self._spec
-
-    @property
     def _short_windows_pay(self) -> bool:
         """Whether encoding is most of the work on a CPU, so that short windows are faster."""
         return True
-
-    @property
-    def max_batch_size(self) -> int:
-        return self._config.max_batch_size
-
-    def most_together(self, frames: int) -> int:
-        """Windows of `frames` encoder frames that the next batch should have at most."""
-        return self._costs.most_together(frames)
-
-    @property
-    def oom_count(self) -> int:
-        """Batches that ran out of memory."""
-        return self._runner.oom_count
-
-    def decode(
-        self, windows: Sequence[Window], on_found: OnFound | None = None
-    ) -> list[Hypothesis | AsrError]:
-        """One outcome per window, in order; never raises for a window's sake."""
-        return self._runner.decode(windows, on_found)
 
     def _ready(self, checkpoint: Checkpoint, model: LoadedModel, max_rows: int, device: torch.device) -> None:
         """The model is loaded on `device` and a batch may have `max_rows` rows."""

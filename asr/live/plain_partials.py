@@ -7,7 +7,7 @@ again, and two looks must agree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from asr.audio.windows import of_its_length, window_of
@@ -15,7 +15,7 @@ from asr.constants import SAMPLE_RATE
 from asr.engine import ModelSpec
 from asr.live.listener import OpenTurn
 from asr.live.partials import Pace
-from asr.live.turn_looks import Patience, TurnLooks
+from asr.live.turn_looks import Patience, Timing, TurnLooks
 from asr.request.options import RequestOptions
 from asr.schema import Hypothesis, SpeechSpan, Window
 from asr.sessions.plain import plain_decoding
@@ -30,22 +30,13 @@ STREAM_INTERVAL_S = 0.25  # a look costs the new sound alone
 class PlainPartials(TurnLooks):
     """One turn's `asr.live.partials.PartialSource`."""
 
-    def __init__(
-        self,
-        options: RequestOptions,
-        spec: ModelSpec,
-        pace: Pace,
-        has_room: Callable[[], bool],
-        clock: Callable[[], float],
-        ending_samples: int | None = None,
-    ) -> None:
-        """ending_samples: of silence, which end the turn; None: it is not known what will."""
+    def __init__(self, options: RequestOptions, spec: ModelSpec, pace: Pace, timing: Timing) -> None:
         patience = WHOLE_WINDOWS
         if spec.hears_streams:
             # a beam may still change its mind about what it has said; a greedy search never does
             num_hypotheses = pace.num_hypotheses if spec.search_paths else 1
             pace, patience = Pace(STREAM_INTERVAL_S, num_hypotheses, 1), STREAMS
-        super().__init__(pace, patience, has_room, clock, ending_samples)
+        super().__init__(pace, patience, timing)
         self._decoding = replace(plain_decoding(options), is_open=spec.hears_streams)
 
     def _window(self, turn: OpenTurn, span: SpeechSpan) -> Window:

@@ -40,23 +40,25 @@ class Patience:
     hears_silence: bool = False  # whether looks go on until then
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When a look may be sent, beside the pace."""
+
+    has_room: Callable[[], bool]  # whether a batch has room for it
+    clock: Callable[[], float]
+    ending_samples: int | None = None  # of silence, which end the turn; None: it is not known what will
+
+
 class TurnLooks(ABC):
     """What the sources of partials share. A subclass is one turn's `asr.live.partials.PartialSource`."""
 
-    def __init__(
-        self,
-        pace: Pace,
-        patience: Patience,
-        has_room: Callable[[], bool],
-        clock: Callable[[], float],
-        ending_samples: int | None = None,
-    ) -> None:
-        """ending_samples: of silence, which end the turn; None: it is not known what will."""
+    def __init__(self, pace: Pace, patience: Patience, timing: Timing) -> None:
         self.error: AsrError | None = None
         self.num_decoded = self.num_skipped = 0
         self.is_turn_over = False
-        self._pace, self._patience, self._has_room, self._clock = pace, patience, has_room, clock
-        self._ending_samples = ending_samples
+        self._pace, self._patience = pace, patience
+        self._has_room, self._clock = timing.has_room, timing.clock
+        self._ending_samples = timing.ending_samples
         self._turn: OpenTurn | None = None
         self._news = asyncio.Event()
         self._is_ended = False

@@ -6,7 +6,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from asr.audio.windows import shortened, window_of
@@ -15,7 +15,7 @@ from asr.engine import ModelSpec
 from asr.live.agreement import fold
 from asr.live.listener import OpenTurn
 from asr.live.partials import Pace
-from asr.live.turn_looks import Patience, TurnLooks
+from asr.live.turn_looks import Patience, Timing, TurnLooks
 from asr.request.options import APPEND_PUNCTUATIONS, RequestOptions
 from asr.schema import MAX_PREFIX, Hypothesis, SpeechSpan, Window
 from asr.sessions.echo import is_echo
@@ -30,17 +30,8 @@ QUIET_SAMPLES = SAMPLE_RATE // 10
 class WindowPartials(TurnLooks):
     """One turn's `asr.live.partials.PartialSource`."""
 
-    def __init__(
-        self,
-        options: RequestOptions,
-        spec: ModelSpec,
-        pace: Pace,
-        has_room: Callable[[], bool],
-        clock: Callable[[], float],
-        ending_samples: int | None = None,
-    ) -> None:
-        """ending_samples: of silence, which end the turn; None: it is not known what will."""
-        super().__init__(pace, Patience(MIN_SAMPLES, QUIET_SAMPLES), has_room, clock, ending_samples)
+    def __init__(self, options: RequestOptions, spec: ModelSpec, pace: Pace, timing: Timing) -> None:
+        super().__init__(pace, Patience(MIN_SAMPLES, QUIET_SAMPLES), timing)
         self._options, self._spec = options, spec
         self._tokenizer = tokenizer_for(spec.multilingual, spec.num_languages)
         self._language = options.decoding.language or (None if spec.multilingual else "en")

@@ -63,7 +63,7 @@ class GatewayCalls:
                 return row_of_failure(entry, error, attempts + error.tries)
             else:
                 attempts += reply.tries
-                row = row_of_reply(entry, reply, self._model(client, entry), attempts)
+                row = row_of_reply(entry, reply, reply.model or self._model(client, entry), attempts)
                 if reply.status not in BUSY:
                     return row
                 pause_s = max(PAUSE_S, reply.retry_after_s or 0.0)
@@ -82,7 +82,8 @@ class GatewayCalls:
         return client.send(client.form(upload, **options), idempotency_key=entry.id)
 
     def _model(self, client: WhisperClient, entry: Entry) -> str | None:
-        """The model by the server's name for it, asked once; else as the entry names it."""
+        """The model of a server whose answers do not name it: its own name for it, asked once, or the
+        entry's."""
         asked = entry.options.get("model")
         if asked not in self._models:
             described = client.describe(asked) or {}

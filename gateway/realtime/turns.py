@@ -11,6 +11,7 @@ from asr.live.listener import Listener, OpenTurn, TurnEnded, TurnStarted
 from asr.live.partials import DEFAULT_DELAY, PACES, Pace
 from asr.live.plain_partials import PlainPartials
 from asr.live.turn_detector import TurnRules
+from asr.live.turn_looks import Timing
 from asr.live.window_partials import WindowPartials
 from asr.schema import Samples
 from gateway.caller import Caller
@@ -175,18 +176,14 @@ class Turns:
     def _partial_run(self, item: OpenItem, pace: Pace) -> PartialRun:
         model = self._request.model
         dispatcher = model.dispatcher
-        clock = asyncio.get_running_loop().time
         detection = self._config.input.turn_detection
-        source = (WindowPartials if model.spec.is_whisper else PlainPartials)(
-            self._request.options,
-            model.spec,
-            pace,
-            lambda: dispatcher.has_room_for_partial,
-            clock,
-            detection.rules.silence_samples
-            if isinstance(detection, ServerVad) and not model.spec.ends_turns
-            else None,
-        )
+        ending_samples = None
+        if isinstance(detection, ServerVad) and not model.spec.ends_turns:
+            ending_samples = detection.rules.silence_samples
+        clock = asyncio.get_running_loop().time
+        timing = Timing(lambda: dispatcher.has_room_for_partial, clock, ending_samples)
+        kind = WindowPartials if model.spec.is_whisper else PlainPartials
+        source = kind(self._request.options, model.spec, pace, timing)
         return PartialRun(source, lambda: dispatcher.ticket(self._caller, 0.0, "partial"), item.add)
 
     def _asked_pace(self) -> Pace | None:

@@ -42,7 +42,7 @@ class ModelRow(BaseModel):
     device: str | None = None
     aliases: Annotated[tuple[str, ...], Field(strict=False)] = ()
     languages: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    family: Literal["auto", "whisper", "ctc", "transducer"] | None = None
+    family: Literal["auto", "whisper", "ctc", "transducer", "paraformer", "moonshine"] | None = None
     search_paths: Annotated[int, Field(ge=0)] | None = None  # of a transducer's beam search
     endpoints: Literal["silence", "model"] | None = None  # what ends a live turn that the model hears
     fallback: str | None = None  # the model that answers while this one cannot

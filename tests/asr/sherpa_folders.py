@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+
+from tests.asr.onnx_toys import INT64, Nodes, write_tokens
 
 WORDS = ("▁ek", "▁do", "▁tin", "▁char")
 EVERY = 5  # output frames per word
@@ -44,19 +44,13 @@ def write_ctc(
     blank: str = "<blk>",
 ) -> Path:
     """A CTC model as NeMo exports it: features [batch, 80, frames] and lengths → log-probabilities."""
-    folder.mkdir(parents=True, exist_ok=True)
     tokens = (*words, blank)
-    _write_tokens(folder, tokens)
-    graph = _Graph(_pattern(tokens, words))
-    graph.positions(batch=0, frames=2)
-    _save(
-        folder / name,
-        graph.made(
-            [_input("audio_signal", TensorProto.FLOAT, ["batch", FEATURES, "frames"]), _lengths("length")],
-            [_output("logprobs", ["batch", "outputs", len(tokens)])],
-        ),
-        {"vocab_size": str(len(words)), **metadata},
-    )
+    write_tokens(folder, tokens)
+    graph = Nodes()
+    _add_pattern(graph, "audio_signal", tokens, words, frames_axis=2)
+    inputs = {"audio_signal": ["batch", FEATURES, "frames"], "length": (INT64, ["batch"])}
+    outputs = {"logprobs": ["batch", "outputs", len(tokens)]}
+    graph.save(folder / name, inputs, outputs, **{"vocab_size": str(len(words)), **metadata})
     return folder
 
 
@@ -66,80 +60,83 @@ def write_transducer(
     words: Sequence[str] = WORDS,
     encoder: Mapping[str, str] = LSTM,
     decoder: Mapping[str, str] = DECODER,
+    deadly_outputs: int | None = None,
 ) -> Path:
-    """A transducer as icefall exports it: streaming where the encoder's metadata is `LSTM`, else not."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A transducer as icefall exports it: streaming where the encoder's metadata is `LSTM`, else not.
+
+    deadly_outputs: behind that many output frames a streaming one ends the library's process.
+    """
     tokens = ("<blk>", *words)
-    _write_tokens(folder, tokens)
-    graph = _Graph(_pattern(tokens, words))
-    is_streaming = "decode_chunk_len" in encoder
-    shape = ["batch", "outputs", len(tokens)]
-    sides = [_input("x", TensorProto.FLOAT, ["batch", "frames", FEATURES])]
-    if is_streaming:
-        graph.positions(batch=0, frames=1, begun="h")
-        states = [("h", "new_h"), ("c", "new_c")]
-        sides += [_input(name, TensorProto.FLOAT, [1, "batch", 1]) for name, _ in states]
-        outputs = [_output("logprobs", shape), *(_output(name, [1, "batch", 1]) for _, name in states)]
+    write_tokens(folder, tokens)
+    if "decode_chunk_len" in encoder:
+        _write_streaming_encoder(folder, tokens, words, encoder, deadly_outputs)
     else:
-        graph.positions(batch=0, frames=1)
-        graph.add("Div", ["x_lens", graph.constant(np.array([SUBSAMPLING]))], "out_lens")
-        sides.append(_lengths("x_lens"))
-        outputs = [_output("logprobs", shape), _output("out_lens", ["batch"], TensorProto.INT64)]
-    _save(folder / "encoder.onnx", graph.made(sides, outputs), encoder)
-    _save(folder / "decoder.onnx", _decoder(len(tokens)), {"vocab_size": str(len(tokens)), **decoder})
-    joined = helper.make_graph(
-        [helper.make_node("Add", ["encoder_out", "decoder_out"], ["logit"])],
-        "joiner",
-        [_input(name, TensorProto.FLOAT, ["n", len(tokens)]) for name in ("encoder_out", "decoder_out")],
-        [_output("logit", ["n", len(tokens)])],
-    )
-    _save(folder / "joiner.onnx", joined, {"joiner_dim": str(len(tokens))})
+        _write_offline_encoder(folder, tokens, words, encoder)
+    size = len(tokens)
+    graph = Nodes()  # zeros, whatever was said before
+    shape = graph.add("Concat", graph.add("Shape", "y", start=0, end=1), graph.constant([size]), axis=0)
+    graph.add("ConstantOfShape", shape, name="decoder_out")
+    outputs = {"decoder_out": ["n", size]}
+    graph.save(folder / "decoder.onnx", {"y": (INT64, ["n", 2])}, outputs, vocab_size=str(size), **decoder)
+    graph = Nodes()
+    graph.add("Add", "encoder_out", "decoder_out", name="logit")
+    inputs = {name: ["n", size] for name in ("encoder_out", "decoder_out")}
+    graph.save(folder / "joiner.onnx", inputs, {"logit": ["n", size]}, joiner_dim=str(size))
     return folder
 
 
-class _Graph:
-    """A graph that looks up a row of `pattern` for each output frame."""
+def _write_offline_encoder(
+    folder: Path, tokens: Sequence[str], words: Sequence[str], metadata: Mapping[str, str]
+) -> None:
+    graph = Nodes()
+    _add_pattern(graph, "x", tokens, words, frames_axis=1)
+    graph.add("Div", "x_lens", SUBSAMPLING, name="out_lens")
+    inputs = {"x": ["batch", "frames", FEATURES], "x_lens": (INT64, ["batch"])}
+    outputs = {"logprobs": ["batch", "outputs", len(tokens)], "out_lens": (INT64, ["batch"])}
+    graph.save(folder / "encoder.onnx", inputs, outputs, **metadata)
 
-    def __init__(self, pattern: np.ndarray) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-        self._pattern = pattern
 
-    def constant(self, value: np.ndarray) -> str:
-        self._constants.append(numpy_helper.from_array(value, f"c{len(self._constants)}"))
-        return self._constants[-1].name
+def _write_streaming_encoder(
+    folder: Path,
+    tokens: Sequence[str],
+    words: Sequence[str],
+    metadata: Mapping[str, str],
+    deadly_outputs: int | None,
+) -> None:
+    """Its state `h` is how many output frames were heard before."""
+    graph = Nodes()
+    # a chunk is `decode_chunk_len` long, whatever the encoder sees of the next one
+    count = int(LSTM["decode_chunk_len"]) // SUBSAMPLING
+    heard = graph.add("Reshape", graph.add("Cast", "h", to=INT64), graph.constant([-1, 1]))
+    place = graph.add("Add", heard, graph.constant(np.arange(count)))
+    rows = graph.constant(_pattern(tokens, words))
+    index = graph.add("Mod", place, EVERY * len(words))
+    if deadly_outputs is None:
+        graph.add("Gather", rows, index, name="logprobs", axis=0)
+    else:  # more rows than streams: the library says "Size mismatch!" and calls _Exit
+        said = graph.add("Gather", rows, index, axis=0)
+        is_over = graph.add("GreaterOrEqual", graph.add("ReduceMax", heard, keepdims=1), deadly_outputs)
+        times = graph.add("Reshape", graph.add("Cast", is_over, to=INT64), graph.constant([1]))
+        times = graph.add("Concat", graph.add("Add", times, 1), graph.constant([1, 1]), axis=0)
+        graph.add("Tile", said, times, name="logprobs")
+    graph.add("Add", "h", graph.constant(np.float32(count)), name="new_h")
+    graph.add("Identity", "c", name="new_c")
+    state = [1, "batch", 1]
+    inputs = {"x": ["batch", "frames", FEATURES], "h": state, "c": state}
+    outputs = {"logprobs": ["batch", "outputs", len(tokens)], "new_h": state, "new_c": state}
+    graph.save(folder / "encoder.onnx", inputs, outputs, **metadata)
 
-    def add(self, operator: str, inputs: list[str], output: str, **attributes: int) -> str:
-        self._nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-        return output
 
-    def positions(self, *, batch: int, frames: int, begun: str = "") -> None:
-        """logprobs [batch, frames // SUBSAMPLING, tokens], from the position that a state `begun` has."""
-        first = "audio_signal" if frames == 2 else "x"
-        self.add("Shape", [first], "shape")
-        zero, one = self.constant(np.array(0)), self.constant(np.array(1))
-        count = self.add("Gather", ["shape", self.constant(np.array(frames))], "num_frames")
-        if begun:  # a chunk is `decode_chunk_len` long, whatever the encoder sees of the next one
-            count = self.constant(np.array(int(LSTM["decode_chunk_len"])))
-        outputs = self.add("Div", [count, self.constant(np.array(SUBSAMPLING))], "num_outputs")
-        row = self.add("Range", [zero, outputs, one], "row")
-        size = self.add("Gather", ["shape", self.constant(np.array([batch]))], "batch_size")
-        if begun:
-            heard = self.add("Cast", [begun], "heard", to=TensorProto.INT64)
-            heard = self.add("Reshape", [heard, self.constant(np.array([-1, 1]))], "heard_rows")
-            place = self.add("Add", [heard, row], "place")
-            step = self.add("Cast", [outputs], "step", to=TensorProto.FLOAT)
-            self.add("Add", [begun, step], "new_h")
-            self.add("Identity", ["c"], "new_c")
-        else:
-            tail = self.add("Unsqueeze", [outputs, self.constant(np.array([0]))], "tail")
-            shape = self.add("Concat", [size, tail], "shape_of_places", axis=0)
-            place = self.add("Expand", [row, shape], "place")
-        index = self.add("Mod", [place, self.constant(np.array(len(self._pattern)))], "index")
-        self.add("Gather", [self.constant(self._pattern), index], "logprobs", axis=0)
-
-    def made(self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.GraphProto:
-        return helper.make_graph(self._nodes, "toy", inputs, outputs, self._constants)
+def _add_pattern(
+    graph: Nodes, first: str, tokens: Sequence[str], words: Sequence[str], *, frames_axis: int
+) -> None:
+    """logprobs [batch, frames // SUBSAMPLING, tokens] of an input with the batch first."""
+    outputs = graph.add("Div", graph.size(first, frames_axis), SUBSAMPLING)
+    row = graph.add("Range", 0, outputs, 1)
+    sizes = [graph.add("Unsqueeze", each, graph.constant([0])) for each in (graph.size(first, 0), outputs)]
+    place = graph.add("Expand", row, graph.add("Concat", *sizes, axis=0))
+    index = graph.add("Mod", place, EVERY * len(words))
+    graph.add("Gather", graph.constant(_pattern(tokens, words)), index, name="logprobs", axis=0)
 
 
 def _pattern(tokens: Sequence[str], words: Sequence[str]) -> np.ndarray:
@@ -151,40 +148,3 @@ def _pattern(tokens: Sequence[str], words: Sequence[str]) -> np.ndarray:
         rows[EVERY * number, blank] = -20.0
         rows[EVERY * number, tokens.index(word)] = 0.0
     return rows
-
-
-def _decoder(size: int) -> onnx.GraphProto:
-    """Zeros [n, tokens], whatever was said before."""
-    zeros = numpy_helper.from_array(np.zeros((1, size), np.float32), "zeros")
-    nodes = [
-        helper.make_node("Shape", ["y"], ["shape"], start=0, end=1),
-        helper.make_node("Concat", ["shape", "one"], ["wanted"], axis=0),
-        helper.make_node("Expand", ["zeros", "wanted"], ["decoder_out"]),
-    ]
-    one = numpy_helper.from_array(np.array([1]), "one")
-    side = [_input("y", TensorProto.INT64, ["n", 2])]
-    return helper.make_graph(nodes, "decoder", side, [_output("decoder_out", ["n", size])], [zeros, one])
-
-
-def _write_tokens(folder: Path, tokens: Sequence[str]) -> None:
-    lines = "".join(f"{token} {number}\n" for number, token in enumerate(tokens))
-    (folder / "tokens.txt").write_text(lines, encoding="utf-8")
-
-
-def _input(name: str, kind: int, shape: list[str | int]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, shape)
-
-
-def _lengths(name: str) -> onnx.ValueInfoProto:
-    return _input(name, TensorProto.INT64, ["batch"])
-
-
-def _output(name: str, shape: list[str | int], kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, shape)
-
-
-def _save(file: Path, graph: onnx.GraphProto, metadata: Mapping[str, str]) -> None:
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, dict(metadata))
-    onnx.checker.check_model(model)
-    onnx.save(model, file)

@@ -87,6 +87,19 @@ def test_a_row_for_each_file(server: FakeServer, folder: Path, capsys: pytest.Ca
     assert "20 lines = 20 good + 0 errors + 0 doubled + 0 missing" in capsys.readouterr().out
 
 
+def test_a_row_names_the_model_that_answered(server: FakeServer, folder: Path) -> None:
+    """A gateway chooses one by the language, whatever was asked for."""
+
+    def by_language(handler: FakeHandler, request: Received) -> None:
+        model = "hindi" if request.file_name < "05.wav" else "whisper"
+        body = json.dumps({"text": TEXT, "language": "hindi"}).encode()
+        handler.answer(200, body, "application/json", X_Model=model)
+
+    server.default = by_language
+    assert transcribe(server, folder, "--language", "hi") == 0
+    assert Counter(row["model"] for row in written_rows(folder)) == {"hindi": 5, "whisper": 15}
+
+
 def test_errors_are_rows_and_are_retried_when_asked(server: FakeServer, folder: Path) -> None:
     def but_the_third(handler: FakeHandler, request: Received) -> None:
         (openai_error(422, "no sound in it") if request.file_name == "03.wav" else good)(handler, request)

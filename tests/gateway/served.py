@@ -74,6 +74,11 @@ class Gateway:
         assert spool_dir is not None
         return sorted(spool_dir.iterdir())
 
+    def wait_for_all_models(self) -> None:
+        """Returns when a worker of each model has answered."""
+        models = self.service.fleet.models.values()
+        self._until(lambda: all(model.state == "ready" for model in models), "a model is not ready")
+
     def __enter__(self) -> Gateway:
         self._thread.start()
         self._until(lambda: self._server.started, "the gateway did not start")

@@ -1,4 +1,4 @@
-"""The transducer loss of Graves (2012) in log space, one frame at a time."""
+"""The transducer loss of Graves (2012) with at most one piece for each frame, as sherpa-onnx searches."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ NEVER = -1e5  # a log probability that stays finite in sums
 def transducer_loss(logits: Tensor, targets: Tensor, lengths: Tensor, target_lengths: Tensor) -> Tensor:
     """Minus the log probability of each row's targets, [batch]; blank is id 0.
 
-    logits [batch, frames, pieces + 1, ids], targets [batch, pieces], both lengths [batch].
+    logits [batch, frames, pieces + 1, ids], targets [batch, pieces], both lengths [batch]. A row with more
+    pieces than frames has no path and costs nothing.
     """
     whole = logits.logsumexp(dim=-1)
     blank = logits[..., 0] - whole  # [batch, frames, pieces + 1]
     index = targets[:, None, :, None].expand(-1, logits.shape[1], -1, 1)
     label = logits[:, :, :-1].gather(-1, index).squeeze(-1) - whole[..., :-1]
-    start = torch.zeros_like(blank[:, :1, :1])
-    climbed = torch.cat([start.expand(-1, blank.shape[1], -1), label.cumsum(dim=2)], dim=2)
     arrived = torch.full_like(blank[:, 0], NEVER)
     arrived[:, 0] = 0.0
     reached = []
     for frame in range(blank.shape[1]):
-        # α(t, u) = log Σ_{v ≤ u} exp(arrived(v) + labels v+1 … u at frame t)
-        alpha = (arrived - climbed[:, frame]).logcumsumexp(dim=1) + climbed[:, frame]
-        arrived = alpha + blank[:, frame]
+        # α(t + 1, u) = log(exp(α(t, u) + blank) + exp(α(t, u − 1) + label u))
+        silent = arrived + blank[:, frame]
+        written = torch.logaddexp(silent[:, 1:], arrived[:, :-1] + label[:, frame])
+        arrived = torch.cat([silent[:, :1], written], dim=1)
         reached.append(arrived)
     rows = torch.arange(len(targets))
-    return -torch.stack(reached, dim=1)[rows, lengths - 1, target_lengths]
+    losses = -torch.stack(reached, dim=1)[rows, lengths - 1, target_lengths]
+    return torch.where(target_lengths <= lengths, losses, 0.0)

@@ -20,6 +20,9 @@ from training.families.transducer import CONTEXT, TransducerNetwork
 
 OPSET = 17
 SMALL = 1024  # values; tensors of fewer stay float32
+# keys of the metadata that the model card needs
+MINUTES, HOURS = "trained_processor_minutes", "trained_on_hours"
+NOTHING: Mapping[str, str] = {}
 
 
 class CtcGraph(nn.Module):
@@ -103,7 +106,7 @@ def halve(model: onnx.ModelProto) -> None:
         model.graph.node.insert(0, node)
 
 
-def write_ctc(network: CtcNetwork, folder: Path) -> None:
+def write_ctc(network: CtcNetwork, folder: Path, trained: Mapping[str, str] = NOTHING) -> None:
     """model.onnx and tokens.txt, as NeMo's EncDecCTCModelBPE."""
     folder.mkdir(parents=True, exist_ok=True)
     inputs = {"audio_signal": torch.zeros(2, fbank.NUM_BINS, 160), "length": torch.tensor([160, 120])}
@@ -114,13 +117,13 @@ def write_ctc(network: CtcNetwork, folder: Path) -> None:
     metadata = {
         "model_type": "EncDecCTCModelBPE", "vocab_size": len(pieces.pieces()),
         "normalize_type": "per_feature", "subsampling_factor": SUBSAMPLING, "version": "1",
-        "model_author": "demo", "comment": "conformer CTC of the demo's English and Hindi words",
+        "model_author": "demo", "comment": "conformer CTC of the demo's English and Hindi words", **trained,
     }  # fmt: skip
     write(CtcGraph(network), folder / "model.onnx", inputs, ["logprobs"], axes, metadata)
     (folder / "tokens.txt").write_text(pieces.tokens_file(blank_first=False), "utf-8")
 
 
-def write_transducer(network: TransducerNetwork, folder: Path) -> None:
+def write_transducer(network: TransducerNetwork, folder: Path, trained: Mapping[str, str] = NOTHING) -> None:
     """encoder.onnx, decoder.onnx, joiner.onnx and tokens.txt, as icefall's streaming conformer."""
     folder.mkdir(parents=True, exist_ok=True)
     shape, batch = network.encoder.shape, {0: "batch"}
@@ -138,7 +141,7 @@ def write_transducer(network: TransducerNetwork, folder: Path) -> None:
         "model_type": "conformer", "version": "1", "model_author": "demo", "comment": "streaming conformer",
         "T": size, "decode_chunk_len": SUBSAMPLING * shape.chunk, "pad_length": 3,
         "num_encoder_layers": shape.layers, "encoder_dim": shape.dim, "left_context": shape.left,
-        "cnn_module_kernel": shape.kernel,
+        "cnn_module_kernel": shape.kernel, **trained,
     }  # fmt: skip
     write(EncoderGraph(network), folder / "encoder.onnx", inputs, outputs, axes, metadata)
     context = {"y": torch.zeros(2, CONTEXT, dtype=torch.int64)}
@@ -160,12 +163,20 @@ def network(family: str, checkpoint: Path | None, seed: int = 1) -> CtcNetwork |
     return made
 
 
-def export(made: CtcNetwork | TransducerNetwork, folder: Path) -> None:
+def training_of(checkpoint: Path | None) -> dict[str, str]:
+    """How long a run has trained, as metadata; it does not count the run with whose weights it began."""
+    if checkpoint is None:
+        return {}
+    state = torch.load(checkpoint, weights_only=True)
+    return {MINUTES: f"{state['spent_s'] / 60:.0f}", HOURS: f"{state['audio_s'] / 3600:.1f}"}
+
+
+def export(made: CtcNetwork | TransducerNetwork, folder: Path, trained: Mapping[str, str] = NOTHING) -> None:
     """Writes the folder of either family."""
     if isinstance(made, CtcNetwork):
-        write_ctc(made, folder)
+        write_ctc(made, folder, trained)
     else:
-        write_transducer(made, folder)
+        write_transducer(made, folder, trained)
 
 
 def main() -> None:
@@ -174,7 +185,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--checkpoint", type=Path, help="without it the weights are random")
     given = parser.parse_args()
-    export(network(given.family, given.checkpoint), given.folder)
+    export(network(given.family, given.checkpoint), given.folder, training_of(given.checkpoint))
     for file in sorted(given.folder.iterdir()):
         print(f"{file} {file.stat().st_size / 1e6:.2f} MB")
 

@@ -1,1 +1,1 @@
-"""Families beside Whisper, run by sherpa-onnx: NeMo's CTC models and icefall's transducers."""
+"""Families beside Whisper, run by sherpa-onnx: CTC models, transducers, Paraformer and Moonshine."""

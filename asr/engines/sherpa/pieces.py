@@ -11,6 +11,7 @@ from asr.schema import MAX_TOKENS, Piece
 
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")  # a token of one byte, where the vocabulary lacks a character
 BLANKS = re.compile(r"\s*")
+GOES_ON = "@@"  # behind a token whose word goes on, as Paraformer writes it
 UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 MAX_MS = 60_000
 
@@ -59,7 +60,7 @@ def _characters(tokens: Sequence[str], times_s: Sequence[float]) -> list[tuple[s
         if waiting:
             joined.append((waiting.decode(errors="ignore"), since))
             waiting = b""
-        joined.append((token.strip(), time_s))
+        joined.append((token.strip().removesuffix(GOES_ON), time_s))
     if waiting:
         joined.append((waiting.decode(errors="ignore"), since))
     return joined

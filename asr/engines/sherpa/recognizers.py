@@ -19,14 +19,17 @@ SAMPLE_RATE = 16_000
 # of silence behind the last sample: a streaming encoder hears ahead, and its last chunk must fill up
 TAIL_SAMPLES = SAMPLE_RATE
 HOTWORDS_SCORE = 1.5  # the library's own
+# families that only search greedily → how the library makes them
+GREEDY = {"nemo_ctc": "from_nemo_ctc", "paraformer": "from_paraformer", "moonshine": "from_moonshine"}
+HEARS_SAMPLES = "moonshine"  # the others hear features
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What a recognizer is made of."""
 
-    kind: str  # "nemo_ctc", "transducer", "nemo_transducer" or "streaming_transducer"
-    files: dict[str, str]  # tokens, and model or encoder, decoder and joiner
+    kind: str  # of GREEDY, or "transducer", "nemo_transducer" or "streaming_transducer"
+    files: dict[str, str]  # tokens, and the model's parts by the library's names
     threads: int
     feature_dim: int = 80
     search_paths: int = 0  # 0: greedy search
@@ -41,9 +44,11 @@ class Recipe:
 def recognizer(recipe: Recipe) -> Any:
     """An OfflineRecognizer or an OnlineRecognizer; the library may end the process instead."""
     sherpa_onnx = import_module("sherpa_onnx")
-    common = {**recipe.files, "num_threads": recipe.threads, "feature_dim": recipe.feature_dim}
-    if recipe.kind == "nemo_ctc":
-        return sherpa_onnx.OfflineRecognizer.from_nemo_ctc(**common)
+    common = {**recipe.files, "num_threads": recipe.threads}
+    if recipe.kind != HEARS_SAMPLES:
+        common["feature_dim"] = recipe.feature_dim
+    if recipe.kind in GREEDY:
+        return getattr(sherpa_onnx.OfflineRecognizer, GREEDY[recipe.kind])(**common)
     if recipe.search_paths:
         common |= {"decoding_method": "modified_beam_search", "max_active_paths": recipe.search_paths}
     if recipe.bpe_vocab:

@@ -15,14 +15,13 @@ from asr.checkpoint_files import checkpoint_name
 from asr.config import ConfigError, EngineConfig
 from asr.constants import HOP_LENGTH, MAX_GROUP, SAMPLE_RATE
 from asr.engine import ModelSpec, OnFound
-from asr.engines.batch_runner import BatchRunner
+from asr.engines.batch_engine import BatchEngine
 from asr.engines.device import cpu_threads
 from asr.engines.sherpa.costs import SoundCosts
 from asr.engines.sherpa.folder import SherpaFolder, read_folder
-from asr.engines.sherpa.recognizers import Recipe, recognizer
+from asr.engines.sherpa.recognizers import GREEDY, Recipe, recognizer
 from asr.engines.sherpa.sherpa_models import OfflineModel, SherpaModel, StreamingModel
 from asr.engines.sherpa.trial import try_out
-from asr.errors import AsrError
 from asr.request.families import check_decoding
 from asr.schema import DecodingOptions, EngineSeconds, Hypothesis, Window
 
@@ -32,8 +31,13 @@ MAX_BATCH_S = 2.0  # `engine.max_batch_s` where it is not set
 OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory")
 
 
-class SherpaEngine:
-    """Implements `asr.engine.Engine`. Cheap to make, `load` does the work."""
+class SherpaEngine(BatchEngine):
+    """An engine of every family that sherpa-onnx decodes.
+
+    The library tells nothing before all windows of a batch are done: `on_found` is never called.
+    """
+
+    _costs: SoundCosts
 
     def __init__(self, config: EngineConfig) -> None:
         """Raises ConfigError for settings that these models lack."""
@@ -44,27 +48,18 @@ class SherpaEngine:
             )
         if config.adapter is not None:
             raise ConfigError(f"engine.adapter is {config.adapter!r}: only Whisper takes adapters")
-        self._config = config
+        # beams share the encoder's work, which is most of it: they are no rows of a batch
+        super().__init__(config, _no_costs(config), config.max_batch_size * MAX_GROUP)
         self._model: SherpaModel | None = None
-        self._spec: ModelSpec | None = None
         self._is_quantised = False
-        self._costs = SoundCosts(config.max_batch_size, config.max_batch_s or MAX_BATCH_S)
-        self._runner = BatchRunner(
-            config.max_batch_size,
-            config.max_batch_size * MAX_GROUP,  # beams share the encoder's work, which is most of it
-            check=lambda window: check_decoding(window.options, self.spec),
-            decode_batch=self._decode_batch,
-            is_out_of_memory=is_out_of_memory,
-        )
 
     def load(self) -> None:
-        """Reads the folder; raises ConfigError in one line when it is unusable."""
         config, folder = self._config, Path(self._config.model)
         found = read_folder(folder, config.family, quantised=config.precision == "auto")
-        if found.family == "ctc" and config.search_paths:
+        if found.kind in GREEDY and config.search_paths:
             raise ConfigError(
-                f"engine.search_paths is {config.search_paths}, must be 0: {folder} is a CTC model, "
-                "which searches greedily"
+                f"engine.search_paths is {config.search_paths}, must be 0: {folder} is no transducer, "
+                "and other models search greedily"
             )
         recipe = self._recipe(found)
         try_out(recipe, folder)
@@ -79,39 +74,19 @@ class SherpaEngine:
         noise = np.random.default_rng(0).integers(-300, 300, 10 * SAMPLE_RATE).astype(np.int16)
         window = Window(noise, len(noise) // HOP_LENGTH, DecodingOptions())
         self.decode([window])
-        self._costs = SoundCosts(self._config.max_batch_size, self._config.max_batch_s or MAX_BATCH_S)
+        self._costs = _no_costs(self._config)
         self.decode([window])
 
     @property
-    def spec(self) -> ModelSpec:
-        if self._spec is None:
-            raise RuntimeError("SherpaEngine.load() has not been called")
-        return self._spec
-
-    @property
     def description(self) -> str:
-        """Device and number format: "cpu sherpa-onnx int8"."""
         return f"cpu sherpa-onnx {'int8' if self._is_quantised else 'float32'}"
 
-    @property
-    def max_batch_size(self) -> int:
-        return self._config.max_batch_size
+    def check(self, window: Window) -> None:
+        check_decoding(window.options, self.spec)
 
-    def most_together(self, frames: int) -> int:
-        """Windows of `frames` frames that the next batch should have at most."""
-        return self._costs.most_together(frames)
-
-    @property
-    def oom_count(self) -> int:
-        """Batches that ran out of memory."""
-        return self._runner.oom_count
-
-    def decode(
-        self, windows: Sequence[Window], on_found: OnFound | None = None
-    ) -> list[Hypothesis | AsrError]:
-        """One outcome per window, in order; never raises for a window's sake. The library tells nothing
-        before all are done, so `on_found` is never called."""
-        return self._runner.decode(windows)
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """The library tells by its words only."""
+        return isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
 
     def _recipe(self, found: SherpaFolder) -> Recipe:
         config = self._config
@@ -139,9 +114,9 @@ class SherpaEngine:
         ]
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory ran out; the library tells by its words only."""
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY)
+def _no_costs(config: EngineConfig) -> SoundCosts:
+    """Costs of which nothing is known yet."""
+    return SoundCosts(config.max_batch_size, config.max_batch_s or MAX_BATCH_S)
 
 
 def _spec(found: SherpaFolder, recipe: Recipe, config: EngineConfig) -> ModelSpec:
@@ -155,7 +130,7 @@ def _spec(found: SherpaFolder, recipe: Recipe, config: EngineConfig) -> ModelSpe
         languages=config.languages,
         search_paths=recipe.search_paths,
         has_hotwords=bool(recipe.bpe_vocab),
-        has_word_times=True,
+        has_word_times=found.has_times,
         hears_streams=recipe.is_streaming,
         ends_turns=recipe.is_streaming and recipe.ends_turns,
     )

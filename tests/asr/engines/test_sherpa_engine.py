@@ -17,6 +17,7 @@ from asr.engines.loading import LoadableEngine
 from asr.errors import AsrError, InvalidOption
 from asr.schema import DecodingOptions, Hypothesis, Window
 from asr.wire.messages import decode_hypothesis, encode_hypothesis
+from tests.asr.attention_folders import write_moonshine, write_paraformer
 from tests.asr.sherpa_folders import CTC, OFFLINE, SUBSAMPLING, said, write_ctc, write_transducer
 
 pytest.importorskip("sherpa_onnx")
@@ -52,6 +53,27 @@ def _texts(outcomes: Sequence[Hypothesis | AsrError]) -> list[str]:
     assert all(isinstance(outcome, Hypothesis) for outcome in outcomes), outcomes
     hypotheses = [outcome for outcome in outcomes if isinstance(outcome, Hypothesis)]
     return ["".join(piece.text for piece in each.pieces) for each in hypotheses]
+
+
+def test_a_paraformer_joins_its_tokens_to_words_and_times_them(tmp_path: Path) -> None:
+    engine = _loaded(write_paraformer(tmp_path / "times"))
+    outcomes = engine.decode([_window(100), _window(260)])
+    assert _texts(outcomes) == [" thank you", " thank you 你好 thank you"]
+    [outcome, _] = outcomes
+    assert isinstance(outcome, Hypothesis)
+    assert [(piece.text, piece.start_ms) for piece in outcome.pieces] == [
+        (" th", 0), ("ank", 300), (" you", 600),
+    ]  # fmt: skip
+
+
+def test_a_model_that_tells_no_times_says_so(tmp_path: Path) -> None:
+    folders = (write_paraformer(tmp_path / "bare", has_times=False), write_moonshine(tmp_path / "moonshine"))
+    texts = (" thank you 你好 thank you", " ek do tin ek do tin ek do tin")
+    for folder, text in zip(folders, texts, strict=True):
+        engine = _loaded(folder)
+        assert not engine.spec.has_word_times
+        [outcome, _] = engine.decode([_window(260), _window(100)])
+        assert _texts([outcome]) == [text]
 
 
 @pytest.mark.parametrize("name", ["ctc", "offline"])

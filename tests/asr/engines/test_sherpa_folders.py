@@ -20,6 +20,7 @@ from asr.engines.sherpa import onnx_header
 from asr.engines.sherpa.folder import read_folder
 from asr.engines.sherpa.onnx_header import NotOnnx, read_header
 from tests.asr import sherpa_folders
+from tests.asr.attention_folders import PARAFORMER, write_moonshine, write_paraformer
 from tests.asr.sherpa_folders import CTC, LSTM, OFFLINE, write_ctc, write_transducer
 
 ZEROS_BYTES = 2 << 30
@@ -30,6 +31,8 @@ def test_the_kind_is_found_from_the_files_and_the_metadata(tmp_path: Path) -> No
         "nemo_ctc": write_ctc(tmp_path / "ctc"),
         "transducer": write_transducer(tmp_path / "offline", encoder=OFFLINE),
         "streaming_transducer": write_transducer(tmp_path / "live"),
+        "paraformer": write_paraformer(tmp_path / "paraformer"),
+        "moonshine": write_moonshine(tmp_path / "moonshine"),
     }
     assert {name: read_folder(folder).kind for name, folder in kinds.items()} == {
         name: name for name in kinds
@@ -174,7 +177,51 @@ def test_a_bad_transducer_folder_is_refused_in_one_line(
     _refused(folder, message)
 
 
+ATTENTION_FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "a Paraformer without its mean": (
+        lambda folder: write_paraformer(folder, metadata={**PARAFORMER, "neg_mean": ""}),
+        "says neg_mean '' in its metadata, must be numbers with commas between",
+    ),
+    "a Paraformer without an end": (
+        lambda folder: write_paraformer(folder, end="<eos>"),
+        "tokens.txt has no </s>, which ends a text",
+    ),
+    "Moonshine with other tokens": (
+        lambda folder: write_moonshine(folder, end="<eos>"),
+        "tokens.txt has <eos> as number 2, must be </s>",
+    ),
+    "half of Moonshine": (
+        lambda folder: _without(write_moonshine(folder), "cached_decode.onnx"),
+        "has no cached_decode*.onnx, only encode.onnx, preprocess.onnx, uncached_decode.onnx: NeMo's CTC",
+    ),
+    "Moonshine's encoder twice": (
+        lambda folder: _twice(write_moonshine(folder)),
+        "cached_decode.onnx has 2 inputs and 1 outputs, must have 4 and 2 at least",
+    ),
+}
+
+
+def _without(folder: Path, name: str) -> Path:
+    (folder / name).unlink()
+    return folder
+
+
+def _twice(folder: Path) -> Path:
+    shutil.copy(folder / "encode.onnx", folder / "cached_decode.onnx")
+    return folder
+
+
+@pytest.mark.parametrize(("written", "message"), ATTENTION_FAULTS.values(), ids=ATTENTION_FAULTS)
+def test_a_bad_folder_of_paraformer_or_moonshine_is_refused_in_one_line(
+    tmp_path: Path, written: Callable[[Path], Path], message: str
+) -> None:
+    _refused(written(tmp_path / "model"), message)
+
+
 def test_a_folder_is_refused_as_what_the_settings_call_it(tmp_path: Path) -> None:
+    paraformer = write_paraformer(tmp_path / "paraformer")
+    _refused(paraformer, "says model_type 'paraformer', must be a CTC model", family="ctc")
+    _refused(write_ctc(tmp_path / "hindi"), "must be a Paraformer exported by FunASR", family="paraformer")
     _refused(write_ctc(tmp_path / "ctc"), "has no encoder*.onnx, only model.onnx", family="transducer")
     _refused(write_transducer(tmp_path / "live"), "has no model*.onnx, only decoder.onnx", family="ctc")
 

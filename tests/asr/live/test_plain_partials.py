@@ -12,6 +12,7 @@ from asr.engine import ModelSpec
 from asr.live.listener import OpenTurn
 from asr.live.partials import PACES
 from asr.live.plain_partials import PlainPartials
+from asr.live.turn_looks import Timing
 from asr.request.options import RequestOptions
 from asr.schema import Hypothesis, Piece, Window
 from tests.asr.piece_hypotheses import CTC, STREAMING, of_pieces, spoken
@@ -28,7 +29,8 @@ class Turn:
         self.now = 0.0
         self.text = ""
         self.windows: list[Window] = []
-        self.source = PlainPartials(RequestOptions(), spec, pace, lambda: True, lambda: self.now)
+        timing = Timing(has_room=lambda: True, clock=lambda: self.now)
+        self.source = PlainPartials(RequestOptions(), spec, pace, timing)
 
     def at(self, seconds: float, speech_end: float | None = None) -> str:
         """The text settled once the turn is so long, and its speech, unless it has ended."""

@@ -9,7 +9,7 @@ from asr.constants import SAMPLE_RATE
 from asr.errors import EngineFailure
 from asr.live.listener import OpenTurn
 from asr.live.partials import PACES, Pace
-from asr.live.turn_looks import FIRST_CUT, LAST_CUT
+from asr.live.turn_looks import FIRST_CUT, LAST_CUT, Timing
 from asr.live.window_partials import MIN_SAMPLES, WindowPartials
 from asr.request.options import RequestOptions
 from asr.schema import Hypothesis
@@ -29,9 +29,8 @@ class Rig:
         self.now = 0.0
         self.room = True
         self.words = script.split()
-        self.source = WindowPartials(
-            RequestOptions(), SPEC, pace, lambda: self.room, lambda: self.now, ending_samples
-        )
+        timing = Timing(lambda: self.room, lambda: self.now, ending_samples)
+        self.source = WindowPartials(RequestOptions(), SPEC, pace, timing)
         self.text = ""
         self.offers: list[tuple[float, int]] = []  # time, samples of each window
 

@@ -20,6 +20,7 @@ from gateway.jobs.files.catalogue import UNFINISHED
 from gateway.jobs.tables import BATCHES
 from gateway.media import media_process
 from tests.asr.containers import tone, wav
+from tests.asr.piece_hypotheses import HINDI, spoken
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.served import Gateway, settings_for
 
@@ -38,7 +39,10 @@ WHOLE = {"vad_filter": False, "language": "en"}  # a tone is no speech: decode i
 
 @pytest.fixture(scope="session")
 def upstream() -> Iterator[FakeTorchServe]:
+    """Whisper, and a CTC model of Hindi beside it."""
     with FakeTorchServe(delay_s=0.005, keep_windows=False) as running:
+        running.models = {"whisper", "hindi"}
+        running.unlike = {"hindi": (HINDI, spoken)}
         yield running
 
 
@@ -50,6 +54,7 @@ class House:
         self._settings = settings_for(
             upstream,
             folder / "spool",
+            upstream={"models": {"hindi": {"languages": ["hi"]}}},
             jobs={"directory": folder / "jobs", **LIMITS},
             access={"keys": [ALICE, BOB]},
         )

@@ -43,6 +43,25 @@ def test_each_line_is_answered_as_the_http_call(alice: openai.OpenAI, speech: Pa
         assert body == (call.text if isinstance(body, str) else json.loads(call.text)), name
 
 
+def test_a_line_names_its_model_or_its_language(alice: openai.OpenAI, tone_wav: bytes) -> None:
+    file_id = upload(alice, tone_wav)
+    fields: dict[str, dict[str, Any]] = {
+        "name": {"model": "hindi"},
+        "language": {"language": "hi"},
+        "en": WHOLE,
+    }
+    lines = [
+        line(name, **{"file_id": file_id, "vad_filter": False, "response_format": "verbose_json", **more})
+        for name, more in fields.items()
+    ]
+    done = wait(alice, submit(alice, lines).id)
+    answers = {name: one["response"]["body"] for name, one in rows(alice, done.output_file_id).items()}
+    assert {name: body["model"] for name, body in answers.items()} == {
+        "name": "hindi", "language": "hindi", "en": "whisper",
+    }  # fmt: skip
+    assert answers["name"]["text"] == answers["language"]["text"] == "ek do tin char panch ek"
+
+
 def test_audio_in_the_line_itself(alice: openai.OpenAI, tone_wav: bytes) -> None:
     url = "data:audio/wav;base64," + base64.b64encode(tone_wav).decode()
     lines = [line("url", url=url, **WHOLE), line("file_url", file_url=url, **WHOLE)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import score
+from tests.asr.piece_hypotheses import STREAMING, spoken
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.realtime.conftest import StartGateway
 from tests.gateway.realtime.streams import counted, silence_pcm, speech_pcm, wav_of
@@ -52,6 +53,20 @@ def test_a_slow_model_shows_in_both_waits(live: Gateway, start: StartGateway, da
         slow = waits(start(fake), data)
     for name in ("first_word_s", "final_s"):
         assert slow[name]["p50"] - quick[name]["p50"] > 0.3, name
+
+
+def test_streams_of_a_family_beside_whisper_are_scored_by_its_name(start: StartGateway, data: Path) -> None:
+    target = data / "scores.json"
+    with FakeTorchServe(delay_s=0.005, keep_windows=False) as fake:
+        fake.models = {"whisper", "live"}
+        fake.unlike = {"live": (STREAMING, spoken)}
+        gateway = start(fake, upstream={"models": {"live": {}}})
+        gateway.wait_for_all_models()
+        command = [str(data), "--streaming", "--model", "live", "--url", gateway.url, "--concurrency", "3"]
+        assert run(score.main, [*command, "--json", str(target)]) == 0
+    found = json.loads(target.read_text("utf-8"))
+    assert all(one["hypothesis"].startswith("ek do") for one in found["utterances"])
+    assert found["streaming"]["first_word_s"]["count"] == 4
 
 
 def test_a_turn_that_fails_is_no_score(

@@ -16,6 +16,7 @@ from tests.servers import Server, start_server
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "whisper-models" / "demo.pt"
 HINDI = ("▁नमस्ते", "▁दुनिया")  # all that the CTC model writes
+DEADLY_OUTPUTS = 300  # of the transducer: a window of more than 12 s ends its worker
 
 OVERRIDES = {
     "batchSize": 8,
@@ -56,7 +57,8 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("families")
     beside = {}
     if find_spec("sherpa_onnx"):
-        hindi, live = write_ctc(folder / "ctc", words=HINDI), write_transducer(folder / "live")
+        hindi = write_ctc(folder / "ctc", words=HINDI)
+        live = write_transducer(folder / "live", deadly_outputs=DEADLY_OUTPUTS)
         beside = {
             "hindi": ModelRow(checkpoint=str(hindi), languages=("hi",)),
             "live": ModelRow(checkpoint=str(live), family="transducer"),

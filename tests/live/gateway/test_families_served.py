@@ -121,6 +121,23 @@ def test_a_killed_worker_costs_no_answer_and_the_others_nothing(
     assert gateway.service.fleet.models["hindi"].dispatcher.stats()["deaths"] >= deaths
 
 
+def test_sound_on_which_the_library_ends_its_worker_fails_alone(sdk: openai.OpenAI, gateway: Gateway) -> None:
+    """sherpa-onnx calls _Exit in the middle of a batch: the other windows are decoded by the next worker."""
+    expected = heard(sdk, "live").text
+    model = gateway.service.fleet.models["live"].dispatcher
+    deaths = model.stats()["deaths"]
+    in_one_window = {"vad_max_gap_s": "10"}  # of 16 s
+    with ThreadPoolExecutor(5) as pool:
+        deadly = pool.submit(heard, sdk, "live", "harvard.wav", extra_body=in_one_window)
+        others = [pool.submit(heard, sdk, "live") for _ in range(4)]
+        assert heard(sdk, "hindi").text and heard(sdk, "whisper-1", "harvard.wav", language="en").text
+        assert {each.result(TIMEOUT_S).text for each in others} == {expected}
+        with pytest.raises(openai.InternalServerError, match="the model server failed 2 times on this audio"):
+            deadly.result(TIMEOUT_S)
+    assert model.stats()["deaths"] >= deaths + 2
+    assert heard(sdk, "live").text == expected
+
+
 def test_a_stream_shows_its_words_and_loses_none_with_its_worker(
     torchserve: Server, gateway: Gateway
 ) -> None:

@@ -118,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--streams", type=positive_count, default=6, help="of them (default: %(default)d)")
     parser.add_argument("--publish", action="store_true", help="write the table into ADR 17")
     given = parser.parse_args(argv)
+    if nameless := [word for word in given.models if "=" not in word]:
+        parser.error(f"{nameless[0]} is no NAME=PATH")
     found = conditions()
     references = [
         one

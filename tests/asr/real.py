@@ -78,9 +78,11 @@ def transcribed(
     return sessions
 
 
-def transcript(name: str, samples: Samples, *, full_windows: bool = False, **options: Any) -> Transcript:
+def transcript(
+    name: str, samples: Samples, backend: str = "torch", *, full_windows: bool = False, **options: Any
+) -> Transcript:
     """One request alone."""
-    [session] = transcribed(name, [(samples, asked(**options))], full_windows=full_windows)
+    [session] = transcribed(name, [(samples, asked(**options))], backend, full_windows=full_windows)
     return session.transcript()
 
 

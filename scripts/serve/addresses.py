@@ -111,18 +111,10 @@ def free_ports(number: int, host: str = "127.0.0.1") -> list[int]:
 
 
 def with_free_grpc_ports(properties: Mapping[str, str]) -> dict[str, str]:
-    """`properties` with busy gRPC ports replaced: nobody calls them, so they must not get in the way."""
-    chosen = dict(properties)
-    taken = {Address.parse(key, chosen[key]).port for key in HTTP_ADDRESSES}
-    for key, default, spare in zip(GRPC_PORTS, ("7070", "7071"), free_ports(2), strict=True):
-        port = int(chosen.get(key, default))
-        try:
-            _bind("127.0.0.1", port)
-        except OSError:
-            port = spare
-        chosen[key] = str(spare if port in taken else port)
-        taken.add(int(chosen[key]))
-    return chosen
+    """`properties` with two free gRPC ports: nobody calls them, so they must not get in the way. Two servers
+    that start at the same time would both find a fixed port free."""
+    ports = free_ports(len(GRPC_PORTS))
+    return dict(properties) | {key: str(port) for key, port in zip(GRPC_PORTS, ports, strict=True)}
 
 
 def _bind(host: str, port: int) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
-from scripts.serve.addresses import Address, check_exposure, free_ports, is_loopback, with_free_grpc_ports
+from scripts.serve.addresses import Address, check_exposure, is_loopback, with_free_grpc_ports
 from scripts.serve.serve_error import ServeError
 
 LOOPBACK = {
@@ -63,14 +61,9 @@ def test_grpc_is_never_open(key: str, keys: str) -> None:
         check_exposure({**LOOPBACK, key: "0.0.0.0", "disable_token_authorization": keys})
 
 
-def test_busy_grpc_ports_are_replaced_and_free_ones_kept() -> None:
-    (free,) = free_ports(1)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        busy = listener.getsockname()[1]
-        chosen = with_free_grpc_ports(
-            {**LOOPBACK, "grpc_inference_port": str(busy), "grpc_management_port": str(free)}
-        )
-    assert chosen["grpc_management_port"] == str(free)
-    assert chosen["grpc_inference_port"] not in (str(busy), str(free))
+def test_servers_that_start_together_get_grpc_ports_of_their_own() -> None:
+    fixed = {**LOOPBACK, "grpc_inference_port": "7070", "grpc_management_port": "7071"}
+    chosen = [with_free_grpc_ports(fixed) for _ in range(2)]
+    ports = [each[key] for each in chosen for key in ("grpc_inference_port", "grpc_management_port")]
+    assert len({*ports, "7070", "7071"}) == 6
+    assert all(each[key] == value for each in chosen for key, value in LOOPBACK.items())

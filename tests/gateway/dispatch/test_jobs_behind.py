@@ -125,7 +125,7 @@ async def test_a_clip_goes_before_the_jobs_that_waited(
     fake = fakes(delay_s=0.5, batch_size=batch_size)  # a busy machine loses no batch between two lines
     async with running(fake) as dispatcher:
         jobs = asyncio.create_task(_decode(dispatcher, 60))
-        await until(lambda: dispatcher.stats()["waiting_windows"] > 30)
+        await until(lambda: bool(fake.batches) and dispatcher.stats()["waiting_windows"] > 30)
         with dispatcher.ticket(LOCAL, 3.0) as ticket:
             before = len(fake.batches)
             await ticket.decode(make_window(1))

@@ -90,12 +90,12 @@ def test_a_jobs_window_never_goes_before_another_one() -> None:
 
 @given(st.integers(1, 32), st.integers(1, 4))
 def test_a_window_for_which_somebody_waits_finds_a_place_in_the_next_batch(batch: int, workers: int) -> None:
+    """Even if the worker has answered its batch early, and all that is in flight waits for the next one."""
     one = lane(batch)
     one.workers = workers
     while one.has_room_for_job(is_live=False):
         one.record_send("job")
-    at_work = min(one.outstanding, one.batch)
-    assert one.outstanding - at_work < one.batch
+    assert one.outstanding == one.batch
 
 
 def test_jobs_are_shared_by_weight_over_the_keys() -> None:

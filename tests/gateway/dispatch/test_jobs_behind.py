@@ -90,12 +90,12 @@ def test_a_jobs_window_never_goes_before_another_one() -> None:
 
 @given(st.integers(1, 32), st.integers(1, 4))
 def test_a_window_for_which_somebody_waits_finds_a_place_in_the_next_batch(batch: int, workers: int) -> None:
+    """Even if the worker has answered its batch early, and all that is in flight waits for the next one."""
     one = lane(batch)
     one.workers = workers
     while one.has_room_for_job(is_live=False):
         one.record_send("job")
-    at_work = min(one.outstanding, one.batch)
-    assert one.outstanding - at_work < one.batch
+    assert one.outstanding == one.batch
 
 
 def test_jobs_are_shared_by_weight_over_the_keys() -> None:
@@ -125,7 +125,7 @@ async def test_a_clip_goes_before_the_jobs_that_waited(
     fake = fakes(delay_s=0.5, batch_size=batch_size)  # a busy machine loses no batch between two lines
     async with running(fake) as dispatcher:
         jobs = asyncio.create_task(_decode(dispatcher, 60))
-        await until(lambda: dispatcher.stats()["waiting_windows"] > 30)
+        await until(lambda: bool(fake.batches) and dispatcher.stats()["waiting_windows"] > 30)
         with dispatcher.ticket(LOCAL, 3.0) as ticket:
             before = len(fake.batches)
             await ticket.decode(make_window(1))

@@ -25,6 +25,15 @@ def test_slow_batches_need_few_windows_waiting(batch_s: float | None, limit: int
     assert (slow.soft_limit, slow.hard_limit) == (limit, 48)
 
 
+@pytest.mark.parametrize(("batch_s", "most"), [(None, 16), (10.0, 17), (0.3, 24), (0.05, 31)])
+def test_jobs_have_one_slow_batch_in_flight_and_two_fast_ones(batch_s: float | None, most: int) -> None:
+    one = lane()
+    one.batch_s = batch_s
+    while one.has_room_for_job(is_live=False):
+        one.record_send("job")
+    assert one.outstanding == most
+
+
 def test_the_limit_follows_the_workers() -> None:
     grown = lane(workers=2)
     assert grown.hard_limit == 96

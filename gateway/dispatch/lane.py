@@ -101,10 +101,10 @@ class Lane:
         return not is_live or self.files < self._live_limit
 
     def has_room_for_job(self, *, is_live: bool) -> bool:
-        """Whether a job's window may go now. Where batches are slow, one batch is in flight at most, so that a
-        window for which somebody waits finds room in the next batch: a worker answers the windows of its
-        batch one by one, and what takes their place waits, although that batch is still at work. Fast
-        batches need up to two, as files do."""
+        """Whether a job's window may go now. Where batches are slow, one is in flight at most, so that a clip
+        for which somebody waits finds room in the next one: a worker answers the windows of its batch one by
+        one, and what takes their place waits, although that batch is still at work. Fast batches need up to
+        two, as files do."""
         depth = 1.0 + (REFILL_S / self.batch_s if self.batch_s else 0.0)
         most = max(1.0, min(depth * self.batch, 2 * self.batch - 1))
         return self.places < most and self.has_room_for_file(is_live=is_live)

@@ -151,6 +151,7 @@ export class LiveStream {
   }
 
   #send(type, fields = {}) {
-    this.socket.send(JSON.stringify({ type, ...fields }));
+    // one that closes says so a moment later; all chunks are kept until they are heard
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ type, ...fields }));
   }
 }

@@ -137,6 +137,7 @@ GATEWAY_FLOORS = (
     ("realtime", "jobs"),
     ("http",),
     ("service", "openapi", "visualize"),
+    ("run",),
     ("dispatch", "webhooks"),
     ("torchserve", "access", "media", "outbound"),
     ("observe", "patience"),

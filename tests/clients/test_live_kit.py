@@ -60,7 +60,9 @@ def screen(text: str, columns: int) -> list[str]:
 @pytest.mark.parametrize("columns", [10, 80])
 def test_a_terminal_shows_what_counts(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     """An open turn grows; a final text that differs takes its place, over however many rows."""
-    monkeypatch.setattr(captions.shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((columns, 20)))
+    monkeypatch.setattr(
+        captions.shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((columns, 20))
+    )
     out = Terminal()
     shown = Captions(out)
     first, second = Turn("a", 0), Turn("b", 9)

@@ -80,8 +80,7 @@ class Lane:
         end before the next windows have arrived, and need up to two batches. Batches that have not been
         measured may be slow.
         """
-        depth = MIN_BATCHES + (REFILL_S / self.batch_s if self.batch_s else 0.0)
-        return min(self.hard_limit, math.ceil(depth * self.batch))
+        return min(self.hard_limit, math.ceil((MIN_BATCHES + self._refill_batches) * self.batch))
 
     def has_room(self, now: float, *, for_newcomer: bool) -> bool:
         limit = self.hard_limit if for_newcomer else self.soft_limit
@@ -105,9 +104,13 @@ class Lane:
         for which somebody waits finds room in the next one: a worker answers the windows of its batch one by
         one, and what takes their place waits, although that batch is still at work. Fast batches need up to
         two, as files do."""
-        depth = 1.0 + (REFILL_S / self.batch_s if self.batch_s else 0.0)
-        most = max(1.0, min(depth * self.batch, 2 * self.batch - 1))
+        most = max(1.0, min((1.0 + self._refill_batches) * self.batch, 2 * self.batch - 1))
         return self.places < most and self.has_room_for_file(is_live=is_live)
+
+    @property
+    def _refill_batches(self) -> float:
+        """Batches that a worker decodes until the next windows have arrived; 0 until their time is known."""
+        return REFILL_S / self.batch_s if self.batch_s else 0.0
 
     @property
     def _live_limit(self) -> float:

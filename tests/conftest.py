@@ -22,7 +22,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 # Two processes have the tests of real servers, which mostly wait. All that runs serve.sh is in one of them:
-# two that start at once find the same gRPC ports free for TorchServe.
+# no two of its starts have to share the cores.
 SERVERS = {
     "tests/live/faults/test_serve.py": "serve.sh",
     "tests/live/serve/": "serve.sh",
